@@ -1,0 +1,1 @@
+"""The book of money: pure decisions, set-based store, group commit."""

@@ -1,0 +1,1 @@
+"""Logs with masking, counters, health."""

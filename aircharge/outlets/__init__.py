@@ -1,0 +1,1 @@
+"""Who may trade: registry, phones, PINs, cards and their keys."""

@@ -1,0 +1,1 @@
+"""Operator platform and SMS centre on the true wire, with faults to inject."""

@@ -1,0 +1,1 @@
+"""The verbs of the business, one a file. Speaks no wire."""

@@ -1,0 +1,1 @@
+"""The operator leased-line protocol: ASN.1 module, BER codec, session."""
