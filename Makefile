@@ -1,0 +1,63 @@
+# make run     the daemon, both simulators and a first recharge; stays up (Ctrl-C stops it)
+# make demo    the same once; exit code 0 only when every party saw what it should
+# make test    set-up, foreign programs, lint, types, layers, all tests
+# make lint    ruff, mypy, import-linter
+# make bench   durable recharges per second, beside bare Twisted and bare SQLite
+# make proof   the long proof: at least 200 kill -9, planted bugs
+# make clean   forget everything that can be made again (not .venv: make distclean)
+
+BIN := .venv/bin
+PY := $(BIN)/python
+WORKERS ?= 2
+COVERAGE_MIN ?= 80
+PYTEST_ARGS ?=
+
+.PHONY: run demo test check lint format bench proof setup peers clean distclean help
+.DEFAULT_GOAL := help
+
+help:
+	@sed -n 's/^# \(make .*\)/\1/p' Makefile
+
+setup:
+	@./tools/setup
+
+peers:
+	@./tools/install-peers
+
+run: setup
+	@$(BIN)/aircharge demo --keep
+
+demo: setup
+	@$(BIN)/aircharge demo
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: setup
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# Tests only, without set-up of foreign programs and lint: for the inner loop.
+check: setup
+	$(PY) -m pytest -q -n $(WORKERS) --dist loadfile $(PYTEST_ARGS)
+
+test: setup peers lint
+	$(PY) -m pytest -q -n $(WORKERS) --dist loadfile \
+	    --cov --cov-report=term:skip-covered --cov-fail-under=$(COVERAGE_MIN) $(PYTEST_ARGS)
+
+bench: setup
+	@$(PY) -m benchmarks
+
+proof: setup
+	@$(PY) -m tests.system.proof
+
+clean:
+	rm -rf var build dist htmlcov .coverage .coverage.* .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf .hypothesis *.egg-info twisted/plugins/dropin.cache
+	find aircharge tests benchmarks migrations twisted -name __pycache__ -type d -prune -exec rm -rf {} +
+
+distclean: clean
+	rm -rf .venv
