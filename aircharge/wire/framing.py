@@ -80,7 +80,7 @@ class LengthSplitter(Splitter):
     """Frames that begin with an unsigned big-endian length of ``length_octets``.
 
     ``extra_octets`` is added to the number on the wire (0 when it counts the whole frame, ``length_octets``
-    when it counts only what follows). A frame outside ``shortest``..``longest`` octets is refused with ``hint``.
+    when it counts only what follows). Frames outside ``shortest``..``longest`` octets are refused (``hint``).
     """
 
     __slots__ = ("_extra_octets", "_hint", "_length_octets", "_longest", "_section", "_shortest", "_standard")

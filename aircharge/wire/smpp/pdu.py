@@ -37,8 +37,8 @@ class Pdu:
     """One SMPP message.
 
     ``fields`` has the standard's names in snake_case: C-octet strings are ``str`` (latin-1), integers
-    ``int``, short_message ``bytes``, dest_addresses and unsuccess_smes tuples of named tuples (``fields.py``). Counts
-    and lengths are not among them. A response that came as a header only has no fields.
+    ``int``, short_message ``bytes``, dest_addresses and unsuccess_smes tuples of named tuples
+    (``fields.py``). Counts and lengths are not among them. A response of a header only has no fields.
     ``tail`` is what followed the last whole field of a received PDU; it is never sent.
     """
 
@@ -140,9 +140,9 @@ def decode(frame: bytes) -> Pdu:
     C-octet string that does not end in time, 0xC0 and 0xC2 for the optional part.
 
     Lenient: sequence_number 0 or above 0x7FFFFFFF, reserved values of any integer, a response without its
-    body (any status), an error response whose body cannot be read, unknown TLVs, credentials up to 64 characters.
-    Octets after the last field of a PDU without optional part, and up to three after the last TLV, go to
-    ``tail``.
+    body (any status), an error response whose body cannot be read, unknown TLVs, credentials up to 64
+    characters. Octets after the last field of a PDU without optional part, and up to three after the last
+    TLV, go to ``tail``.
     """
     length, command, status, sequence = read_header(frame)
     pdu = Pdu(command, sequence, status)
