@@ -112,6 +112,11 @@ class Msisdn(str):
         return cls(digits)
 
     @property
+    def is_mobile(self) -> bool:
+        """Whether the digits have the form of a mobile number (a card may send anything)."""
+        return _MOBILE.fullmatch(self) is not None
+
+    @property
     def e164(self) -> str:
         """Country code and number without a plus sign, "8613812345678"."""
         return "86" + self

@@ -1,0 +1,1 @@
+"""The verbs against a scripted ledger and a scripted line: what is asked, in which order."""

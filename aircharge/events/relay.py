@@ -1,0 +1,152 @@
+"""From the durable outbox to the SMS centre: every notice at least once, until it expires.
+
+Fresh notices come straight from the commit that made them; a slow poll finds the rest (after a restart, or when
+their time to be retried has come). What became of them goes back to the ledger in batches. Trouble with SMS never
+touches money: nothing here writes anything but the outbox.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+
+from aircharge.errors import LedgerError, LinkError, Refusal
+from aircharge.ledger.commands import NoticeRow, NoticesDone
+from aircharge.ledger.reading import unsent_notices
+from aircharge.ports import Clock, Notice, Sink
+from aircharge.switch.board import LedgerPort
+
+__all__ = ["NoticeRelay", "RelaySettings"]
+
+log = Logger()
+
+
+@dataclass(frozen=True, slots=True)
+class RelaySettings:
+    """How notices are sent."""
+
+    concurrency_max: int = 200  # notices handed to the SMS centre and not yet answered
+    queue_max: int = 20_000  # fresh notices kept in memory; what does not fit is found by the poll
+    poll_s: float = 2.0
+    flush_s: float = 0.02  # outcomes are written together after this time
+    retry_first_s: float = 2.0
+    retry_factor: float = 2.0
+    retry_max_s: float = 600.0
+
+    def wait_ms(self, attempts: int) -> int:
+        return int(min(self.retry_first_s * self.retry_factor ** min(attempts, 40), self.retry_max_s) * 1000)
+
+
+class NoticeRelay:
+    """Takes notices out of the outbox and hands them to the sink."""
+
+    def __init__(
+        self,
+        ledger: LedgerPort,
+        sink: Sink,
+        word: Callable[[NoticeRow], str],
+        clock: Clock,
+        reactor: IReactorTime,
+        settings: RelaySettings,
+    ) -> None:
+        self._ledger = ledger
+        self._sink = sink
+        self._word = word
+        self._clock = clock
+        self._reactor = reactor
+        self._settings = settings
+        self._queue: deque[NoticeRow] = deque()
+        self._known: set[int] = set()  # queued, under way, or their outcome not yet seen by a poll
+        self._written: set[int] = set()  # outcome written: the next poll to begin cannot find them any more
+        self._under_way = 0
+        self._sent: list[int] = []
+        self._retry: list[tuple[int, int]] = []
+        self._expired: list[int] = []
+        self._flush_due = False
+        self._loop = LoopingCall(lambda: Deferred.fromCoroutine(self._poll()))
+        self._loop.clock = reactor
+        self.delivered = 0
+
+    def start(self) -> None:
+        self._loop.start(self._settings.poll_s, now=True).addErrback(
+            lambda failure: log.failure("the outbox poll stopped", failure=failure)
+        )
+
+    async def stop(self) -> None:
+        """Start nothing more and write down what is known; the rest is found after the next start."""
+        if self._loop.running:
+            self._loop.stop()
+        self._queue.clear()
+        await self._flush()
+
+    def take(self, notices: Iterable[NoticeRow]) -> None:
+        """Notices fresh from a commit, or found by the poll. Known ones are passed over."""
+        for notice in notices:
+            if notice.notice_id in self._known or len(self._queue) >= self._settings.queue_max:
+                continue
+            self._known.add(notice.notice_id)
+            self._queue.append(notice)
+        self._pump()
+
+    def _pump(self) -> None:
+        while self._queue and self._under_way < self._settings.concurrency_max and self._sink.ready():
+            self._under_way += 1
+            Deferred.fromCoroutine(self._send(self._queue.popleft()))
+
+    async def _send(self, row: NoticeRow) -> None:
+        try:
+            if row.expires_ms <= self._clock.now_ms():
+                self._expired.append(row.notice_id)
+                return
+            await self._sink.send(Notice(row.notice_id, row.recipient, row.sender, self._word(row)))
+            self._sent.append(row.notice_id)
+            self.delivered += 1
+        except LinkError:
+            self._again(row)
+        except Exception:  # one bad notice must not stop the others, and it stays in the outbox
+            log.failure("notice {notice} ({topic}) could not be sent", notice=row.notice_id, topic=row.topic)
+            self._again(row)
+        finally:
+            self._under_way -= 1
+            self._flush_soon()
+            self._pump()
+
+    def _again(self, row: NoticeRow) -> None:
+        self._retry.append((row.notice_id, self._clock.now_ms() + self._settings.wait_ms(row.attempts)))
+
+    def _flush_soon(self) -> None:
+        if not self._flush_due:
+            self._flush_due = True
+            self._reactor.callLater(self._settings.flush_s, lambda: Deferred.fromCoroutine(self._flush()))
+
+    async def _flush(self) -> None:
+        self._flush_due = False
+        done = NoticesDone(tuple(self._sent), tuple(self._retry), tuple(self._expired))
+        if not (done.sent or done.retry or done.expired):
+            return
+        self._sent, self._retry, self._expired = [], [], []
+        try:
+            await self._ledger.do(done)
+        except (LedgerError, Refusal):
+            log.failure("outcomes of {count} notices are not written; they go out again", count=len(done.sent))
+        finally:
+            self._written.update(done.sent, (notice for notice, _ in done.retry), done.expired)
+
+    async def _poll(self) -> None:
+        room = self._settings.queue_max - len(self._queue)
+        if room <= 0 or not self._sink.ready():
+            return
+        now_ms = self._clock.now_ms()
+        written, self._written = self._written, set()
+        try:
+            self.take(await self._ledger.read(lambda txn: unsent_notices(txn, now_ms, min(room, 1000))))
+        except LedgerError:
+            log.failure("the outbox could not be read; the next poll tries again")
+        # Forgotten only now: a poll that had begun before they were written may still have found them unsent.
+        self._known -= written

@@ -1,0 +1,48 @@
+"""The audit trail: every staff action and security alarm, each row hashed over the one before it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+from sqlalchemy import Connection, func, insert, select
+
+from aircharge.ledger.tables import metadata
+
+__all__ = ["append_audit_txn", "first_bad_audit"]
+
+_audit = metadata.tables["audit"]
+_GENESIS = bytes(32)
+
+
+def append_audit_txn(txn: Connection, at_ms: int, actor: str, action: str, thing: str, detail: dict[str, Any]) -> None:
+    """Append one row within the caller's transaction (which must be a writing one: rows are numbered)."""
+    last = txn.execute(select(_audit.c.seq, _audit.c.hash).order_by(_audit.c.seq.desc()).limit(1)).first()
+    seq, previous = (last.seq + 1, last.hash) if last else (1, _GENESIS)
+    row = {
+        "seq": seq,
+        "at_ms": at_ms,
+        "actor": actor[:64],
+        "action": action[:64],
+        "object": thing[:128],
+        "detail": json.dumps(detail, ensure_ascii=False, sort_keys=True, separators=(",", ":")),
+        "prev_hash": previous,
+    }
+    txn.execute(insert(_audit).values(**row, hash=_hash(row)))
+
+
+def _hash(row: dict[str, Any]) -> bytes:
+    fields = [row["seq"], row["at_ms"], row["actor"], row["action"], row["object"], row["detail"]]
+    return hashlib.sha256(row["prev_hash"] + json.dumps(fields, ensure_ascii=False).encode()).digest()
+
+
+def first_bad_audit(txn: Connection) -> int | None:
+    """The number of the first row that was changed, moved or taken out; None when the chain holds."""
+    previous, expected = _GENESIS, 1
+    for row in txn.execute(select(_audit).order_by(_audit.c.seq)).mappings():
+        if row["seq"] != expected or row["prev_hash"] != previous or row["hash"] != _hash(dict(row)):
+            return expected
+        previous, expected = row["hash"], expected + 1
+    count = txn.execute(select(func.count()).select_from(_audit)).scalar_one()
+    return None if count == expected - 1 else expected

@@ -1,0 +1,190 @@
+"""Questions to the ledger: plain functions over a connection, for recovery, the relay, doors and clerks."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, case, func, or_, select
+
+from aircharge.errors import Reason
+from aircharge.ledger.commands import OPEN_STATES, NoticeRow
+from aircharge.ledger.tables import NOTICE_UNSENT, metadata
+from aircharge.values import State
+
+__all__ = [
+    "CardRow",
+    "OpenOrder",
+    "all_cards",
+    "card_by_msisdn",
+    "cards_of",
+    "journal_of",
+    "notices_of",
+    "open_orders",
+    "orders_by_number",
+    "orders_of_outlet",
+    "outlets",
+    "phones_of",
+    "system_balance",
+    "unsent_notices",
+]
+
+_t = metadata.tables
+_txn, _outbox, _card, _journal = _t["txn"], _t["outbox"], _t["card"], _t["journal"]
+_outlet, _balance, _phone = _t["outlet"], _t["balance"], _t["outlet_phone"]
+
+
+@dataclass(frozen=True, slots=True)
+class OpenOrder:
+    """An order whose hold stands, as doubt resolution needs it."""
+
+    order_id: int
+    op_ref: str
+    operator_id: int
+    target: str
+    amount_fen: int
+    state: State
+    created_ms: int
+    next_ms: int | None
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class CardRow:
+    """A card as it is stored: keys wrapped, or None when they are derived."""
+
+    card_id: int
+    iccid: str
+    msisdn: str
+    profile: str
+    key_source: int
+    master_version: int
+    key_version: int
+    kic_wrapped: bytes | None
+    kid_wrapped: bytes | None
+    status: int
+
+
+def open_orders(txn: Connection, due_before_ms: int, limit: int = 0, *, held_before_ms: int | None = None) -> list[OpenOrder]:
+    """Orders that are HELD, SENT or IN_DOUBT and due by then (no time set = due), oldest time first; limit 0 = all.
+
+    ``held_before_ms``: of those still HELD only the ones made by then (younger ones are being carried).
+    """
+    c = _txn.c
+    is_open = c.state.in_([int(state) for state in OPEN_STATES])
+    is_due = or_(c.next_ms.is_(None), c.next_ms <= due_before_ms)
+    found = (
+        select(c.id, c.op_ref, c.operator_id, c.msisdn, c.amount, c.state, c.created_ms, c.next_ms, c.attempts)
+        .where(is_open, is_due)
+        .order_by(c.next_ms, c.id)
+    )
+    if held_before_ms is not None:
+        found = found.where(or_(c.state != int(State.HELD), c.created_ms <= held_before_ms))
+    rows = txn.execute(found.limit(limit) if limit else found)
+    return [OpenOrder(r[0], r[1], r[2], r[3], r[4], State(r[5]), r[6], r[7], r[8]) for r in rows]
+
+
+def unsent_notices(txn: Connection, now_ms: int, limit: int) -> list[NoticeRow]:
+    """Notices of the outbox whose time has come, oldest time first."""
+    c = _outbox.c
+    found = select(_outbox).where(c.state == NOTICE_UNSENT, c.next_ms <= now_ms).order_by(c.next_ms, c.id).limit(limit)
+    return [
+        NoticeRow(
+            notice_id=row.id,
+            order_id=row.txn_id,
+            topic=row.topic,
+            recipient=row.recipient,
+            sender=row.sender,
+            language=row.language,
+            facts=json.loads(row.body),
+            created_ms=row.created_ms,
+            expires_ms=row.expires_ms,
+            attempts=row.attempts,
+        )
+        for row in txn.execute(found)
+    ]
+
+
+def card_by_msisdn(txn: Connection, msisdn: str) -> CardRow | None:
+    """The card bound to a number, whatever its status."""
+    c = _card.c
+    columns = (c.id, c.iccid, c.msisdn, c.profile, c.key_source, c.master_version, c.key_version)
+    row = txn.execute(select(*columns, c.kic_wrapped, c.kid_wrapped, c.status).where(c.msisdn == msisdn)).first()
+    return CardRow(*row) if row else None
+
+
+def all_cards(txn: Connection) -> list[CardRow]:
+    c = _card.c
+    columns = (c.id, c.iccid, c.msisdn, c.profile, c.key_source, c.master_version, c.key_version)
+    return [CardRow(*row) for row in txn.execute(select(*columns, c.kic_wrapped, c.kid_wrapped, c.status).order_by(c.id))]
+
+
+def outlets(txn: Connection, code: str | None = None) -> list[dict[str, Any]]:
+    """Outlets with their floats in fen; all, or the one of that code."""
+    b = _balance.c
+    found = (
+        select(_outlet, b.posted, b.held, b.floor)
+        .join(_balance, b.account_id == _outlet.c.float_id)
+        .order_by(_outlet.c.code)
+    )
+    if code is not None:
+        found = found.where(_outlet.c.code == code)
+    return [dict(row) for row in txn.execute(found).mappings()]
+
+
+def phones_of(txn: Connection, outlet_id: int) -> list[dict[str, Any]]:
+    return [dict(row) for row in txn.execute(select(_phone).where(_phone.c.outlet_id == outlet_id)).mappings()]
+
+
+def cards_of(txn: Connection, outlet_id: int) -> list[dict[str, Any]]:
+    """Cards without their keys."""
+    c = _card.c
+    found = select(c.id, c.iccid, c.msisdn, c.profile, c.key_version, c.status).where(c.outlet_id == outlet_id)
+    return [dict(row) for row in txn.execute(found).mappings()]
+
+
+def orders_of_outlet(txn: Connection, float_id: int, limit: int = 10) -> list[dict[str, Any]]:
+    """An outlet's orders, newest first."""
+    found = select(_txn).where(_txn.c.outlet_acct == float_id).order_by(_txn.c.created_ms.desc(), _txn.c.id.desc())
+    return [_order(row) for row in txn.execute(found.limit(limit)).mappings()]
+
+
+def orders_by_number(txn: Connection, number: str) -> list[dict[str, Any]]:
+    """Orders by whole id, by our reference, or by the last 8 digits of the id (at most 20, newest first)."""
+    c = _txn.c
+    if not number.isdecimal():
+        is_meant = c.op_ref == number
+    elif len(number) <= 8:
+        is_meant = c.id % 10 ** len(number) == int(number)
+    else:
+        is_meant = c.id == int(number[-19:])
+    found = select(_txn).where(is_meant).order_by(c.created_ms.desc()).limit(20)
+    return [_order(row) for row in txn.execute(found).mappings()]
+
+
+def _order(row: Any) -> dict[str, Any]:
+    shown = dict(row)
+    shown["state"] = State(shown["state"]).name
+    shown["reason"] = Reason.by_number(shown["reason"]).name
+    shown["req_hash"] = bytes(shown["req_hash"]).hex()[:16]
+    return shown
+
+
+def journal_of(txn: Connection, order_id: int) -> list[dict[str, Any]]:
+    found = select(_journal).where(_journal.c.txn_id == order_id).order_by(_journal.c.jid)
+    return [dict(row) for row in txn.execute(found).mappings()]
+
+
+def notices_of(txn: Connection, order_id: int) -> list[dict[str, Any]]:
+    c = _outbox.c
+    found = select(c.id, c.topic, c.recipient, c.language, c.created_ms, c.attempts, c.state, c.sent_ms)
+    return [dict(row) for row in txn.execute(found.where(c.txn_id == order_id).order_by(c.id)).mappings()]
+
+
+def system_balance(txn: Connection, account_id: int, normal_side: int) -> int:
+    """Balance in fen of an account without a row: its journal from row 0 (debits minus credits, by its side)."""
+    c = _journal.c
+    signed = func.sum(case((c.dr == account_id, c.amount), else_=-c.amount))
+    total = txn.execute(select(signed).where(or_(c.dr == account_id, c.cr == account_id))).scalar()
+    return normal_side * int(total or 0)

@@ -1,0 +1,61 @@
+"""Service PINs: a keyed hash, and which PINs are too easy.
+
+Six digits are guessed at once from any unkeyed hash, however slow; the secrecy of the pepper protects them
+(NIST SP 800-63B 5.1.1.2: a keyed hash with the key held apart). The durable lock-out is the ledger's.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Mapping
+from typing import Final
+
+from aircharge.errors import AirchargeError
+
+__all__ = ["PIN_LENGTH", "PinHash", "WeakPin", "check_pin", "random_pin"]
+
+PIN_LENGTH: Final = 6
+_RUNS: Final = "01234567890", "09876543210"
+
+
+class WeakPin(AirchargeError):
+    """The PIN has the wrong form or is one of those that are tried first."""
+
+
+class PinHash:
+    """HMAC-SHA-256 over outlet, salt and PIN under a versioned pepper. ``repr`` shows no key."""
+
+    def __init__(self, peppers: Mapping[int, bytes]) -> None:
+        self._peppers = dict(peppers)
+
+    def mac(self, version: int, outlet_id: int, salt: bytes, pin: str) -> bytes:
+        """32 octets. Raises KeyError for a pepper version that is not loaded."""
+        return hmac.digest(self._peppers[version], outlet_id.to_bytes(8, "big") + salt + pin.encode(), "sha256")
+
+    @property
+    def newest(self) -> int:
+        return max(self._peppers)
+
+
+def check_pin(pin: str, phones: tuple[str, ...] = ()) -> None:
+    """Raises WeakPin unless it is six digits that are not all alike, not a run, not a pattern, not a phone's tail."""
+    if len(pin) != PIN_LENGTH or not (pin.isascii() and pin.isdigit()):
+        raise WeakPin(f"a PIN has {PIN_LENGTH} digits")
+    halves = pin[:3] == pin[3:] or pin[:2] * 3 == pin
+    if len(set(pin)) <= 2 or halves or any(pin in run for run in _RUNS):
+        raise WeakPin("this PIN is too easy to guess")
+    if any(phone.endswith(pin) for phone in phones):
+        raise WeakPin("a PIN must not be the end of the outlet's own number")
+
+
+def random_pin(token: bytes, phones: tuple[str, ...] = ()) -> str:
+    """A PIN from unpredictable octets (64 of them are ample): digits drawn without bias, easy ones passed over."""
+    digits = [str(octet % 10) for octet in token if octet < 250]
+    for start in range(0, len(digits) - PIN_LENGTH + 1, PIN_LENGTH):
+        pin = "".join(digits[start : start + PIN_LENGTH])
+        try:
+            check_pin(pin, phones)
+        except WeakPin:
+            continue
+        return pin
+    raise WeakPin("not enough randomness was given")

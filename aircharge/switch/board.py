@@ -1,0 +1,143 @@
+"""What is plugged into the switch: ledger, operators, clock; and the operators as the business sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from aircharge.errors import Reason
+from aircharge.ledger.commands import CloseRecharge, Command, Result
+from aircharge.ports import Clock, Operator, OperatorAnswer
+from aircharge.values import Verdict
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+__all__ = ["Board", "CodeTable", "DoubtPolicy", "LedgerPort", "OperatorPlan", "Products"]
+
+T = TypeVar("T")
+
+
+class LedgerPort(Protocol):
+    """The ledger as the switch needs it: a durable command, a consistent read."""
+
+    def do(self, command: Command) -> Awaitable[Result]: ...
+
+    def read(self, reader: Callable[[Connection], T]) -> Awaitable[T]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Products:
+    """What amounts an operator sells: fixed face values, or a range with a step; in fen."""
+
+    fixed_fen: tuple[int, ...] = ()
+    min_fen: int = 1000
+    max_fen: int = 50_000
+    step_fen: int = 1000
+
+    def sells(self, amount_fen: int) -> bool:
+        if self.fixed_fen:
+            return amount_fen in self.fixed_fen
+        return self.min_fen <= amount_fen <= self.max_fen and amount_fen % self.step_fen == 0
+
+
+@dataclass(frozen=True, slots=True)
+class CodeTable:
+    """What the operator's result codes mean for money. A code in no list is UNKNOWN, never "declined"."""
+
+    yes: frozenset[str]
+    no: dict[str, Reason]
+    not_found: frozenset[str] = frozenset()  # a query's "no such reference": a *no* only past finality
+
+    def verdict(self, code: str) -> Verdict:
+        if code in self.yes:
+            return Verdict.YES
+        return Verdict.NO if code in self.no else Verdict.UNKNOWN
+
+    def reason(self, code: str) -> Reason:
+        return self.no.get(code, Reason.OPERATOR_NO)
+
+
+@dataclass(frozen=True, slots=True)
+class DoubtPolicy:
+    """How an operator's doubts are resolved (docs/protocols/operator-link.md, "Doubts").
+
+    ``resend``: it deduplicates by our reference, so the same reference is sent again.
+    ``query``: it is asked; "not found" counts as *no* only ``finality_s`` after the last send.
+    ``never``: only a late answer, its file or two people can tell.
+    """
+
+    mode: str = "never"
+    first_s: float = 5.0
+    factor: float = 2.0
+    max_s: float = 600.0
+    manual_after_s: float = 86_400.0
+    finality_s: float = 600.0
+
+    def wait_ms(self, attempts: int) -> int:
+        """Milliseconds until the next try after ``attempts`` tries."""
+        return int(min(self.first_s * self.factor ** min(attempts, 40), self.max_s) * 1000)
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorPlan:
+    """One operator: its line, the numbers it serves, what it sells, what its codes mean."""
+
+    operator_id: int
+    name: str
+    line: Operator
+    segments: tuple[str, ...]
+    products: Products
+    codes: CodeTable
+    doubt: DoubtPolicy
+
+    def close(self, order_id: int, answer: OperatorAnswer, doubt_at_ms: int) -> CloseRecharge:
+        """The command that an answer comes to."""
+        verdict = self.codes.verdict(answer.code)
+        return CloseRecharge(
+            order_id,
+            verdict,
+            code=answer.code[:8],
+            serial=answer.op_serial[:40],
+            next_ms=doubt_at_ms if verdict is Verdict.UNKNOWN else 0,
+            reason=self.codes.reason(answer.code),
+        )
+
+
+@dataclass(slots=True)
+class Board:
+    """Everything the verbs reach for."""
+
+    ledger: LedgerPort
+    operators: Sequence[OperatorPlan]
+    clock: Clock
+    in_flight_max: int = 5000
+    in_flight: set[int] = field(default_factory=set)  # orders this process is carrying right now
+    closing: bool = False  # on the way out: nothing new is admitted
+
+    def __post_init__(self) -> None:
+        self._by_id = {plan.operator_id: plan for plan in self.operators}
+        self._by_segment = dict(_segments(self.operators))
+        self._lengths = sorted({len(segment) for segment in self._by_segment}, reverse=True)
+
+    _by_id: dict[int, OperatorPlan] = field(init=False, repr=False)
+    _by_segment: dict[str, OperatorPlan] = field(init=False, repr=False)
+    _lengths: list[int] = field(init=False, repr=False)
+
+    def plan(self, operator_id: int) -> OperatorPlan | None:
+        return self._by_id.get(operator_id)
+
+    def serving(self, msisdn: str) -> OperatorPlan | None:
+        """The operator of the longest number segment that fits."""
+        for length in self._lengths:
+            plan = self._by_segment.get(msisdn[:length])
+            if plan is not None:
+                return plan
+        return None
+
+
+def _segments(plans: Iterable[OperatorPlan]) -> Iterable[tuple[str, OperatorPlan]]:
+    for plan in plans:
+        for segment in plan.segments:
+            yield segment, plan

@@ -1,0 +1,96 @@
+"""Recharge: the float is held, the operator asked, the hold settled or voided. Three awaits.
+
+``accept`` is the part the asker waits for: when it returns, the hold or the refusal is durable.
+``carry`` is total: it returns the order's Receipt, SETTLED, VOIDED or IN_DOUBT, whatever the line does.
+"""
+
+from __future__ import annotations
+
+from twisted.logger import Logger
+
+from aircharge.errors import InDoubt, LedgerError, NotSent, Reason
+from aircharge.ledger.commands import CloseRecharge, OpenRecharge
+from aircharge.ports import OperatorRequest
+from aircharge.switch.board import Board, OperatorPlan
+from aircharge.values import Order, Receipt, State, Verdict
+
+__all__ = ["accept", "carry", "recharge"]
+
+log = Logger()
+
+
+async def recharge(board: Board, order: Order, *, pin_needed: bool = False) -> Receipt:
+    """One recharge from order to receipt, for doors that wait for the outcome."""
+    return await carry(board, await accept(board, order, pin_needed=pin_needed))
+
+
+async def accept(board: Board, order: Order, *, pin_needed: bool = False) -> Receipt:
+    """Hold or refuse, durably. Raises LedgerError when the commit's fate is unknown: ask again by the same key."""
+    plan = board.serving(order.target)
+    receipt = await board.ledger.do(
+        OpenRecharge(
+            order,
+            operator_id=plan.operator_id if plan else 0,
+            cost_fen=order.amount_fen,
+            refuse=_objection(board, order, plan),
+            pin_needed=pin_needed,
+        )
+    )
+    assert isinstance(receipt, Receipt)
+    if receipt.fresh and receipt.state is State.HELD:
+        board.in_flight.add(receipt.order_id)
+    return receipt
+
+
+def _objection(board: Board, order: Order, plan: OperatorPlan | None) -> Reason:
+    """What speaks against the order before the ledger is asked."""
+    if plan is None or not order.target.is_mobile:
+        return Reason.NUMBER
+    if not plan.products.sells(order.amount_fen):
+        return Reason.AMOUNT
+    if not plan.line.ready():
+        return Reason.OPERATOR_DOWN
+    if board.closing or len(board.in_flight) >= board.in_flight_max:
+        return Reason.BUSY
+    return Reason.OK
+
+
+async def carry(board: Board, held: Receipt) -> Receipt:
+    """Take a fresh hold to the operator and back. Any other receipt is returned as it is."""
+    if not (held.fresh and held.state is State.HELD):
+        return held
+    plan = board.plan(held.operator_id)
+    assert plan is not None, "held for an operator that is not plugged in"
+    try:
+        receipt = await board.ledger.do(await ask(board, plan, held))
+    except LedgerError:
+        # The answer is lost to this process, not to the operator: the hold stands and doubt resolution asks again.
+        log.failure("order {order}: its close did not reach the ledger", order=held.order_id)
+        return held
+    finally:
+        board.in_flight.discard(held.order_id)
+    assert isinstance(receipt, Receipt)
+    log.info(
+        "order {order} {state} {reason} by {operator}",
+        order=receipt.order_id,
+        state=receipt.state.name,
+        reason=receipt.reason.name,
+        operator=plan.name,
+    )
+    return receipt
+
+
+async def ask(board: Board, plan: OperatorPlan, held: Receipt) -> CloseRecharge:
+    """The operator's word on a hold, as the command it comes to."""
+    request = OperatorRequest(held.op_ref, held.target, held.amount_fen, held.created_ms)
+    try:
+        answer = await plan.line.recharge(request)
+    except NotSent:
+        return CloseRecharge(held.order_id, Verdict.NOT_SENT, reason=Reason.OPERATOR_DOWN)
+    except InDoubt:
+        return CloseRecharge(held.order_id, Verdict.UNKNOWN, next_ms=_look_again_ms(board, plan), reason=Reason.DOUBT)
+    return plan.close(held.order_id, answer, _look_again_ms(board, plan))
+
+
+def _look_again_ms(board: Board, plan: OperatorPlan) -> int:
+    return board.clock.now_ms() + plan.doubt.wait_ms(0)

@@ -1,0 +1,151 @@
+"""Doubts: resend, query, never; late answers; people."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from twisted.internet.task import Clock
+
+from aircharge.errors import InDoubt, NotSent, Reason
+from aircharge.ledger.commands import CloseRecharge
+from aircharge.ledger.reading import OpenOrder
+from aircharge.ports import OperatorAnswer
+from aircharge.switch.board import DoubtPolicy
+from aircharge.switch.doubt import DoubtResolver, order_id_of
+from aircharge.values import State, Verdict
+from tests.switch.world import NOW_MS, OP_REF, ORDER_ID, World, now
+
+
+def doubtful(state: State = State.IN_DOUBT, *, age_ms: int = 10_000, attempts: int = 0, operator_id: int = 1) -> OpenOrder:
+    return OpenOrder(
+        order_id=ORDER_ID,
+        op_ref=OP_REF,
+        operator_id=operator_id,
+        target="13812345678",
+        amount_fen=5000,
+        state=state,
+        created_ms=NOW_MS - age_ms,
+        next_ms=NOW_MS,
+        attempts=attempts,
+    )
+
+
+def world_of(mode: str, **more: Any) -> tuple[World, DoubtResolver]:
+    world = World(DoubtPolicy(mode=mode, first_s=5, factor=2, max_s=60, manual_after_s=86_400, finality_s=600, **more))
+    return world, DoubtResolver(world.board, Clock())
+
+
+def test_recovery_makes_every_hold_a_doubt_that_is_due_now() -> None:
+    world, resolver = world_of("resend")
+    world.ledger.open_orders = [doubtful(State.HELD), doubtful(State.IN_DOUBT)]
+    assert now(resolver.recover()) == 2
+    [close] = world.commands(CloseRecharge)
+    assert (close.verdict, close.next_ms) == (Verdict.UNKNOWN, NOW_MS)
+
+
+def test_resend_sends_the_same_reference_again_and_settles() -> None:
+    world, resolver = world_of("resend")
+    world.ledger.open_orders = [doubtful()]
+    assert now(resolver.round()) == 1
+    assert ("recharge", OP_REF) in world.trace
+    assert world.last_close().verdict is Verdict.YES
+
+
+def test_a_doubt_that_stays_one_waits_longer_each_time() -> None:
+    world, resolver = world_of("resend")
+    for attempts in (0, 1, 2, 9):
+        world.line.answers = [InDoubt("again")]
+        world.ledger.open_orders = [doubtful(attempts=attempts)]
+        now(resolver.round())
+    waits = [item.next_ms - NOW_MS for item in world.postponed()]
+    assert waits == [10_000, 20_000, 40_000, 60_000]
+    assert world.commands(CloseRecharge) == []
+
+
+def test_what_was_not_sent_costs_no_attempt() -> None:
+    world, resolver = world_of("resend")
+    world.line.answers = [NotSent("link down")]
+    world.ledger.open_orders = [doubtful()]
+    now(resolver.round())
+    assert [item for item in world.trace if not isinstance(item, tuple)] == []
+
+
+def test_query_not_found_is_a_no_only_past_the_operators_finality() -> None:
+    world, resolver = world_of("query")
+    world.line.answers = ["1404", "1404"]
+    world.ledger.open_orders = [doubtful(age_ms=600_000)]
+    now(resolver.round())
+    assert world.commands(CloseRecharge) == []
+    assert len(world.postponed()) == 1
+    world.ledger.open_orders = [doubtful(age_ms=721_000)]
+    now(resolver.round())
+    assert world.last_close().verdict is Verdict.NO
+
+
+def test_query_never_sends_a_recharge() -> None:
+    world, resolver = world_of("query")
+    world.ledger.open_orders = [doubtful()]
+    now(resolver.round())
+    assert [item[0] for item in world.trace if isinstance(item, tuple)] == ["query"]
+
+
+@pytest.mark.parametrize("mode", ["resend", "query"])
+def test_an_unmapped_code_leaves_the_doubt(mode: str) -> None:
+    world, resolver = world_of(mode)
+    world.line.answers = ["9001"]
+    world.ledger.open_orders = [doubtful()]
+    now(resolver.round())
+    assert world.commands(CloseRecharge) == []
+    assert len(world.postponed()) == 1
+
+
+def test_never_asks_nothing_and_people_get_it_at_last() -> None:
+    world, resolver = world_of("never")
+    world.ledger.open_orders = [doubtful()]
+    now(resolver.round())
+    assert world.trace == []
+    world.ledger.open_orders = [doubtful(age_ms=86_400_000)]
+    now(resolver.round())
+    close = world.last_close()
+    assert (close.verdict, close.manual) == (Verdict.UNKNOWN, True)
+
+
+def test_orders_being_carried_are_left_alone() -> None:
+    world, resolver = world_of("resend")
+    world.board.in_flight.add(ORDER_ID)
+    world.ledger.open_orders = [doubtful()]
+    assert now(resolver.round()) == 0
+
+
+def test_a_line_that_is_down_is_not_asked() -> None:
+    world, resolver = world_of("resend")
+    world.line.up = False
+    world.ledger.open_orders = [doubtful()]
+    now(resolver.round())
+    assert world.trace == []
+
+
+@pytest.mark.parametrize(("code", "verdict"), [("0000", Verdict.YES), ("1001", Verdict.NO)])
+def test_a_late_answer_settles(code: str, verdict: Verdict) -> None:
+    world, _ = world_of("never")
+    assert world.line.late is not None
+    world.line.late(OperatorAnswer(OP_REF, code, "OP9", NOW_MS))
+    assert world.last_close().verdict is verdict
+
+
+def test_a_late_answer_that_says_nothing_moves_nothing() -> None:
+    world, _ = world_of("resend")
+    assert world.line.late is not None
+    world.line.late(OperatorAnswer(OP_REF, "9001"))
+    world.line.late(OperatorAnswer("nonsense", "0000"))
+    assert world.trace == []
+
+
+@pytest.mark.parametrize(("reference", "order_id"), [(OP_REF, ORDER_ID), ("AC1", 0), ("", 0), ("X" * 32, 0)])
+def test_reference_and_order(reference: str, order_id: int) -> None:
+    assert order_id_of(reference) == order_id
+
+
+def test_reasons_of_refusal_are_known_by_number() -> None:
+    assert all(Reason.by_number(reason.number) is reason for reason in Reason)

@@ -1,0 +1,110 @@
+"""The audit at the end of every broken world: our ledger against the operator's own record.
+
+It reads both databases with bare ``sqlite3`` and shares no code with the product: a bug there cannot hide here.
+"A zero-sum check proves almost nothing": the proof is the one-to-one match by reference and amount.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass, field
+from pathlib import Path
+
+__all__ = ["Audit", "audit"]
+
+REFUSED, HELD, SENT, IN_DOUBT, SETTLED, VOIDED, MANUAL = range(7)
+
+
+@dataclass
+class Audit:
+    """What was found; ``problems`` is empty when nothing is wrong."""
+
+    orders: int = 0
+    settled: int = 0
+    voided: int = 0
+    refused: int = 0
+    open: int = 0
+    credited: int = 0
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def clean(self) -> bool:
+        return not self.problems
+
+
+def audit(ledger: Path, operator: Path, *, open_allowed: int = 0) -> Audit:
+    """Compare; ``open_allowed`` orders may still be honestly in doubt."""
+    found = Audit()
+    ours = _rows(ledger, "SELECT op_ref, state, amount, msisdn, id FROM txn WHERE kind = 1")
+    theirs = _rows(operator, "SELECT op_ref, msisdn, amount_fen FROM execution")
+    credited: dict[str, tuple[str, int]] = {}
+    for reference, msisdn, amount in theirs:
+        if reference in credited:
+            found.problems.append(f"operator credited {reference} twice")
+        credited[reference] = (msisdn, amount)
+    found.credited = len(credited)
+    known = set()
+    for reference, state, amount, msisdn, order in ours:
+        found.orders += 1
+        found.settled += state == SETTLED
+        found.voided += state == VOIDED
+        found.refused += state == REFUSED
+        found.open += state in (HELD, SENT, IN_DOUBT, MANUAL)
+        if reference is None:
+            continue
+        known.add(reference)
+        credit = credited.get(reference)
+        if state == SETTLED and credit is None:
+            found.problems.append(f"order {order} settled, the operator never credited {reference}")
+        elif credit is not None and state in (VOIDED, REFUSED):
+            found.problems.append(f"order {order} is void, the operator credited {reference}")
+        elif credit is not None and credit != (msisdn, amount):
+            found.problems.append(f"order {order}: the operator credited another number or amount")
+    found.problems += [f"the operator credited {ref}, which we never held" for ref in credited.keys() - known]
+    if found.open > open_allowed:
+        found.problems.append(f"{found.open} orders are not definite")
+    found.problems += _books(ledger)
+    return found
+
+
+def _books(ledger: Path) -> list[str]:
+    problems = []
+    for account, posted, held, floor in _rows(ledger, "SELECT account_id, posted, held, floor FROM balance"):
+        [(journal,)] = _rows(
+            ledger,
+            "SELECT coalesce(sum(CASE WHEN cr = ? THEN amount ELSE -amount END), 0) FROM journal WHERE cr = ? OR dr = ?",
+            account,
+            account,
+            account,
+        )
+        [(holds,)] = _rows(
+            ledger,
+            "SELECT coalesce(sum(cost), 0) FROM txn WHERE outlet_acct = ? AND state IN (1, 2, 3, 6)",
+            account,
+        )
+        if posted != journal:
+            problems.append(f"account {account}: balance {posted}, journal {journal}")
+        if held != holds:
+            problems.append(f"account {account}: held {held}, open orders {holds}")
+        if posted - held < floor:
+            problems.append(f"account {account}: below its floor")
+    doubled = _rows(ledger, "SELECT txn_id FROM journal GROUP BY txn_id, op HAVING count(*) > 1")
+    problems += [f"order {order} posted twice" for (order,) in doubled]
+    unposted = _rows(
+        ledger,
+        "SELECT t.id FROM txn t LEFT JOIN journal j ON j.txn_id = t.id AND j.amount = t.cost "
+        "WHERE t.kind = 1 AND (t.state = 4) <> (j.jid IS NOT NULL)",
+    )
+    problems += [f"order {order}: its state and its posting disagree" for (order,) in unposted]
+    silent = _rows(
+        ledger,
+        "SELECT t.id FROM txn t WHERE t.kind = 1 AND t.state = 4 AND (SELECT count(*) FROM outbox o "
+        "WHERE o.txn_id = t.id AND o.topic = 'customer.settled') <> 1",
+    )
+    problems += [f"order {order}: the customer is not told exactly once" for (order,) in silent]
+    return problems
+
+
+def _rows(path: Path, sql: str, *values: object) -> list[tuple]:  # type: ignore[type-arg]
+    with sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=30) as connection:
+        return connection.execute(sql, values).fetchall()
