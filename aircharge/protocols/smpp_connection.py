@@ -1,0 +1,240 @@
+"""One SMPP connection: a shell around ``wire.smpp.session`` that authenticates, binds and passes messages on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final, Protocol
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from aircharge.errors import InDoubt, LinkError, NotSent
+from aircharge.protocols.shell import Ticker, WireShell
+from aircharge.protocols.smpp_line import SmppLine, authenticated
+from aircharge.protocols.smpp_peer import PeerInfo
+from aircharge.wire.smpp.constants import Command, Status
+from aircharge.wire.smpp.pdu import Pdu
+from aircharge.wire.smpp.session import (
+    Answered,
+    BindAsked,
+    Bound,
+    Ended,
+    Event,
+    Lost,
+    OutbindAsked,
+    Received,
+    Session,
+)
+from aircharge.wire.smpp.states import MESSAGES, Side
+from aircharge.wire.smpp.timers import SessionSettings
+
+__all__ = ["REFUSALS", "Exchange", "SmppConnection"]
+
+REFUSALS: Final[dict[int, int]] = {
+    Command.QUERY_SM: Status.ESME_RQUERYFAIL,
+    Command.CANCEL_SM: Status.ESME_RCANCELFAIL,
+    Command.REPLACE_SM: Status.ESME_RREPLACEFAIL,
+    Command.SUBMIT_MULTI: Status.ESME_RSUBMITFAIL,
+    Command.BROADCAST_SM: Status.ESME_RBCASTFAIL,
+    Command.QUERY_BROADCAST_SM: Status.ESME_RBCASTQUERYFAIL,
+    Command.CANCEL_BROADCAST_SM: Status.ESME_RBCASTCANCELFAIL,
+}
+"""What we answer to operations that a recharge platform does not offer (3.4 §5.1.3, 5.0 §4.7.6)."""
+
+
+class Exchange(Protocol):
+    """Who hears of connections and of the messages they bring: the gateway."""
+
+    is_throttling: bool
+
+    def opened(self, connection: SmppConnection) -> None: ...
+
+    def closed(self, connection: SmppConnection) -> None: ...
+
+    def message_received(self, connection: SmppConnection, line: SmppLine, pdu: Pdu) -> None:
+        """A message to be answered by ``connection.respond`` sooner or later."""
+        ...
+
+
+class SmppConnection(WireShell):
+    """One connection to a peer. ``line`` is None until the peer is known."""
+
+    log = Logger()
+    session: Session
+
+    def __init__(
+        self, exchange: Exchange, lines: Sequence[SmppLine], ticker: Ticker, *, is_dialled: bool, serial: int
+    ) -> None:
+        self._exchange = exchange
+        self._lines = lines
+        self._is_dialled = is_dialled
+        side = lines[0].peer.side if is_dialled else _side_of(lines)
+        settings = lines[0].settings if is_dialled else _strictest(lines)
+        super().__init__(Session(side, settings, ticker.clock.seconds()), ticker)
+        self.line: SmppLine | None = None
+        self.info = PeerInfo("", serial)
+        self.host = ""
+        self.ended_why = ""
+        self._bound: Deferred[SmppConnection] = Deferred()
+        self._gone: list[Deferred[None]] = []
+        self._is_gone = False
+        self.left: Any = None  # said to whoever admitted this connection
+
+    # What the gateway asks
+
+    def when_bound(self) -> Deferred[SmppConnection]:
+        """Fires once, when bound; fails with LinkError when the connection ends before."""
+        return self._bound
+
+    def request(self, pdu: Pdu) -> Deferred[Pdu]:
+        """Send a request; the response of the peer, whatever its status. Raises NotSent at once when it may not.
+
+        The Deferred fails with NotSent (never written) or InDoubt (written, unanswered).
+        """
+        answer: Deferred[Pdu] = Deferred()
+        self.session.request(pdu, answer, self._clock.seconds())
+        self.flush()
+        return answer
+
+    def respond(self, request: Pdu, status: int, **fields: Any) -> None:
+        """Answer a message that ``Exchange.message_received`` was given."""
+        events = self.session.respond(request, status, self._clock.seconds(), **fields)
+        if events:
+            self.pump(events)
+        else:
+            self.flush()
+
+    def throttle(self, is_throttling: bool) -> None:
+        self.session.is_throttling = is_throttling
+
+    def unbind(self) -> Deferred[None]:
+        """Leave in order; fires when the connection is gone."""
+        gone: Deferred[None] = Deferred()
+        if self._is_gone:
+            gone.callback(None)
+            return gone
+        self._gone.append(gone)
+        self.pump(self.session.unbind(self.now()))
+        return gone
+
+    # What the session says
+
+    def connectionMade(self) -> None:
+        transport: Any = self.transport
+        self.host = str(getattr(transport.getPeer(), "host", ""))
+        if self._is_dialled:
+            self._introduce()
+        super().connectionMade()
+
+    def event_received(self, event: Event) -> None:
+        if isinstance(event, Received):
+            self._request_received(event.pdu)
+        elif isinstance(event, Answered):
+            event.token.callback(event.pdu)
+        elif isinstance(event, Lost):
+            event.token.errback(InDoubt("unanswered") if event.was_written else NotSent("never written"))
+        elif isinstance(event, BindAsked):
+            self._bind_asked(event.pdu)
+        elif isinstance(event, OutbindAsked):
+            self._outbind_asked(event.pdu)
+        elif isinstance(event, Bound):
+            self._became_bound()
+        elif isinstance(event, Ended):
+            self.ended_why = event.why
+
+    def gone(self, why: str) -> None:
+        self._is_gone = True
+        why = self.ended_why or why
+        if self.line is not None and self in self.line.bound:
+            self.line.bound.remove(self)
+            self.log.info("SMPP session {serial} of {peer} ended: {why}", **self._names(), why=why)
+        self._exchange.closed(self)
+        if self.left is not None:
+            self.left(self.host)
+        if not self._bound.called:
+            self._bound.addErrback(lambda _: None)
+            self._bound.errback(LinkError(why))
+        waiting, self._gone = self._gone, []
+        for deferred in waiting:
+            deferred.callback(None)
+
+    # Binding
+
+    def _introduce(self) -> None:
+        """We dialled: bind, or invite to bind."""
+        line = self._lines[0]
+        session = self.session
+        if line.peer.side is Side.ESME:
+            self._bind_to(line)
+        else:
+            session.outbind(line.peer.our_system_id, line.password)
+
+    def _bind_to(self, line: SmppLine) -> None:
+        peer = line.peer
+        self._take(line)
+        fields = {"system_id": peer.system_id, "password": line.password, "system_type": peer.system_type}
+        self.session.bind(peer.bind_command, fields, self.now())
+
+    def _outbind_asked(self, pdu: Pdu) -> None:
+        ours = [line for line in self._lines if line.peer.side is Side.ESME]
+        line = self._authenticate(ours, pdu)
+        if line is None:
+            self.pump(self.session.end("outbind of a stranger"))
+        else:
+            self._bind_to(line)
+
+    def _bind_asked(self, pdu: Pdu) -> None:
+        theirs = [line for line in self._lines if line.peer.side is Side.MC]
+        line = self._authenticate(theirs, pdu)
+        if line is None:
+            # One answer for a wrong name, a wrong password, a wrong place and too many sessions.
+            self.log.info("SMPP bind from {host} refused", host=self.host)
+            self.pump(self.session.refuse_bind(pdu, Status.ESME_RBINDFAIL))
+            return
+        self._take(line)
+        self.pump(self.session.accept_bind(pdu, line.peer.our_system_id, self.now()))
+
+    def _authenticate(self, lines: Sequence[SmppLine], pdu: Pdu) -> SmppLine | None:
+        fields = pdu.fields
+        return authenticated(lines, fields["system_id"], fields["password"], self.host)
+
+    def _take(self, line: SmppLine) -> None:
+        self.line = line
+        self.info = PeerInfo(line.peer.name, self.info.session_id)
+        issues = frozenset((line.mt_command,))
+        self.session.configure(line.settings, line.peer.side, line.mo_commands, issues)
+        self.session.is_throttling = self._exchange.is_throttling
+
+    def _became_bound(self) -> None:
+        line = self.line
+        assert line is not None
+        line.bound.append(self)
+        state = self.session.state.value
+        self.log.info("SMPP session {serial} of {peer} is {state}", **self._names(), state=state)
+        self._exchange.opened(self)
+        if not self._bound.called:
+            self._bound.callback(self)
+
+    def _names(self) -> dict[str, Any]:
+        return {"serial": self.info.session_id, "peer": self.info.name}
+
+    # Requests
+
+    def _request_received(self, pdu: Pdu) -> None:
+        command = pdu.command
+        line = self.line
+        if command in MESSAGES and line is not None and command in line.mo_commands:
+            self._exchange.message_received(self, line, pdu)
+        else:
+            self.respond(pdu, REFUSALS.get(command, Status.ESME_RINVCMDID))
+
+
+def _side_of(lines: Sequence[SmppLine]) -> Side | None:
+    """Our side on a connection that somebody dialled to us: open until its first PDU where both are possible."""
+    sides = {line.peer.side for line in lines}
+    return sides.pop() if len(sides) == 1 else None
+
+
+def _strictest(lines: Sequence[SmppLine]) -> SessionSettings:
+    """What a connection obeys until we know whose it is."""
+    return min((line.settings for line in lines), key=lambda settings: settings.session_init_s)

@@ -1,0 +1,240 @@
+"""All bound SMPP sessions as one: messages in to ``answer``, texts and binary messages out over whoever is bound."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Final
+
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+
+from aircharge.errors import InDoubt, LinkError, NotSent, WireError
+from aircharge.protocols.shell import Ticker, TimeSource
+from aircharge.protocols.smpp_connection import SmppConnection
+from aircharge.protocols.smpp_inbound import Answer, Inbox, ReceiptReceived
+from aircharge.protocols.smpp_line import SmppLine
+from aircharge.protocols.smpp_outbound import message_pdus
+from aircharge.protocols.smpp_peer import SmppPeer
+from aircharge.wire.gsm import Element, encode_text
+from aircharge.wire.smpp.constants import Status
+from aircharge.wire.smpp.pdu import Pdu
+
+__all__ = ["Answer", "SmppGateway", "SmppRefused", "Throttled"]
+
+_BUSY: Final = frozenset((Status.ESME_RTHROTTLED, Status.ESME_RMSGQFUL))
+
+
+class SmppRefused(LinkError):
+    """The peer said no; ``status`` is its command_status."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(f"command_status {status:#x}")
+        self.status = status
+
+
+class Throttled(SmppRefused):
+    """The peer is busy (0x58, 0x14): the same again, later."""
+
+
+class SmppGateway:
+    """The meeting place of servers, clients and the application.
+
+    ``answer(message, peer)`` gives the command_status of a message's response; the response leaves when it
+    resolves. ``receipt_received(receipt, peer)`` hears of delivery receipts. ``clock`` is the reactor or a
+    ``task.Clock``; ``now_ms`` the wall clock in milliseconds since 1970 UTC.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        clock: TimeSource,
+        now_ms: Callable[[], int],
+        answer: Answer,
+        receipt_received: ReceiptReceived | None = None,
+        tick_s: float = 1.0,
+    ) -> None:
+        self.clock = clock
+        self.ticker = Ticker(clock, tick_s)
+        self.is_throttling = False
+        self.lines: list[SmppLine] = []
+        self._inbox = Inbox(now_ms, answer, receipt_received)
+        self._connections: dict[SmppConnection, None] = {}
+        self._next = 0
+        self._serial = 0
+
+    # For servers and clients
+
+    def line(self, peer: SmppPeer, password: str) -> SmppLine:
+        """The line of a peer, made once; its profile is checked (ConfigError)."""
+        for line in self.lines:
+            if line.peer == peer:
+                return line
+        peer.check()
+        line = SmppLine(peer, password, self.clock.seconds())
+        self.lines.append(line)
+        return line
+
+    def connection(self, lines: Sequence[SmppLine], *, is_dialled: bool) -> SmppConnection:
+        """A fresh connection that may turn out to be any of these lines."""
+        self._serial += 1
+        connection = SmppConnection(self, lines, self.ticker, is_dialled=is_dialled, serial=self._serial)
+        self._connections[connection] = None
+        return connection
+
+    def opened(self, connection: SmppConnection) -> None:
+        """A connection is bound: from the next message on it takes its turn."""
+        connection.throttle(self.is_throttling)
+
+    def closed(self, connection: SmppConnection) -> None:
+        self._connections.pop(connection, None)
+
+    def message_received(self, connection: SmppConnection, line: SmppLine, pdu: Pdu) -> None:
+        self._inbox.message_received(connection, line, pdu)
+
+    # For the application
+
+    def ready(self) -> bool:
+        """Whether a message sent now would find a session to take it."""
+        return any(c.session.may_request(line.mt_command) for line in self.lines for c in line.bound)
+
+    def bound_peers(self) -> tuple[str, ...]:
+        """Names of the peers that have at least one bound session."""
+        return tuple(line.peer.name for line in self.lines if line.bound)
+
+    @property
+    def connections(self) -> int:
+        return len(self._connections)
+
+    def throttle(self, is_throttling: bool) -> None:
+        """Answer every new message 0x58 (or stop doing so); what was taken before is still answered."""
+        self.is_throttling = is_throttling
+        for connection in self._connections:
+            connection.throttle(is_throttling)
+
+    def unbind_all(self) -> Deferred[None]:
+        """Leave all sessions in order; fires when the last connection is gone."""
+        leaving = DeferredList([connection.unbind() for connection in list(self._connections)])
+        return leaving.addCallback(lambda _: None)
+
+    def send_text(
+        self, source: str, destination: str, text: str, reference: int = 0, *, peer: str = ""
+    ) -> Deferred[tuple[str, ...]]:
+        """Send a text, in parts where it is long; the peer's message ids, one a part.
+
+        ``peer`` names one peer, else any takes it. ``reference`` becomes user_message_reference (16 bits, 0 = none).
+        Fails with NotSent (nothing was written), InDoubt (unanswered, or sent in part), Throttled, SmppRefused.
+        """
+
+        def make(line: SmppLine) -> list[Pdu]:
+            data_coding, data = encode_text(text, line.default_alphabet)
+            return message_pdus(line, source, destination, data, data_coding, reference=reference)
+
+        return Deferred.fromCoroutine(self._send(make, peer))
+
+    def send_binary(
+        self,
+        source: str,
+        destination: str,
+        data: bytes,
+        *,
+        elements: tuple[Element, ...] = (),
+        data_coding: int = 0x04,
+        protocol_id: int = 0,
+        reference: int = 0,
+        peer: str = "",
+    ) -> Deferred[tuple[str, ...]]:
+        """Send octets, the elements in the UDH before them, in parts where need be; results as of ``send_text``."""
+
+        def make(line: SmppLine) -> list[Pdu]:
+            return message_pdus(
+                line,
+                source,
+                destination,
+                data,
+                data_coding,
+                elements=elements,
+                protocol_id=protocol_id,
+                reference=reference,
+            )
+
+        return Deferred.fromCoroutine(self._send(make, peer))
+
+    def _send(
+        self, make: Callable[[SmppLine], list[Pdu]], peer: str
+    ) -> Coroutine[Deferred[Any], Any, tuple[str, ...]]:
+        return self._send_over(self._pick(peer), make)
+
+    async def _send_over(
+        self, connection: SmppConnection | None, make: Callable[[SmppLine], list[Pdu]]
+    ) -> tuple[str, ...]:
+        if connection is None or connection.line is None:
+            raise NotSent("no session is bound that could take it")
+        line = connection.line
+        try:
+            pdus = make(line)
+        except WireError as error:
+            raise NotSent(f"not a message that can be sent: {error.why}") from error
+        waiting: list[Deferred[Pdu]] = []
+        try:
+            for pdu in pdus:
+                await self._wait_for_turn(line)
+                waiting.append(connection.request(pdu))
+        except (NotSent, WireError) as error:
+            if not waiting:
+                raise NotSent(str(error)) from error
+            for deferred in waiting:
+                deferred.addErrback(lambda _: None)
+            raise InDoubt("sent in part") from error
+        return await _outcome(waiting)
+
+    def _pick(self, peer: str) -> SmppConnection | None:
+        """The next session in turn that has room in its window; else one that has room in its queue."""
+        able = [
+            connection
+            for line in self.lines
+            if not peer or line.peer.name == peer
+            for connection in line.bound
+            if connection.session.may_request(line.mt_command)
+        ]
+        if not able:
+            return None
+        self._next += 1
+        for offset in range(len(able)):
+            connection = able[(self._next + offset) % len(able)]
+            if connection.session.window_is_open:
+                return connection
+        return able[self._next % len(able)]
+
+    async def _wait_for_turn(self, line: SmppLine) -> None:
+        """Hold back to the peer's throughput; NotSent when the turn would come too late."""
+        wait_s = line.bucket.take(self.clock.seconds())
+        if wait_s > line.peer.response_s:
+            line.bucket.give_back()
+            raise NotSent("the peer's throughput is used up")
+        if wait_s > 0:
+            await deferLater(self.clock, wait_s, lambda: None)
+
+
+async def _outcome(waiting: list[Deferred[Pdu]]) -> tuple[str, ...]:
+    """All parts' answers as one: the ids, or the worst that happened."""
+    ids: list[str] = []
+    failures: list[LinkError] = []
+    for deferred in waiting:
+        try:
+            pdu = await deferred
+        except LinkError as error:
+            failures.append(error)
+            continue
+        if pdu.status == 0:
+            ids.append(str(pdu.fields.get("message_id", "")))
+        else:
+            failures.append(Throttled(pdu.status) if pdu.status in _BUSY else SmppRefused(pdu.status))
+    if not failures:
+        return tuple(ids)
+    doubts = [error for error in failures if isinstance(error, InDoubt)]
+    if doubts or (ids and len(waiting) > 1):
+        raise InDoubt("unanswered, or taken in part") from failures[0]
+    refused = [error for error in failures if isinstance(error, SmppRefused)]
+    raise (refused or failures)[0]
