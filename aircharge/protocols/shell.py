@@ -20,7 +20,7 @@ __all__ = ["Gate", "GateSettings", "Ticker", "TimeSource", "WireSession", "WireS
 
 
 class TimeSource(Protocol):
-    """A reactor or a ``task.Clock``, as far as time goes (twisted's IReactorTime, spelt for the type checker)."""
+    """A reactor or a ``task.Clock``: Twisted's IReactorTime, spelt for the type checker."""
 
     def seconds(self) -> float: ...
 
@@ -169,13 +169,14 @@ class WireShell(protocol.Protocol):
 
     def flush(self) -> None:
         session = self.session
+        transport: Any = self.transport
         data = session.data_to_send()
-        if data and self.transport is not None:
-            self.transport.write(data)
+        if data and transport is not None:
+            transport.write(data)
         if session.has_ended and self._closing_since is None:
             self._closing_since = self.now()
-            if self.transport is not None:
-                self.transport.loseConnection()
+            if transport is not None:
+                transport.loseConnection()
 
     def tick(self, now: float) -> None:
         """Once an interval, from the Ticker."""

@@ -7,10 +7,9 @@ places are endpoint strings, so TLS is a matter of configuration.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
-from twisted.application.internet import ClientService, backoffPolicy
-from twisted.internet.defer import Deferred
+from twisted.application.internet import ClientService
 from twisted.internet.interfaces import IAddress, IStreamClientEndpoint
 from twisted.internet.protocol import Factory
 
@@ -67,7 +66,7 @@ class SmppServer(Factory):
 class SmppClient(ClientService):
     """We dial one peer and stay: after a loss or a refusal again, each time later, with jitter.
 
-    ``chance`` gives a float of [0, 1); delays run from ``delay_first_s`` to ``delay_max_s``.
+    ``chance`` gives a float of [0, 1); delays grow to ``delay_max_s`` until a bind succeeds.
     """
 
     def __init__(
@@ -80,34 +79,48 @@ class SmppClient(ClientService):
         delay_first_s: float = 1.0,
         delay_max_s: float = 60.0,
     ) -> None:
-        line = gateway.line(peer, password)
-        policy = backoffPolicy(delay_first_s, delay_max_s, 1.6, jitter=lambda: chance() * delay_first_s)
+        back_off = _BackOff(chance, delay_first_s, delay_max_s)
+        factory = _Dialled(gateway, gateway.line(peer, password), back_off)
         super().__init__(
-            endpoint,
-            _Dialled(gateway, line),
-            retryPolicy=policy,
-            clock=gateway.clock,
-            prepareConnection=_bound,
+            endpoint, cast(Any, factory), retryPolicy=back_off.delay_s, clock=cast(Any, gateway.clock)
         )
+
+
+class _BackOff:
+    """Delays between attempts. ClientService counts a TCP connection as success; for us only a bind is one."""
+
+    def __init__(self, chance: Callable[[], float], first_s: float, max_s: float) -> None:
+        self._chance = chance
+        self._first_s = first_s
+        self._max_s = max_s
+        self._failures = 0
+
+    def succeeded(self) -> None:
+        self._failures = 0
+
+    def delay_s(self, _attempt: int) -> float:
+        grown: float = self._first_s * 1.6 ** min(self._failures, 50)
+        self._failures += 1
+        return min(grown, self._max_s) + self._chance() * self._first_s
 
 
 class _Dialled(Factory):
     noisy = False
 
-    def __init__(self, gateway: SmppGateway, line: SmppLine) -> None:
+    def __init__(self, gateway: SmppGateway, line: SmppLine, back_off: _BackOff) -> None:
         self._gateway = gateway
         self._line = line
+        self._back_off = back_off
 
     def buildProtocol(self, addr: IAddress | None) -> SmppConnection:
         connection = self._gateway.connection((self._line,), is_dialled=True)
         connection.factory = self
+        connection.when_bound().addCallback(self._bound)
         return connection
 
-
-def _bound(connection: Any) -> Deferred[SmppConnection]:
-    """ClientService counts a connection as made once it is bound, so a refused bind backs off too."""
-    bound: Deferred[SmppConnection] = connection.when_bound()
-    return bound
+    def _bound(self, connection: SmppConnection) -> SmppConnection:
+        self._back_off.succeeded()
+        return connection
 
 
 def _password(peer: SmppPeer, passwords: Mapping[str, str]) -> str:

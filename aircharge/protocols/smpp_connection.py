@@ -1,4 +1,4 @@
-"""One SMPP connection: a shell around ``wire.smpp.session`` that authenticates, binds and passes messages on."""
+"""One SMPP connection: a shell around ``wire.smpp.session`` that lets in, binds and passes messages on."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class SmppConnection(WireShell):
         return self._bound
 
     def request(self, pdu: Pdu) -> Deferred[Pdu]:
-        """Send a request; the response of the peer, whatever its status. Raises NotSent at once when it may not.
+        """Send a request; the peer's response, whatever its status. Raises NotSent when it may not be sent.
 
         The Deferred fails with NotSent (never written) or InDoubt (written, unanswered).
         """
@@ -230,7 +230,7 @@ class SmppConnection(WireShell):
 
 
 def _side_of(lines: Sequence[SmppLine]) -> Side | None:
-    """Our side on a connection that somebody dialled to us: open until its first PDU where both are possible."""
+    """Our side where a peer dialled us; None until its first PDU where both are possible."""
     sides = {line.peer.side for line in lines}
     return sides.pop() if len(sides) == 1 else None
 

@@ -1,9 +1,9 @@
-"""All bound SMPP sessions as one: messages in to ``answer``, texts and binary messages out over whoever is bound."""
+"""All bound SMPP sessions as one: messages in to ``answer``, our messages out over whoever is bound."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.task import deferLater
@@ -25,7 +25,7 @@ __all__ = ["Answer", "SmppGateway", "SmppRefused", "Throttled"]
 _BUSY: Final = frozenset((Status.ESME_RTHROTTLED, Status.ESME_RMSGQFUL))
 
 
-class SmppRefused(LinkError):
+class SmppRefused(LinkError):  # noqa: N818  named for what happened
     """The peer said no; ``status`` is its command_status."""
 
     def __init__(self, status: int) -> None:
@@ -123,8 +123,8 @@ class SmppGateway:
     ) -> Deferred[tuple[str, ...]]:
         """Send a text, in parts where it is long; the peer's message ids, one a part.
 
-        ``peer`` names one peer, else any takes it. ``reference`` becomes user_message_reference (16 bits, 0 = none).
-        Fails with NotSent (nothing was written), InDoubt (unanswered, or sent in part), Throttled, SmppRefused.
+        ``peer`` names one peer, else any. ``reference`` is the user_message_reference (16 bits, 0 = none).
+        Fails with NotSent (nothing written), InDoubt (unanswered, or taken in part), Throttled, SmppRefused.
         """
 
         def make(line: SmppLine) -> list[Pdu]:
@@ -145,7 +145,7 @@ class SmppGateway:
         reference: int = 0,
         peer: str = "",
     ) -> Deferred[tuple[str, ...]]:
-        """Send octets, the elements in the UDH before them, in parts where need be; results as of ``send_text``."""
+        """Send octets, the elements in a UDH, in parts where need be; results as ``send_text``."""
 
         def make(line: SmppLine) -> list[Pdu]:
             return message_pdus(
@@ -214,7 +214,7 @@ class SmppGateway:
             line.bucket.give_back()
             raise NotSent("the peer's throughput is used up")
         if wait_s > 0:
-            await deferLater(self.clock, wait_s, lambda: None)
+            await deferLater(cast(Any, self.clock), wait_s, lambda: None)
 
 
 async def _outcome(waiting: list[Deferred[Pdu]]) -> tuple[str, ...]:
