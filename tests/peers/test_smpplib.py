@@ -50,9 +50,23 @@ def test_bind_submit_and_receive() -> None:
 def test_tls(tmp_path: Path) -> None:
     need("openssl")
     pem = tmp_path / "both.pem"
-    make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost"]
+    make = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-days",
+        "1",
+        "-subj",
+        "/CN=localhost",
+    ]
     subprocess.run(
-        [*make, "-keyout", str(pem), "-out", str(tmp_path / "c.pem")], check=True, capture_output=True, timeout=30
+        [*make, "-keyout", str(pem), "-out", str(tmp_path / "c.pem")],
+        check=True,
+        capture_output=True,
+        timeout=30,
     )
     pem.write_bytes(pem.read_bytes() + (tmp_path / "c.pem").read_bytes())
     context = ssl.create_default_context(cafile=str(tmp_path / "c.pem"))
@@ -72,11 +86,11 @@ def test_wrong_password() -> None:
 
 
 def test_idle_trickling_and_bombing_connections_leave_others_served() -> None:
-    """Idle connections, some with a PDU begun, some that announced a length of 4 GiB."""
+    """2,000 connections: idle, with a PDU begun, or with an announced length of 4 GiB."""
     with daemon() as (port, told):
         idle = []
         try:
-            for number in range(60):  # as many as one address may hold, less those used below
+            for number in range(2000):
                 idle.append(socket.create_connection(("127.0.0.1", port), timeout=5))
                 if number % 3 == 1:
                     idle[-1].sendall(b"\0\0")
