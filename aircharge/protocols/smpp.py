@@ -87,7 +87,7 @@ class SmppClient(ClientService):
 
 
 class _BackOff:
-    """Delays between attempts. ClientService counts a TCP connection as success; for us only a bind is one."""
+    """Delays between attempts. To ClientService a TCP connection is success; to us only a bind is."""
 
     def __init__(self, chance: Callable[[], float], first_s: float, max_s: float) -> None:
         self._chance = chance

@@ -27,8 +27,8 @@ def talk(port: int, told: Any, **more: Any) -> None:
     esme.bind_transceiver(system_id="kannel", password="secret")
     received: list[Any] = []
     answered: list[Any] = []
-    esme.set_message_received_handler(lambda pdu: received.append(pdu))
-    esme.set_message_sent_handler(lambda pdu: answered.append(pdu))
+    esme.set_message_received_handler(received.append)
+    esme.set_message_sent_handler(answered.append)
     esme.send_message(
         source_addr="8613900000001", destination_addr="0353911", short_message=b"echo 13812345678 50"
     )

@@ -240,3 +240,43 @@ def _fresh(world: World) -> SmppGateway:
         return 0
 
     return SmppGateway(world.clock, lambda: 0, answer)
+
+
+def test_parts_are_acknowledged_and_answered_as_one() -> None:
+    world = World()
+    line = world.bound()
+    heads = [b"\x05\x00\x03\x07\x02\x02", b"\x05\x00\x03\x07\x02\x01"]  # the second part first
+    for head, text in zip(heads, (b"678 50", b"13812345"), strict=True):
+        line.say(Command.DELIVER_SM, **{**TEXT, "esm_class": 0x40, "short_message": head + text})
+    assert [pdu.status for pdu in line.said()] == [0, 0]
+    assert [message.text for message, _ in world.messages] == ["13812345678 50"]
+
+
+def test_receipts_go_their_own_way() -> None:
+    world = World()
+    line = world.bound()
+    text = b"id:4711 sub:001 dlvrd:001 submit date:2611230400 done date:2611230401 stat:DELIVRD err:000 text:"
+    line.say(Command.DELIVER_SM, **{**TEXT, "esm_class": 0x04, "short_message": text})
+    assert [pdu.status for pdu in line.said()] == [0]
+    assert world.messages == []
+    assert [receipt.message_id for receipt in world.receipts] == ["4711"]
+
+
+def test_data_sm_and_the_senders_own_time() -> None:
+    world = World(peer(sent_time_tlv=0x1500))
+    line = world.bound()
+    fields = {name: value for name, value in TEXT.items() if name != "short_message"}
+    tlvs = ((0x0424, TEXT["short_message"]), (0x1500, (1_790_000_000).to_bytes(4, "big")))
+    line.say(Command.DATA_SM, tlvs=tlvs, **fields)
+    assert [(pdu.command, pdu.status) for pdu in line.said()] == [(Command.DATA_SM_RESP, 0)]
+    ((message, _),) = world.messages
+    assert (message.text, message.sent_ms) == ("13812345678 50", 1_790_000_000_000)
+
+
+def test_a_broken_message_gets_its_code() -> None:
+    world = World()
+    line = world.bound()
+    line.say(Command.DELIVER_SM, **{**TEXT, "esm_class": 0x40, "short_message": b"\x50\x00"})
+    line.say(Command.DELIVER_SM, tlvs=((0x0424, b"twice"),), **TEXT)
+    assert [pdu.status for pdu in line.said()] == [Status.ESME_RX_P_APPN, Status.ESME_RTLVNOTALLWD]
+    assert world.messages == []
