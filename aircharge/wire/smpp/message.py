@@ -91,7 +91,7 @@ class MobileMessage:
 def from_pdu(pdu: Pdu, default: DefaultAlphabet = "gsm7", sent_time_tag: int = 0) -> MobileMessage:
     """The message in a deliver_sm, submit_sm or data_sm.
 
-    ``sent_time_tag`` names the vendor TLV that holds the SMS centre's time (4 octets, seconds since 1970 UTC);
+    ``sent_time_tag`` names the vendor TLV with the SMS centre's time (4 octets, seconds since 1970 UTC);
     0: none. Raises WireError: hint 0xC1 when short_message and message_payload both carry something (section
     5.3.2.32), 0x65 when the UDH is broken.
     """
@@ -244,7 +244,7 @@ def outgoing(
     """(fields, TLVs) of every PDU that is needed to send ``data`` (``gsm.encode_text`` makes it of a text).
 
     ``long_as`` says how more than one part travels: "udh" (16 bit reference when ``ref`` needs it), "sar" or
-    "payload" (one PDU, message_payload). ``options`` go to ``fields_for``. Raises WireError if it is too long.
+    "payload" (one PDU, message_payload). ``options`` go to ``fields_for``. Raises WireError if too long.
     """
     parts = split_parts(data, data_coding, ref, ref > 0xFF, default=default, elements=elements)
     if len(parts) == 1 or long_as == "udh":

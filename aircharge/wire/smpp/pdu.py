@@ -190,7 +190,7 @@ def encode(pdu: Pdu, version: int = VERSION_34) -> bytes:
     The header's own rules (sequence_number 1 to 0x7FFFFFFF, no status in a request) are the session's.
     """
     layout = LAYOUTS.get(pdu.command)
-    if layout is None or version < layout.since > VERSION_34:
+    if layout is None or layout.since > max(version, VERSION_34):
         raise WireError("SMPP 3.4", "5.1.2.1", f"no such PDU in {version:#x}", hint=Status.ESME_RINVCMDID)
     _check_header(pdu, layout)
     parts = [b""]
@@ -226,6 +226,8 @@ def _write_fields(pdu: Pdu, layout: Layout, parts: list[bytes], version: int) ->
 def _write_tlvs(pdu: Pdu, layout: Layout, parts: list[bytes], version: int) -> None:
     if version < VERSION_34:
         raise _illegal("3.3 has no optional parameters", layout, Status.ESME_RTLVNOTALLWD)
+    if not layout.table and not layout.is_response:
+        raise _illegal("no optional parameters here", layout, Status.ESME_RTLVNOTALLWD)
     seen: set[int] = set()
     for tag, value in pdu.tlvs:
         spec = SPECS.get(tag)
@@ -236,7 +238,7 @@ def _write_tlvs(pdu: Pdu, layout: Layout, parts: list[bytes], version: int) -> N
                 raise _illegal(f"tag {tag:04X} repeated", layout, Status.ESME_RTLVNOTALLWD)
         seen.add(tag)
         parts.append(write_tlv(tag, value))
-    if not seen.issuperset(layout.needs):
+    if not pdu.status and not seen.issuperset(layout.needs):
         raise _illegal("a mandatory TLV is missing", layout, Status.ESME_RMISSINGTLV)
     if Tag.MESSAGE_PAYLOAD in seen and pdu.fields.get("short_message"):
         raise _illegal("message_payload beside short_message", layout, Status.ESME_RTLVNOTALLWD)

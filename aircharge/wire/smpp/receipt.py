@@ -46,8 +46,8 @@ _ERROR: Final = re.compile(r"[0-9A-Za-z]{1,8}")
 class DeliveryReceipt:
     """What became of a message sent earlier.
 
-    ``message_id`` is as the peer wrote it (``id_variants`` for comparing). Dates are ``YYMMDDhhmm[ss]`` in the
-    SMS centre's own time, empty when not told. ``error`` is its own code.
+    ``message_id`` is as the peer wrote it (``id_variants`` for comparing). Dates are ``YYMMDDhhmm[ss]`` in
+    the SMS centre's own time, empty when not told. ``error`` is its own code.
     """
 
     message_id: str
