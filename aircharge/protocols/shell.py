@@ -148,6 +148,7 @@ class WireShell(protocol.Protocol):
         self._clock = ticker.clock
         self._stalled_since: float | None = None
         self._closing_since: float | None = None
+        self._is_watching = False
 
     # For the protocol
 
@@ -176,6 +177,7 @@ class WireShell(protocol.Protocol):
         if session.has_ended and self._closing_since is None:
             self._closing_since = self.now()
             if transport is not None:
+                self._stop_watching(transport)
                 transport.loseConnection()
 
     def tick(self, now: float) -> None:
@@ -195,6 +197,7 @@ class WireShell(protocol.Protocol):
             option = getattr(transport, name, None)  # a TLS or test transport may have none
             if option is not None:
                 option(True)
+        self._is_watching = True
         transport.registerProducer(self, True)
         self._ticker.join(self)
         self.flush()
@@ -204,8 +207,7 @@ class WireShell(protocol.Protocol):
 
     def connectionLost(self, reason: Failure = protocol.connectionDone) -> None:
         self._ticker.leave(self)
-        transport: Any = self.transport
-        transport.unregisterProducer()
+        self._stop_watching(self.transport)
         self.transport = None
         for event in self.session.connection_lost():
             self.event_received(event)
@@ -226,6 +228,12 @@ class WireShell(protocol.Protocol):
 
     def stopProducing(self) -> None:
         """Twisted says this when the connection is being lost; ``connectionLost`` follows."""
+
+    def _stop_watching(self, transport: Any) -> None:
+        """TLS closes only once no producer is registered."""
+        if self._is_watching:
+            self._is_watching = False
+            transport.unregisterProducer()
 
     def _abort(self) -> None:
         transport: Any = self.transport

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +22,23 @@ def client(port: int, **more: Any) -> Any:
     return smpplib_client.Client("127.0.0.1", port, timeout=10, allow_unknown_opt_params=True, **more)
 
 
+def keep(pdus: list[Any]) -> Callable[..., None]:
+    """smpplib calls with the keyword ``pdu``."""
+
+    def kept(pdu: Any) -> None:
+        pdus.append(pdu)
+
+    return kept
+
+
 def talk(port: int, told: Any, **more: Any) -> None:
     esme = client(port, **more)
     esme.connect()
     esme.bind_transceiver(system_id="kannel", password="secret")
     received: list[Any] = []
     answered: list[Any] = []
-    esme.set_message_received_handler(received.append)
-    esme.set_message_sent_handler(answered.append)
+    esme.set_message_received_handler(keep(received))
+    esme.set_message_sent_handler(keep(answered))
     esme.send_message(
         source_addr="8613900000001", destination_addr="0353911", short_message=b"echo 13812345678 50"
     )

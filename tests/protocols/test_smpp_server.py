@@ -11,6 +11,7 @@ from aircharge.protocols.shell import GateSettings
 from aircharge.protocols.smpp import SmppGateway, SmppServer
 from aircharge.protocols.smpp_connection import REFUSALS
 from aircharge.wire.smpp.constants import Command, Status
+from aircharge.wire.smpp.pdu import Pdu, encode
 from aircharge.wire.smpp.states import State
 from tests.protocols.smpp_world import PASSWORD, PEER, TEXT, World, peer
 
@@ -277,6 +278,7 @@ def test_a_broken_message_gets_its_code() -> None:
     world = World()
     line = world.bound()
     line.say(Command.DELIVER_SM, **{**TEXT, "esm_class": 0x40, "short_message": b"\x50\x00"})
-    line.say(Command.DELIVER_SM, tlvs=((0x0424, b"twice"),), **TEXT)
+    frame = encode(Pdu(Command.DELIVER_SM, 9, 0, TEXT)) + bytes.fromhex("042400057477696365")
+    line.connection.dataReceived(len(frame).to_bytes(4, "big") + frame[4:])
     assert [pdu.status for pdu in line.said()] == [Status.ESME_RX_P_APPN, Status.ESME_RTLVNOTALLWD]
     assert world.messages == []
