@@ -51,7 +51,7 @@ def test_every_34_pdu_is_accepted(tmp_path: Path) -> None:
         check=True,
         timeout=60,
     )
-    # its data_sm_resp knows no optional part (3.4 section 4.7.2 does): left out, and no session of ours sends one
+    # its data_sm_resp knows no optional part, 3.4 section 4.7.2 does: left out; no session of ours sends one
     pdus = [pdu for pdu in SAMPLES_34 if not (pdu.command == Command.DATA_SM_RESP and pdu.tlvs)]
     lines = "".join(encode(pdu).hex() + "\n" for pdu in pdus)
     done = subprocess.run([str(binary)], input=lines, capture_output=True, text=True, check=True, timeout=30)

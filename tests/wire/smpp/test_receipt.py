@@ -22,7 +22,9 @@ def receipt(text: bytes, tlvs: tuple[Tlv, ...] = (), esm_class: int = 4) -> Deli
     return parse_receipt(Pdu(Command.DELIVER_SM, 1, 0, {"esm_class": esm_class, "short_message": text}, tlvs))
 
 
-FULL = b"id:0A1B2C sub:001 dlvrd:001 submit date:2611230400 done date:2611230401 stat:DELIVRD err:000 text:id:9 50"
+FULL = (
+    b"id:0A1B2C sub:001 dlvrd:001 submit date:2611230400 done date:2611230401 stat:DELIVRD err:000 text:id:9"
+)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""tshark decodes every PDU that we can send: the right command, the right number of octets, no expert complaint."""
+"""tshark decodes every PDU that we can send: right command, length and tags, no expert complaint."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def pcap(frames: list[bytes]) -> bytes:
 
 
 def for_tshark(frame: bytes) -> bytes:
-    """tshark 4.0 reads one octet of broadcast_rep_num although it has two (5.0 section 4.8.4.15): cut it out."""
+    """tshark 4.0 reads one octet of broadcast_rep_num although it has two (5.0, 4.8.4.15): cut it out."""
     cut = frame.replace(REP_NUM, b"")
     return len(cut).to_bytes(4, "big") + cut[4:]
 
