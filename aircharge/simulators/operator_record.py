@@ -129,7 +129,8 @@ class OperatorRecord:
                     (job.op_ref, job.kind, job.msisdn, job.amount_fen, job.fate, job.answer_code, job.at_ms)
                 )
         db.executemany(
-            "INSERT INTO attempt (op_ref, kind, msisdn, amount_fen, fate, code, at_ms) VALUES (?,?,?,?,?,?,?)",
+            "INSERT INTO attempt (op_ref, kind, msisdn, amount_fen, fate, code, at_ms)"
+            " VALUES (?,?,?,?,?,?,?)",
             attempts,
         )
         db.execute("UPDATE stock SET fen = ?", (self._stock_fen,))

@@ -36,7 +36,7 @@ def audit(ledger: Path, operator: Path, *, open_allowed: int = 0) -> Audit:
     """Compare; ``open_allowed`` orders may still be honestly in doubt."""
     found = Audit()
     ours = _rows(ledger, "SELECT op_ref, state, amount, msisdn, id FROM txn WHERE kind = 1")
-    theirs = _rows(operator, "SELECT op_ref, msisdn, amount_fen FROM execution")
+    theirs = _rows(operator, "SELECT op_ref, msisdn, amount_fen FROM credit WHERE amount_fen > 0")
     credited: dict[str, tuple[str, int]] = {}
     for reference, msisdn, amount in theirs:
         if reference in credited:

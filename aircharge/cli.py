@@ -1,0 +1,309 @@
+"""``aircharge``: the command line of clerks and engineers. Thin over ``aircharge.office``."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from aircharge import __version__
+from aircharge.config import load
+from aircharge.demo import DEMO_FOLDER, run_demo, simulate
+from aircharge.errors import AirchargeError, Refusal
+from aircharge.office import Office, OutletForm, fen_from_yuan
+from aircharge.values import Pin, yuan_text
+
+__all__ = ["main"]
+
+out = Console(highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def _plain_errors() -> Iterator[None]:
+    """What went wrong in one line, exit code 1; a refusal says its code."""
+    try:
+        yield
+    except Refusal as refusal:
+        raise click.ClickException(f"refused ({refusal.reason.code} {refusal.reason.name}) {refusal.detail}".rstrip()) from refusal
+    except (AirchargeError, OSError, RuntimeError) as error:
+        raise click.ClickException(str(error)) from error
+
+
+def _table(title: str, rows: list[dict[str, Any]]) -> None:
+    if not rows:
+        out.print(f"{title}: none")
+        return
+    table = Table(title=title, title_justify="left")
+    for column in rows[0]:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(str(value) for value in row.values()))
+    out.print(table)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
+@click.version_option(__version__, prog_name="aircharge")
+@click.option("-c", "--config", "config_file", type=click.Path(path_type=Path), default="/etc/aircharge/aircharge.toml", envvar="AIRCHARGE_CONFIG", help="The configuration file.")
+@click.pass_context
+def main(context: click.Context, config_file: Path) -> None:
+    """AirCharge: airtime recharge (空中充值), never twice, no money lost."""
+    context.obj = config_file
+
+
+@contextmanager
+def _office(context: click.Context) -> Iterator[Office]:
+    with _plain_errors():
+        office = Office(load(context.obj))
+        try:
+            yield office
+        finally:
+            office.close()
+
+
+@main.command("check-config")
+@click.pass_context
+def check_config(context: click.Context) -> None:
+    """Read the whole configuration, its secrets and the ledger's schema; say what is wrong."""
+    with _plain_errors():
+        config = load(context.obj)
+        config.check_secrets()
+        with _office(context) as office:
+            office.check_schema()
+        out.print(f"{config.path}: in order; {len(config.smpp.peer)} SMPP peers, {len(config.operator)} operators")
+
+
+@main.group("db")
+def database() -> None:
+    """The ledger's schema."""
+
+
+@database.command("upgrade")
+@click.pass_context
+def db_upgrade(context: click.Context) -> None:
+    """Bring the schema to the newest revision."""
+    with _office(context) as office:
+        office.upgrade()
+        out.print("the schema is up to date")
+
+
+@main.group()
+def outlet() -> None:
+    """Outlets: who may trade."""
+
+
+@outlet.command("add")
+@click.argument("code")
+@click.option("--name", default="", help="Name on lists.")
+@click.option("--phone", "phones", multiple=True, required=True, help="A number it may order from; may be repeated.")
+@click.option("--language", type=click.Choice(["zh", "en"]), default="zh")
+@click.option("--pin-policy", type=click.Choice(["never", "above", "always"]), default="never", help="When plain SMS needs the PIN.")
+@click.option("--pin-above", default="0", help="Yuan; with --pin-policy above.")
+@click.option("--actor", required=True, help="Your name, for the audit.")
+@click.pass_context
+def outlet_add(context: click.Context, code: str, name: str, phones: tuple[str, ...], language: str, pin_policy: str, pin_above: str, actor: str) -> None:
+    """Add an outlet; its initial PIN is printed once and stored nowhere."""
+    with _office(context) as office:
+        pin = office.random_pin()
+        form = OutletForm(code, name, phones, language, pin_policy, fen_from_yuan(pin_above))
+        outlet_id = office.add_outlet(form, pin, actor=actor)
+        out.print(f"outlet {code} added as {outlet_id}; initial PIN {pin.secret}")
+
+
+@outlet.command("list")
+@click.pass_context
+def outlet_list(context: click.Context) -> None:
+    """All outlets with their floats."""
+    with _office(context) as office:
+        _table("outlets", office.outlets())
+
+
+@outlet.command("show")
+@click.argument("code")
+@click.pass_context
+def outlet_show(context: click.Context, code: str) -> None:
+    """One outlet: phones, cards, float, last orders."""
+    with _office(context) as office:
+        shown = office.outlet(code)
+        for key in ("orders", "phones", "cards"):
+            _table(key, shown.pop(key))
+        _table("outlet", [shown])
+
+
+@outlet.command("freeze")
+@click.argument("code")
+@click.option("--actor", required=True)
+@click.option("--lift", is_flag=True, help="Lift the freeze.")
+@click.pass_context
+def outlet_freeze(context: click.Context, code: str, actor: str, lift: bool) -> None:
+    """Refuse new orders of an outlet; open ones still settle."""
+    with _office(context) as office:
+        office.freeze(code, actor=actor, lift=lift)
+        out.print(f"outlet {code} is {'active' if lift else 'suspended'}")
+
+
+@outlet.command("pin")
+@click.argument("code")
+@click.option("--actor", required=True)
+@click.pass_context
+def outlet_pin(context: click.Context, code: str, actor: str) -> None:
+    """Give an outlet a new random PIN and lift a lock; printed once."""
+    with _office(context) as office:
+        pin = office.random_pin()
+        office.set_pin(code, pin, actor=actor)
+        out.print(f"outlet {code}: new PIN {pin.secret}")
+
+
+@outlet.command("card")
+@click.argument("code")
+@click.option("--iccid", required=True)
+@click.option("--phone", required=True, help="The number in the card.")
+@click.option("--profile", default="default")
+@click.option("--keys-file", type=click.Path(exists=True, path_type=Path), help='Imported keys: JSON {"kic": hex, "kid": hex}. Without it they are derived.')
+@click.option("--actor", required=True)
+@click.pass_context
+def outlet_card(context: click.Context, code: str, iccid: str, phone: str, profile: str, keys_file: Path | None, actor: str) -> None:
+    """Bind a SIM card to an outlet's phone."""
+    with _office(context) as office:
+        keys = json.loads(keys_file.read_text()) if keys_file else None
+        office.add_card(code, iccid, phone, profile=profile, keys=keys, actor=actor)
+        out.print(f"card {iccid} bound to outlet {code}")
+
+
+@main.command("personalise")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.pass_context
+def personalise(context: click.Context, file: Path) -> None:
+    """Write all cards with their keys for the card maker (or the simulator): a secret file, mode 600."""
+    with _office(context) as office:
+        cards = office.personalisation()
+        file.touch(mode=0o600)
+        file.chmod(0o600)
+        file.write_text(json.dumps(cards, indent=1), encoding="utf-8")
+        out.print(f"{len(cards)} cards written to {file}")
+
+
+@main.group()
+def fund() -> None:
+    """Bank money becomes float: one person asks, another confirms."""
+
+
+@fund.command("ask")
+@click.argument("code")
+@click.argument("amount")
+@click.option("--slip", required=True, help="The bank's own number of the payment; it counts once.")
+@click.option("--maker", required=True)
+@click.pass_context
+def fund_ask(context: click.Context, code: str, amount: str, slip: str, maker: str) -> None:
+    """Ask for AMOUNT yuan of float for an outlet."""
+    with _office(context) as office:
+        request = office.propose_funding(code, fen_from_yuan(amount), slip, maker=maker)
+        out.print(f"request {request}: {amount} yuan for {code}, waits for another person: aircharge fund confirm {request} --checker NAME")
+
+
+@fund.command("file")
+@click.argument("file", type=click.Path(exists=True, path_type=Path))
+@click.option("--maker", required=True)
+@click.pass_context
+def fund_file(context: click.Context, file: Path, maker: str) -> None:
+    """Ask for all rows of a CSV file (outlet,amount,slip), all or nothing."""
+    with _office(context) as office, open(file, encoding="utf-8-sig", newline="") as handle:
+        requests = office.propose_funding_rows(list(csv.DictReader(handle)), maker=maker)
+        out.print(f"{len(requests)} requests: {', '.join(str(request) for request in requests)}")
+
+
+@fund.command("list")
+@click.pass_context
+def fund_list(context: click.Context) -> None:
+    """Requests that wait for a second person."""
+    with _office(context) as office:
+        _table("waiting", office.waiting_requests())
+
+
+@fund.command("confirm")
+@click.argument("requests", type=int, nargs=-1, required=True)
+@click.option("--checker", required=True)
+@click.pass_context
+def fund_confirm(context: click.Context, requests: tuple[int, ...], checker: str) -> None:
+    """Confirm requests; the checker is not the maker."""
+    with _office(context) as office:
+        for request in requests:
+            code, amount_fen = office.approve_funding(request, checker=checker)
+            out.print(f"request {request}: {yuan_text(amount_fen)} yuan on the float of {code}")
+
+
+@main.group()
+def order() -> None:
+    """Orders."""
+
+
+@order.command("show")
+@click.argument("number")
+@click.pass_context
+def order_show(context: click.Context, number: str) -> None:
+    """One order by its whole id, our reference, or its last 8 digits (流水)."""
+    with _office(context) as office:
+        for shown in office.orders(number):
+            for key in ("journal", "notices"):
+                _table(key, shown.pop(key))
+            _table("order", [shown])
+
+
+@order.command("resolve")
+@click.argument("number", type=int)
+@click.argument("ruling", type=click.Choice(["executed", "not-executed"]))
+@click.option("--evidence", required=True, help="Where it is written (operator's file, letter …).")
+@click.option("--maker", required=True)
+@click.option("--checker", required=True)
+@click.pass_context
+def order_resolve(context: click.Context, number: int, ruling: str, evidence: str, maker: str, checker: str) -> None:
+    """Two people decide a doubt by evidence."""
+    with _office(context) as office:
+        out.print(office.resolve(number, executed=ruling == "executed", evidence=evidence, maker=maker, checker=checker))
+
+
+@main.command("verify")
+@click.pass_context
+def verify_books(context: click.Context) -> None:
+    """Recompute every balance from row 0; exit code 1 and the first bad row when something is wrong."""
+    with _office(context) as office:
+        lines, sound = office.verify()
+        out.print("\n".join(lines))
+        if not sound:
+            sys.exit(1)
+
+
+@main.command("demo")
+@click.option("--keep", is_flag=True, help="Stay up after the first recharges.")
+@click.option("--folder", type=click.Path(path_type=Path), default=DEMO_FOLDER)
+def demo(keep: bool, folder: Path) -> None:
+    """A throw-away instance with both simulators: recharges a phone and shows what each party saw."""
+    with _plain_errors():
+        sys.exit(run_demo(folder, keep=keep))
+
+
+@main.command("simulate")
+@click.argument("what", type=click.Choice(["sms", "stk", "replay", "redeliver", "reconfirm", "balance", "last", "operator-timeout", "operator-record"]))
+@click.argument("words", nargs=-1)
+@click.option("--folder", type=click.Path(path_type=Path), default=DEMO_FOLDER, help="The running demo's folder.")
+def simulate_command(what: str, words: tuple[str, ...], folder: Path) -> None:
+    """Let the running demo's handsets and operator do something.
+
+    \b
+    sms "13812345678 50"     plain SMS to 0353911 (00 and 11 go to 0353910)
+    stk 13812345678 50       the SIM card's menu: an encrypted packet
+    replay                   the last packet again, byte for byte
+    redeliver                the SMS centre delivers the last message again
+    reconfirm                重复充值: what became of the last STK recharge?
+    operator-timeout         the next recharge gets no answer
+    """
+    with _plain_errors():
+        for line in simulate(folder, what, list(words)):
+            out.print(line)

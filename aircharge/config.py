@@ -1,0 +1,294 @@
+"""One TOML file becomes frozen dataclasses; an unknown key is an error that names file and key.
+
+Each room owns the dataclass of its own settings; this module gathers them and reads the file. Units stand in the
+names. Secrets are paths of files (``*_file``), read once at start-up by ``Secrets.read``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+import types
+import typing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from aircharge.errors import ConfigError, Reason
+from aircharge.events.relay import RelaySettings
+from aircharge.ledger.book import BookSettings
+from aircharge.ledger.writer import WriterSettings
+from aircharge.outlets.cards import KeyRing
+from aircharge.outlets.pins import PinHash
+from aircharge.ports import Randomness
+from aircharge.protocols.operator_link import OperatorLinkSettings
+from aircharge.protocols.smpp import SmppPeer
+from aircharge.sms.door import SmsSettings
+from aircharge.switch.board import DoubtPolicy, Products
+from aircharge.wire.ota import CardProfile
+
+__all__ = ["Config", "load"]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class DaemonSection:
+    """The process itself."""
+
+    node: int = 1  # 0..1023, part of every id; no two daemons on one ledger share it
+    stop_wait_s: float = 20.0  # SIGTERM: how long open recharges may still take
+    in_flight_max: int = 5000  # recharges carried at once; more are refused as busy before the hold
+    metrics_listen: str = ""  # endpoint of /live /ready /status /metrics, loopback only; "" = none
+    log_level: str = "info"
+    customer_language: str = "zh"  # for numbers with no language of their own
+    templates_file: str = ""  # TOML with wordings that replace the built-in ones; "" = built-in
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerSection:
+    """Where the book is kept."""
+
+    url: str = "sqlite:///var/aircharge.db"
+    writer: WriterSettings = field(default_factory=WriterSettings)
+    book: BookSettings = field(default_factory=BookSettings)
+
+
+@dataclass(frozen=True, slots=True)
+class SecretsSection:
+    """Files that hold key material; each is 0400 or 0600."""
+
+    pepper_file: str = "var/keys/pepper"  # 32 octets or more: keyed hash of PINs
+    card_master_file: str = "var/keys/card-master"  # 16, 24 or 32 octets in hex: card keys are derived from it
+    card_master_version: int = 1
+    kek_file: str = "var/keys/kek"  # 32 octets in hex: wraps imported card keys
+    kek_version: int = 1
+    checkcode_file: str = "var/keys/checkcode"  # 16 octets or more: the customer's check code
+
+
+@dataclass(frozen=True, slots=True)
+class SmppPlace:
+    """A place to listen or to dial, and who is there."""
+
+    endpoint: str  # Twisted endpoint string: tcp:2775:interface=127.0.0.1, ssl:..., tls:...
+    peers: tuple[str, ...]  # names of [[smpp.peer]]
+    direction: str = "listen"  # listen | dial
+
+
+@dataclass(frozen=True, slots=True)
+class SmppPeerSection:
+    """One SMS centre or gateway: its profile and where its password is."""
+
+    password_file: str
+    profile: SmppPeer
+
+
+@dataclass(frozen=True, slots=True)
+class SmppSection:
+    place: tuple[SmppPlace, ...] = ()
+    peer: tuple[SmppPeerSection, ...] = ()
+    connections_max: int = 4000
+    connections_per_address_max: int = 2500
+
+
+@dataclass(frozen=True, slots=True)
+class CodesSection:
+    """The operator's result codes. A code that is in no list is in doubt."""
+
+    yes: tuple[str, ...] = ("0000",)
+    no: dict[str, str] = field(
+        default_factory=lambda: {
+            "1001": "NUMBER_NO",
+            "1002": "NUMBER_NO",
+            "2001": "AMOUNT",
+            "3001": "OPERATOR_NO",
+            "4001": "BUSY",
+        }
+    )
+    not_found: tuple[str, ...] = ("1404",)
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorSection:
+    """One operator: number segments, products, codes, what it can do about doubts, its line."""
+
+    id: int  # its stock account, 1..99
+    secret_file: str
+    link: OperatorLinkSettings
+    segments: tuple[str, ...] = ("1",)
+    products: Products = field(default_factory=Products)
+    codes: CodesSection = field(default_factory=CodesSection)
+    doubt: DoubtPolicy = field(default_factory=DoubtPolicy)
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """The whole file."""
+
+    daemon: DaemonSection = field(default_factory=DaemonSection)
+    ledger: LedgerSection = field(default_factory=LedgerSection)
+    secrets: SecretsSection = field(default_factory=SecretsSection)
+    sms: SmsSettings = field(default_factory=SmsSettings)
+    cards: dict[str, CardProfile] = field(default_factory=dict)
+    notices: RelaySettings = field(default_factory=RelaySettings)
+    smpp: SmppSection = field(default_factory=SmppSection)
+    operator: tuple[OperatorSection, ...] = ()
+    path: str = ""
+
+    def resolve(self, name: str) -> Path:
+        """A file named in the configuration; relative ones are beside the configuration file."""
+        path = Path(name)
+        return path if path.is_absolute() else Path(self.path).resolve().parent / path
+
+    def read_secret(self, key: str, name: str, size_min: int) -> bytes:
+        """The content of a secret's file, without a trailing newline. Raises ConfigError."""
+        path = self.resolve(name)
+        try:
+            secret = path.read_bytes().rstrip(b"\r\n")
+            exposed = path.stat().st_mode & 0o077
+        except OSError as error:
+            raise ConfigError(self.path, key, f"{path}: {error.strerror}") from error
+        if exposed:
+            raise ConfigError(self.path, key, f"{path} may be read by others: chmod 600")
+        if len(secret) < size_min:
+            raise ConfigError(self.path, key, f"{path} holds {len(secret)} octets, at least {size_min} are needed")
+        return secret
+
+    def database_url(self) -> str:
+        """The ledger's URL; a relative SQLite file is beside the configuration file."""
+        url = self.ledger.url
+        prefix = "sqlite:///"
+        if url.startswith(prefix) and url[len(prefix) :] not in ("", ":memory:"):
+            return prefix + str(self.resolve(url.removeprefix(prefix)))
+        return url
+
+    def pin_hash(self) -> PinHash:
+        return PinHash({1: self.read_secret("secrets.pepper_file", self.secrets.pepper_file, 32)})
+
+    def card_profiles(self) -> dict[str, CardProfile]:
+        """Profiles by name; "default" is there unless the file has its own."""
+        return {"default": CardProfile(), **self.cards}
+
+    def key_ring(self, chance: Randomness | None = None) -> KeyRing:
+        """Master keys and key-encryption keys of the cards."""
+        secrets = self.secrets
+        master = self._read_hex("secrets.card_master_file", secrets.card_master_file, (16, 24, 32))
+        kek = self._read_hex("secrets.kek_file", secrets.kek_file, (32,))
+        return KeyRing({secrets.card_master_version: master}, {secrets.kek_version: kek}, chance)
+
+    def smpp_passwords(self) -> dict[str, str]:
+        """Each peer's password by the peer's name. SMPP allows eight characters (3.4 section 4.1.1)."""
+        passwords = {}
+        for index, section in enumerate(self.smpp.peer):
+            where = f"smpp.peer[{index}].password_file"
+            secret = self.read_secret(where, section.password_file, 1)
+            if len(secret) > 8 or not secret.isascii():
+                raise ConfigError(self.path, where, "an SMPP password has at most 8 ASCII characters")
+            passwords[section.profile.name] = secret.decode()
+        return passwords
+
+    def operator_secret(self, section: OperatorSection) -> bytes:
+        return self.read_secret(f"operator {section.id} secret_file", section.secret_file, 16)
+
+    def checkcode(self) -> bytes:
+        return self.read_secret("secrets.checkcode_file", self.secrets.checkcode_file, 16)
+
+    def check_secrets(self) -> None:
+        """Read every secret once. Raises ConfigError naming the first that is missing or exposed."""
+        self.pin_hash()
+        self.key_ring()
+        self.smpp_passwords()
+        self.checkcode()
+        for section in self.operator:
+            self.operator_secret(section)
+
+    def _read_hex(self, key: str, name: str, sizes: tuple[int, ...]) -> bytes:
+        text = self.read_secret(key, name, 2 * min(sizes))
+        try:
+            value = bytes.fromhex(text.decode("ascii"))
+        except ValueError as error:
+            raise ConfigError(self.path, key, f"{name} must hold hexadecimal digits") from error
+        if len(value) not in sizes:
+            raise ConfigError(self.path, key, f"{name} must hold {' or '.join(map(str, sizes))} octets in hexadecimal")
+        return value
+
+
+def load(path: str | Path) -> Config:
+    """Read a configuration file. Raises ConfigError naming file and key."""
+    name = str(path)
+    try:
+        with open(path, "rb") as file:
+            document = tomllib.load(file)
+    except OSError as error:
+        raise ConfigError(name, "-", error.strerror or str(error)) from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(name, "-", str(error)) from error
+    config = _table(name, "", Config, document)
+    config = dataclasses.replace(config, path=name)
+    _cross_check(config)
+    return config
+
+
+def _table(path: str, where: str, kind: type[T], document: Any) -> T:
+    if not isinstance(document, dict):
+        raise ConfigError(path, where or "-", "must be a table")
+    hints = typing.get_type_hints(kind)
+    known = {item.name: item for item in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    for key in document:
+        if key not in known or (kind is Config and key == "path"):
+            raise ConfigError(path, f"{where}{key}", f"unknown key; known: {', '.join(sorted(known))}")
+    values = {key: _value(path, f"{where}{key}", hints[key], value) for key, value in document.items()}
+    for key, item in known.items():
+        needed = item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING
+        if needed and key not in values:
+            raise ConfigError(path, f"{where}{key}", "missing")
+    try:
+        return kind(**values)
+    except (ValueError, TypeError) as error:
+        raise ConfigError(path, where.rstrip(".") or "-", str(error)) from error
+
+
+def _value(path: str, where: str, hint: Any, value: Any) -> Any:
+    origin = typing.get_origin(hint)
+    if dataclasses.is_dataclass(hint):
+        return _table(path, f"{where}.", typing.cast("type[Any]", hint), value)
+    if origin is tuple:
+        if not isinstance(value, list):
+            raise ConfigError(path, where, "must be a list")
+        inner = typing.get_args(hint)[0]
+        return tuple(_value(path, f"{where}[{index}]", inner, item) for index, item in enumerate(value))
+    if origin is dict:
+        if not isinstance(value, dict):
+            raise ConfigError(path, where, "must be a table")
+        inner = typing.get_args(hint)[1]
+        return {key: _value(path, f"{where}.{key}", inner, item) for key, item in value.items()}
+    if origin in (types.UnionType, typing.Union):
+        return _value(path, where, next(arg for arg in typing.get_args(hint) if arg is not type(None)), value)
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if type(value) is not hint:
+        raise ConfigError(path, where, f"must be {getattr(hint, '__name__', hint)}, not {type(value).__name__}")
+    return value
+
+
+def _cross_check(config: Config) -> None:
+    """What one section says of another."""
+    peers = {section.profile.name for section in config.smpp.peer}
+    for index, place in enumerate(config.smpp.place):
+        if place.direction not in ("listen", "dial"):
+            raise ConfigError(config.path, f"smpp.place[{index}].direction", "must be listen or dial")
+        for peer in place.peers:
+            if peer not in peers:
+                raise ConfigError(config.path, f"smpp.place[{index}].peers", f"no [[smpp.peer]] is named {peer!r}")
+    ids = [section.id for section in config.operator]
+    for index, section in enumerate(config.operator):
+        where = f"operator[{index}]"
+        if not 1 <= section.id <= 99 or ids.count(section.id) > 1:
+            raise ConfigError(config.path, f"{where}.id", "must be 1..99 and its own")
+        if section.doubt.mode not in ("resend", "query", "never"):
+            raise ConfigError(config.path, f"{where}.doubt.mode", "must be resend, query or never")
+        for code, reason in section.codes.no.items():
+            if reason not in Reason.__members__:
+                raise ConfigError(config.path, f"{where}.codes.no.{code}", f"no reason is called {reason!r}")
+    if not 0 <= config.daemon.node <= 1023:
+        raise ConfigError(config.path, "daemon.node", "must be 0..1023")

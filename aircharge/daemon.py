@@ -1,0 +1,239 @@
+"""The bridge: builds everything, and reads aloud as the product.
+
+Start: check configuration, secrets and schema; take up open orders; then open the doors. Stop (SIGTERM): throttle
+and unbind the SMS centres, let open recharges end, leave the rest to recovery.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
+from twisted.internet.endpoints import clientFromString, serverFromString
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from aircharge.config import Config, OperatorSection, SmppPlace
+from aircharge.errors import Reason
+from aircharge.events.relay import NoticeRelay
+from aircharge.ledger.book import Book
+from aircharge.ledger.commands import NoticeRow
+from aircharge.ledger.store import Store, check_schema, open_engine
+from aircharge.ledger.writer import Ledger
+from aircharge.ports import Clock, Notice, Randomness
+from aircharge.protocols.operator_link import OperatorLink
+from aircharge.protocols.shell import GateSettings
+from aircharge.protocols.smpp import SmppClient, SmppGateway, SmppServer
+from aircharge.sms.cardshelf import CardShelf
+from aircharge.sms.door import SmsDoor
+from aircharge.switch.board import Board, CodeTable, OperatorPlan
+from aircharge.switch.doubt import DoubtResolver
+
+__all__ = ["AirchargeService", "SystemClock", "SystemRandomness", "open_store"]
+
+log = Logger()
+
+
+class SystemClock:
+    """The machine's clocks."""
+
+    def now_ms(self) -> int:
+        return time.time_ns() // 1_000_000
+
+    def monotonic_s(self) -> float:
+        return time.monotonic()
+
+
+class SystemRandomness:
+    """The machine's source of unpredictable octets."""
+
+    def token(self, length: int) -> bytes:
+        return secrets.token_bytes(length)
+
+
+class SmsSink:
+    """Notices as texts through the SMPP gateway (``ports.Sink``)."""
+
+    def __init__(self, gateway: SmppGateway) -> None:
+        self._gateway = gateway
+
+    def ready(self) -> bool:
+        return self._gateway.ready()
+
+    async def send(self, notice: Notice) -> None:
+        await self._gateway.send_text(notice.sender, notice.recipient, notice.text, notice.notice_id & 0xFFFF)
+
+
+class AirchargeService(Service):
+    """The whole daemon as one Twisted service."""
+
+    def __init__(self, config: Config, reactor: Any, clock: Clock | None = None, chance: Randomness | None = None) -> None:
+        self.setName("aircharge")
+        self._config = config
+        self._reactor = reactor
+        self._clock = clock or SystemClock()
+        self._chance = chance or SystemRandomness()
+        self._tasks: set[Deferred[Any]] = set()
+        self._ports: list[Any] = []
+        self._clients: list[SmppClient] = []
+        self._is_up = False
+        config.check_secrets()
+        self._build()
+
+    # -- what there is ------------------------------------------------------------------------------------
+
+    def _build(self) -> None:
+        config, clock, reactor = self._config, self._clock, self._reactor
+        self.ledger = self._open_ledger()
+        self.links = [self._link(section) for section in config.operator]
+        plans = [_plan(section, link) for section, link in zip(config.operator, self.links, strict=True)]
+        self.board = Board(self.ledger, plans, clock, config.daemon.in_flight_max)
+        self.doubts = DoubtResolver(self.board, reactor)
+        shelf = CardShelf(self.ledger, config.key_ring(), config.card_profiles())
+        self.door = SmsDoor(self.board, shelf, config.sms, self._spawn)
+        self.gateway = SmppGateway(reactor, clock.now_ms, self.door.answer)
+        sink = SmsSink(self.gateway)
+        self.relay = NoticeRelay(self.ledger, sink, self._wording(), clock, reactor, config.notices)
+        self.ledger.on_notices(self.relay.take)
+        self.ledger.on_broken(self._broken)
+
+    def _open_ledger(self) -> Ledger:
+        config = self._config
+        store = open_store(config, self._clock)
+        check_schema(store.engine)
+        store.ensure_operators({section.id: section.link.name for section in config.operator})
+        return Ledger(store, self._reactor, config.ledger.writer)
+
+    def _link(self, section: OperatorSection) -> OperatorLink:
+        secret = self._config.operator_secret(section)
+        return OperatorLink(section.link, secret, self._reactor, self._clock, self._chance)
+
+    def _wording(self) -> Callable[[NoticeRow], str]:
+        config = self._config
+        phrases = config.phrases()
+
+        def word(notice: NoticeRow) -> str:
+            return phrases.phrase(notice.topic, notice.facts, notice.language)
+
+        return word
+
+    # -- start --------------------------------------------------------------------------------------------
+
+    def startService(self) -> None:
+        Service.startService(self)
+        self.ledger.start()
+        self._spawn(self._open_doors())
+
+    async def _open_doors(self) -> None:
+        """Open work first, then new work."""
+        try:
+            for link in self.links:
+                await link.start()
+            recovered = await self.doubts.recover()
+            log.info("{count} open orders were taken up", count=recovered)
+            self.doubts.start()
+            self.relay.start()
+            for place in self._config.smpp.place:
+                await self._open_place(place)
+        except Exception:  # nothing may be half open: say why and go
+            log.failure("the doors could not be opened")
+            self._reactor.stop()
+            return
+        self._is_up = True
+        log.info("the doors are open")
+
+    async def _open_place(self, place: SmppPlace) -> None:
+        smpp = self._config.smpp
+        peers = [section.profile for section in smpp.peer if section.profile.name in place.peers]
+        passwords = self._config.smpp_passwords()
+        if place.direction == "listen":
+            gate = GateSettings((), smpp.connections_max, smpp.connections_per_address_max)
+            server = SmppServer(self.gateway, peers, passwords, gate)
+            port = await serverFromString(self._reactor, place.endpoint).listen(server)
+            self._ports.append(port)
+            return
+        for peer in peers:
+            endpoint = clientFromString(self._reactor, place.endpoint)
+            client = SmppClient(self.gateway, peer, passwords[peer.name], endpoint, self._fraction)
+            self._clients.append(client)
+            client.startService()
+
+    def _fraction(self) -> float:
+        return int.from_bytes(self._chance.token(4), "big") / 2**32
+
+    # -- stop ---------------------------------------------------------------------------------------------
+
+    def stopService(self) -> Deferred[None]:
+        Service.stopService(self)
+        return Deferred.fromCoroutine(self._close_doors())
+
+    async def _close_doors(self) -> None:
+        """Throttle, let open recharges end, unbind; what is still open is left to recovery."""
+        self._is_up = False
+        self.board.closing = True
+        self.gateway.throttle(True)
+        self.doubts.stop()
+        await self._wait_for_tasks(self._config.daemon.stop_wait_s)
+        await self.relay.stop()
+        for port in self._ports:
+            await maybeDeferred(port.stopListening)
+        for client in self._clients:
+            client.stopService()
+        await self.gateway.unbind_all()
+        for link in self.links:
+            await link.stop()
+        await self.ledger.stop()
+        log.info("stopped; {count} recharges are left to recovery", count=len(self._tasks))
+
+    async def _wait_for_tasks(self, wait_s: float) -> None:
+        tasks = list(self._tasks)
+        if not tasks:
+            return
+        ended = DeferredList(tasks)
+        ended.addTimeout(wait_s, self._reactor)
+        try:
+            await ended
+        except TimeoutError:
+            log.warn("{count} recharges did not end in time", count=len(self._tasks))
+
+    # -- what runs by itself ------------------------------------------------------------------------------
+
+    def _spawn(self, coroutine: Coroutine[Any, Any, Any]) -> Deferred[None]:
+        """Run it to its end; the stop waits for it. Its failure is a bug: logged, never lost."""
+        done: Deferred[None] = Deferred()
+        self._tasks.add(done)
+
+        def end(result: object) -> None:
+            if isinstance(result, Failure):
+                log.failure("a recharge's coroutine failed", failure=result)
+            self._tasks.discard(done)
+            done.callback(None)
+
+        Deferred.fromCoroutine(coroutine).addBoth(end)
+        return done
+
+    def _broken(self, failure: Failure) -> None:
+        """A broken invariant or disk: the doors close and say so; recovery after a restart is the tested path."""
+        log.failure("THE LEDGER IS BROKEN, the doors close", failure=failure)
+        self.board.closing = True
+        self.gateway.throttle(True)
+        self._reactor.callLater(0.5, self._reactor.stop)
+
+
+def open_store(config: Config, clock: Clock) -> Store:
+    """The book of a configuration, for the daemon and for the clerks' desk."""
+    pins = config.pin_hash()
+    return Store(open_engine(config.database_url()), Book(config.ledger.book, pins.mac), clock, config.daemon.node)
+
+
+def _plan(section: OperatorSection, link: OperatorLink) -> OperatorPlan:
+    codes = CodeTable(
+        frozenset(section.codes.yes),
+        {code: Reason[reason] for code, reason in section.codes.no.items()},
+        frozenset(section.codes.not_found),
+    )
+    return OperatorPlan(section.id, section.link.name, link, section.segments, section.products, codes, section.doubt)

@@ -1,0 +1,300 @@
+"""A whole throw-away instance in one folder: keys, configuration, ledger, outlets, cards, both simulators.
+
+For ``aircharge demo``, the benchmarks and the tests: the daemon runs under ``twistd`` and never knows that it talks
+to simulators. Everything listens on 127.0.0.1 only.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+from aircharge.config import Config, load
+from aircharge.errors import AirchargeError
+from aircharge.office import Office, OutletForm
+from aircharge.simulators.control import ask
+from aircharge.values import Pin
+
+__all__ = ["BusyPort", "Instance", "Ports", "Shop", "free_ports"]
+
+HOST = "127.0.0.1"
+DEMO_PIN = "736194"
+
+
+class BusyPort(AirchargeError):
+    """A port the instance needs is taken by somebody else."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Where everything listens, on 127.0.0.1."""
+
+    smpp: int = 2775
+    operator: int = 7801
+    operator_control: int = 7802
+    centre_control: int = 7803
+    metrics: int = 7804
+
+
+@dataclass(frozen=True, slots=True)
+class Shop:
+    """An outlet of the instance, its phone and its card."""
+
+    code: str
+    phone: str
+    iccid: str
+    pin: str = DEMO_PIN
+    float_fen: int = 1_000_000
+    language: str = "zh"
+    card: bool = True
+
+
+def free_ports() -> Ports:
+    """Ports nobody listens on at this moment."""
+    sockets = [socket.socket() for _ in range(5)]
+    try:
+        for one in sockets:
+            one.bind((HOST, 0))
+        return Ports(*(one.getsockname()[1] for one in sockets))
+    finally:
+        for one in sockets:
+            one.close()
+
+
+@dataclass
+class Instance:
+    """The folder and what runs in it."""
+
+    folder: Path
+    ports: Ports = field(default_factory=Ports)
+    doubt: str = 'mode = "resend"\nfirst_s = 1.0\nmax_s = 5.0'
+    response_timeout_s: float = 5.0
+    log_level: str = "info"
+    extra: str = ""  # more TOML
+    python: str = sys.executable
+    _running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+
+    @property
+    def config_file(self) -> Path:
+        return self.folder / "aircharge.toml"
+
+    @property
+    def ledger_file(self) -> Path:
+        return self.folder / "ledger.db"
+
+    @property
+    def operator_file(self) -> Path:
+        return self.folder / "operator.db"
+
+    @property
+    def daemon_log(self) -> Path:
+        return self.folder / "daemon.log"
+
+    # -- making it ----------------------------------------------------------------------------------------
+
+    def create(self, shops: Sequence[Shop]) -> Config:
+        """Keys, configuration, schema, outlets with float, PIN and card, and the cards' personalisation file."""
+        keys = self.folder / "keys"
+        keys.mkdir(parents=True, exist_ok=True)
+        for name in ("pepper", "kek", "card-master", "checkcode"):
+            _secret(keys / name, secrets.token_hex(32))
+        for name, size in (("smsc-password", 4), ("operator-secret", 16)):
+            _secret(keys / name, secrets.token_hex(size))
+        self.config_file.write_text(self._toml(), encoding="utf-8")
+        config = load(self.config_file)
+        office = Office(config)
+        office.upgrade()
+        for shop in shops:
+            self._open_shop(office, shop)
+        cards = office.personalisation()
+        _secret(self.folder / "cards.json", json.dumps(cards, indent=1))
+        office.close()
+        return config
+
+    def _open_shop(self, office: Office, shop: Shop) -> None:
+        form = OutletForm(shop.code, f"outlet {shop.code}", (shop.phone,), shop.language)
+        office.add_outlet(form, Pin(shop.pin), actor="demo")
+        if shop.card:
+            office.add_card(shop.code, shop.iccid, shop.phone, actor="demo")
+        if shop.float_fen:
+            request = office.propose_funding(shop.code, shop.float_fen, f"slip-{shop.code}", maker="demo.maker")
+            office.approve_funding(request, checker="demo.checker")
+
+    def _toml(self) -> str:
+        ports = self.ports
+        return f"""# A throw-away instance, made by `aircharge demo`.
+[daemon]
+metrics_listen = "tcp:{ports.metrics}:interface={HOST}"
+log_level = "{self.log_level}"
+
+[ledger]
+url = "sqlite:///ledger.db"
+
+[secrets]
+pepper_file = "keys/pepper"
+card_master_file = "keys/card-master"
+kek_file = "keys/kek"
+checkcode_file = "keys/checkcode"
+
+[[smpp.place]]
+endpoint = "tcp:{ports.smpp}:interface={HOST}"
+peers = ["smsc"]
+
+[[smpp.peer]]
+password_file = "keys/smsc-password"
+[smpp.peer.profile]
+name = "smsc"
+system_id = "smsc"
+mt_pdu = "submit_sm"
+sent_time_tlv = 0x1401
+window_max = 200
+queue_max = 5000
+window_in_max = 1000
+allow = ["127.0.0.0/8"]
+
+[[operator]]
+id = 1
+secret_file = "keys/operator-secret"
+segments = ["13", "14", "15", "16", "17", "18", "19"]
+[operator.link]
+name = "operator"
+connect = ["tcp:{HOST}:{ports.operator}"]
+agent_id = "A00123"
+window_max = 200
+response_timeout_s = {self.response_timeout_s}
+[operator.doubt]
+{self.doubt}
+{self.extra}"""
+
+    # -- running it ---------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Operator, daemon, SMS centre; returns when the SMS centre is bound. Raises BusyPort, RuntimeError."""
+        self.start_operator()
+        self.start_daemon()
+        self.start_centre()
+
+    def start_operator(self, *options: str) -> None:
+        self._check_free(self.ports.operator, self.ports.operator_control)
+        self._spawn(
+            "operator",
+            [self.python, "-m", "aircharge.simulators.operator", "--listen", self._at(self.ports.operator)]
+            + ["--control", self._at(self.ports.operator_control), "--db", str(self.operator_file)]
+            + ["--secret-file", str(self.folder / "keys" / "operator-secret"), *options],
+        )
+        self._wait_for(self.ports.operator_control, "operator")
+
+    def start_daemon(self, command: Sequence[str] = ()) -> None:
+        self._check_free(self.ports.smpp, self.ports.metrics)
+        twistd = [str(Path(self.python).with_name("twistd")), "--nodaemon", "--pidfile", "daemon.pid"]
+        twistd += ["--logger", "aircharge.observe.logs.daemon_observer", "aircharge"]
+        self._spawn("daemon", [*(command or twistd), "--config", str(self.config_file)])
+        self._wait_for(self.ports.smpp, "daemon")
+
+    def start_centre(self, *options: str) -> None:
+        self._check_free(self.ports.centre_control)
+        self._spawn(
+            "centre",
+            [self.python, "-m", "aircharge.simulators.sms_centre", "--connect", f"tcp:{HOST}:{self.ports.smpp}"]
+            + ["--system-id", "smsc", "--password-file", str(self.folder / "keys" / "smsc-password")]
+            + ["--control", self._at(self.ports.centre_control), "--state", str(self.folder / "centre")]
+            + ["--cards", str(self.folder / "cards.json"), "--sent-time-tlv", str(0x1401), *options],
+        )
+        self._wait_for(self.ports.centre_control, "centre")
+        self.wait_until("the SMS centre to bind", lambda: bool(self.centre("status").get("bound")))
+
+    def centre(self, verb: str, **arguments: Any) -> dict[str, Any]:
+        """A control verb of the SMS centre."""
+        return ask(HOST, self.ports.centre_control, verb, **arguments)
+
+    def operator(self, verb: str, **arguments: Any) -> dict[str, Any]:
+        """A control verb of the operator's platform."""
+        return ask(HOST, self.ports.operator_control, verb, **arguments)
+
+    def is_running(self, name: str) -> bool:
+        return name in self._running and self._running[name].poll() is None
+
+    def pid(self, name: str) -> int:
+        return self._running[name].pid
+
+    def wait_until(self, what: str, is_so: Any, timeout_s: float = 20.0) -> None:
+        """Look ten times a second. Raises RuntimeError naming what did not come about."""
+        end = time.monotonic() + timeout_s
+        while time.monotonic() < end:
+            if is_so():
+                return
+            time.sleep(0.1)
+        raise RuntimeError(f"waited {timeout_s:.0f} s in vain for {what}; logs are in {self.folder}")
+
+    def stop_one(self, name: str, how: int = signal.SIGTERM, wait_s: float = 30.0) -> int:
+        """Signal a process of ours and wait for its end; returns its exit code."""
+        process = self._running.pop(name)
+        if process.poll() is None:
+            process.send_signal(how)
+        try:
+            return process.wait(wait_s)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            return process.wait(5)
+
+    def stop(self) -> None:
+        """End everything that was started here."""
+        for name in ("centre", "daemon", "operator"):
+            if name in self._running:
+                self.stop_one(name)
+
+    def __enter__(self) -> Instance:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.stop()
+
+    def _spawn(self, name: str, arguments: list[str]) -> None:
+        log: IO[bytes]
+        with open(self.folder / f"{name}.out", "ab") as log:
+            self._running[name] = subprocess.Popen(  # arguments are ours
+                arguments,
+                cwd=self.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            )
+
+    def _wait_for(self, port: int, name: str) -> None:
+        def listens() -> bool:
+            if not self.is_running(name):
+                tail = (self.folder / f"{name}.out").read_text(errors="replace")[-2000:]
+                raise RuntimeError(f"{name} ended at once:\n{tail}")
+            with socket.socket() as probe:
+                return probe.connect_ex((HOST, port)) == 0
+
+        self.wait_until(f"{name} to listen on {HOST}:{port}", listens)
+
+    def _check_free(self, *ports: int) -> None:
+        for port in ports:
+            with socket.socket() as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                try:
+                    probe.bind((HOST, port))
+                except OSError as error:
+                    raise BusyPort(f"port {port} on {HOST} is in use: end what holds it (ss -ltnp), then try again") from error
+
+    def _at(self, port: int) -> str:
+        return f"tcp:{port}:interface={HOST}"
+
+
+def _secret(path: Path, text: str) -> None:
+    path.touch(mode=0o600)
+    path.chmod(0o600)
+    path.write_text(text + "\n", encoding="utf-8")

@@ -1,0 +1,261 @@
+"""The open page of the book: the rows of one batch, the changes so far, and what every rule writes with."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from aircharge.errors import Reason
+from aircharge.ledger.commands import NoticeRow
+from aircharge.ledger.counters import FAR_AHEAD, use_counter
+from aircharge.ledger.rows import AuditEntry, BalanceRow, Changes, OutletRow, PhoneRow, ReplayRow, Rows, TxnRow
+from aircharge.ledger.tables import (
+    CARD_ACTIVE,
+    OUTLET_ACTIVE,
+    OUTLET_CLOSING,
+    OUTLET_SUSPENDED,
+    PIN_ABOVE,
+    PIN_ALWAYS,
+)
+from aircharge.values import Asker, CardUse, Channel, Pin, Receipt, State
+
+__all__ = ["MACHINE", "BookSettings", "Facts", "Page", "PinMac", "local_date"]
+
+Facts = dict[str, Any]
+PinMac = Callable[[int, int, bytes, str], bytes]
+"""(pepper version, outlet id, salt, PIN digits) → MAC."""
+
+MACHINE: Final = "machine"
+LOCKED_FOR_CLERK_MS: Final = 1 << 53
+_DAY_MS: Final = 86_400_000
+
+
+@dataclass(frozen=True, slots=True)
+class BookSettings:
+    """The rules' numbers."""
+
+    intent_window_ms: int = 300_000  # same outlet, number and amount within this: asked whether it is meant
+    retransmit_window_ms: int = 600_000  # same serial and content within this: the SMS centre's repetition
+    stale_ms: int = 600_000  # older messages are refused
+    hold_look_ms: int = 120_000  # a hold nobody closed is looked at after this
+    pin_fails_max: int = 3
+    pin_lock_ms: int = 1_800_000
+    pin_locks_max: int = 3  # then only a clerk unlocks
+    offences_max: int = 3  # malformed messages a day; the last one is told so, later ones meet silence
+    notice_ttl_ms: int = 86_400_000
+    op_ref_prefix: str = "AC"  # our reference is prefix and order id in 20 digits
+    customer_language: str = "zh"
+    utc_offset_min: int = 480  # Asia/Shanghai, no daylight saving
+
+    def __post_init__(self) -> None:
+        if not (self.op_ref_prefix.isascii() and self.op_ref_prefix.isalnum() and len(self.op_ref_prefix) <= 12):
+            raise ValueError("op_ref_prefix: 1 to 12 ASCII letters and digits")
+
+
+def local_date(at_ms: int, utc_offset_min: int) -> int:
+    """The calendar day there, as yyyymmdd."""
+    local = datetime.fromtimestamp(at_ms // 1000, UTC) + timedelta(minutes=utc_offset_min)
+    return local.year * 10_000 + local.month * 100 + local.day
+
+
+class Page:
+    """Rows, changes, the time of the batch."""
+
+    def __init__(
+        self, settings: BookSettings, pin_mac: PinMac, rows: Rows, now_ms: int, ids: Callable[[], int]
+    ) -> None:
+        self.settings = settings
+        self.rows = rows
+        self.now_ms = now_ms
+        self.ids = ids
+        self.changes = Changes()
+        self._pin_mac = pin_mac
+        if not rows.day:
+            rows.day = self.changes.day = local_date(now_ms, settings.utc_offset_min)
+
+    # -- writing down -------------------------------------------------------------------------------------
+
+    def notice(
+        self, order_id: int, topic: str, recipient: str, sender: str, language: str, facts: Facts
+    ) -> None:
+        """One SMS to come."""
+        expires_ms = self.now_ms + self.settings.notice_ttl_ms
+        self.changes.notices.append(
+            NoticeRow(
+                self.ids(), order_id, topic, recipient, sender, language, facts, self.now_ms, expires_ms
+            )
+        )
+
+    def audit(self, action: str, thing: str, actor: str = MACHINE, **detail: Any) -> None:
+        self.changes.audit.append(AuditEntry(actor, action, thing, detail))
+
+    def add_txn(self, row: TxnRow) -> None:
+        self.rows.add_txn(row)
+        self.changes.new_txns.append(row)
+
+    def touch_txn(self, row: TxnRow) -> None:
+        if row.loaded_state is not None:
+            self.changes.txns[row.id] = row
+
+    def touch_balance(self, row: BalanceRow) -> None:
+        self.changes.balances[row.account_id] = row
+
+    def receipt(self, row: TxnRow, *, fresh: bool) -> Receipt:
+        return Receipt(
+            row.id,
+            State(row.state),
+            Reason.by_number(row.reason),
+            fresh,
+            self.rows.accounts[row.outlet_acct].id,
+            row.operator_id,
+            row.op_ref or "",
+            row.msisdn,
+            row.amount,
+            row.cost,
+            row.created_ms,
+            row.attempts,
+        )
+
+    # -- who asks -----------------------------------------------------------------------------------------
+
+    def outlet_of(self, phone: str) -> tuple[OutletRow | None, PhoneRow | None]:
+        bound = self.rows.phones.get(phone)
+        return (self.rows.outlets[bound.outlet_id], bound) if bound else (None, None)
+
+    def standing(
+        self, asker: Asker, outlet: OutletRow, phone: PhoneRow, right: int, *, asks_only: bool
+    ) -> Reason:
+        """CARD, OUTLET or RIGHTS in that order, else OK. A suspended or closing outlet may still ask."""
+        use = asker.card
+        if use is not None:
+            card = self.rows.cards.get(use.card_id)
+            if (
+                card is None
+                or card.status != CARD_ACTIVE
+                or card.outlet_id != outlet.id
+                or card.msisdn != asker.phone
+                or card.key_version != use.key_version
+            ):
+                return Reason.CARD
+        may_ask = asks_only and outlet.status in (OUTLET_SUSPENDED, OUTLET_CLOSING)
+        if outlet.status != OUTLET_ACTIVE and not may_ask:
+            return Reason.OUTLET
+        return Reason.OK if phone.rights & right else Reason.RIGHTS
+
+    def is_stale(self, sent_ms: int | None, received_ms: int) -> bool:
+        return self.now_ms - (received_ms if sent_ms is None else sent_ms) > self.settings.stale_ms
+
+    # -- serials and counters -----------------------------------------------------------------------------
+
+    def seen(self, use: CardUse | None) -> ReplayRow | None:
+        return None if use is None else self.rows.replays.get((use.card_id, use.serial))
+
+    def is_late(self, since_ms: int) -> bool:
+        """Too late to be the SMS centre's repetition."""
+        return self.now_ms - since_ms > self.settings.retransmit_window_ms
+
+    def spend_serial(self, use: CardUse | None, req_hash: bytes, txn_id: int) -> None:
+        if use is None or (use.card_id, use.serial) in self.rows.replays:
+            return
+        row = ReplayRow(use.card_id, use.serial, req_hash, txn_id, self.now_ms)
+        self.rows.replays[use.card_id, use.serial] = row
+        self.changes.replays.append(row)
+
+    def spend_counter(self, use: CardUse | None) -> bool:
+        """False when a message with this counter was accepted before (or it is too old to tell).
+
+        Counter 0 says that the card keeps none (TS 102 225, SPI b5b4 = 00): the serial alone protects then.
+        """
+        card = self.rows.cards.get(use.card_id) if use else None
+        if use is None or card is None or use.counter == 0 or use.key_version != card.key_version:
+            return True
+        window = use_counter(card.hi, card.bitmap, use.counter)
+        if window is None:
+            self.audit("alarm.counter", f"card {card.id}", counter=use.counter, hi=card.hi)
+            return False
+        if card.hi and use.counter - card.hi > FAR_AHEAD:
+            self.audit("alarm.counter-jump", f"card {card.id}", counter=use.counter, hi=card.hi)
+        card.hi, card.bitmap = window
+        self.changes.cards[card.id] = card
+        return True
+
+    # -- PIN ----------------------------------------------------------------------------------------------
+
+    @staticmethod
+    def policy_wants_pin(outlet: OutletRow, channel: Channel, amount_fen: int) -> bool:
+        """The outlet's own policy for plain SMS."""
+        if channel is not Channel.SMS:
+            return False
+        above = outlet.pin_policy == PIN_ABOVE and amount_fen > outlet.pin_above_fen
+        return outlet.pin_policy == PIN_ALWAYS or above
+
+    def check_pin(
+        self, outlet: OutletRow, pin: Pin | None, *, needed: bool, counts: bool = True
+    ) -> tuple[Reason, Facts]:
+        """PIN_LOCKED, PIN_WRONG, PIN_NEEDED or OK, and what to tell. A wrong one counts whatever becomes of the order.
+
+        ``counts`` is false for a repetition of a message whose PIN was counted before.
+        """
+        if pin is None and not needed:
+            return Reason.OK, {}
+        row = self.rows.credentials.get(outlet.id)
+        if row is None:  # no PIN was ever set: a clerk's matter
+            return Reason.PIN_LOCKED, {"locked_until_ms": LOCKED_FOR_CLERK_MS}
+        if row.locked_until_ms > self.now_ms:
+            return Reason.PIN_LOCKED, {"locked_until_ms": row.locked_until_ms}
+        if pin is None:
+            return Reason.PIN_NEEDED, {}
+        mac = self._pin_mac(row.pepper_ver, outlet.id, row.salt, pin.secret)
+        is_right = hmac.compare_digest(mac, row.pin_mac)
+        if is_right:
+            if row.fails or row.locks:
+                row.fails = row.locks = row.locked_until_ms = 0
+                self.changes.credentials[outlet.id] = row
+            return Reason.OK, {}
+        if counts:
+            row.fails += 1
+            self.changes.credentials[outlet.id] = row
+        left = self.settings.pin_fails_max - row.fails
+        if left > 0:
+            return Reason.PIN_WRONG, {"tries_left": left}
+        row.fails, row.locks = 0, row.locks + 1
+        is_last = row.locks >= self.settings.pin_locks_max
+        row.locked_until_ms = LOCKED_FOR_CLERK_MS if is_last else self.now_ms + self.settings.pin_lock_ms
+        self.audit("alarm.pin-lock", outlet.code, locks=row.locks)
+        return Reason.PIN_WRONG, {"tries_left": 0, "locked_until_ms": row.locked_until_ms}
+
+    # -- facts --------------------------------------------------------------------------------------------
+
+    def float_facts(self, outlet: OutletRow) -> Facts:
+        row = self.rows.balances[outlet.float_id]
+        return {"balance_fen": row.posted, "available_fen": row.available, "held_fen": row.held}
+
+    def offend(self, asker: Asker, reason: Reason) -> int:
+        """Count a message that could not be served; tell the sender the first few times. Returns today's count."""
+        count = self.rows.offences.get(asker.phone, 0) + 1
+        self.rows.offences[asker.phone] = self.changes.offences[asker.phone] = count
+        last = self.settings.offences_max
+        if count > last:
+            return count
+        outlet, _ = self.outlet_of(asker.phone)
+        language = outlet.language if outlet else self.settings.customer_language
+        topic = "outlet.last-notice" if count == last else "outlet.help" if outlet else "sender.unknown"
+        facts: Facts = {"reason": reason.name, "at_ms": self.now_ms}
+        if outlet:
+            facts["outlet"] = outlet.code
+        self.notice(0, topic, asker.phone, asker.service, language, facts)
+        return count
+
+    @property
+    def today_began_ms(self) -> int:
+        """Local midnight."""
+        return midnight_ms(self.now_ms, self.settings.utc_offset_min)
+
+
+def midnight_ms(at_ms: int, utc_offset_min: int) -> int:
+    """When the local day of ``at_ms`` began."""
+    offset_ms = utc_offset_min * 60_000
+    return (at_ms + offset_ms) // _DAY_MS * _DAY_MS - offset_ms

@@ -1,0 +1,281 @@
+"""The clerks' desk: what people do to outlets, money and doubts by hand, each in one transaction with its audit row.
+
+Behind the command line, the demo and the tests. Money moves only through the ledger's own commands.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
+
+from aircharge.config import Config
+from aircharge.daemon import SystemClock, SystemRandomness, open_store
+from aircharge.errors import AirchargeError
+from aircharge.ledger import funding, reading
+from aircharge.ledger.commands import CloseRecharge, Fund
+from aircharge.ledger.migrate import check_schema, upgrade
+from aircharge.ledger.verify import verify
+from aircharge.outlets import registry
+from aircharge.outlets.cards import CardKeyBytes
+from aircharge.outlets.pins import random_pin
+from aircharge.outlets.registry import CardForm, Desk, OutletForm
+from aircharge.sms.cardshelf import card_keys
+from aircharge.values import AMOUNT_MAX_FEN, Pin, Receipt, Verdict, mask_msisdn, yuan_text
+
+__all__ = ["Office", "OfficeError", "OutletForm", "fen_from_yuan"]
+
+_YUAN: Final = re.compile(r"([0-9]{1,9})(?:\.([0-9]{1,2}))?")
+
+
+class OfficeError(AirchargeError):
+    """What a clerk asked for cannot be done: the message says why."""
+
+
+def fen_from_yuan(text: str) -> int:
+    """ "50" or "49.50" yuan as fen. Raises OfficeError."""
+    found = _YUAN.fullmatch(text.strip())
+    if found is None:
+        raise OfficeError(f"{text!r} is no amount in yuan")
+    fen = int(found[1]) * 100 + int((found[2] or "").ljust(2, "0") or 0)
+    if fen > AMOUNT_MAX_FEN:
+        raise OfficeError(f"{text} yuan is more than moves in one step")
+    return fen
+
+
+class Office:
+    """One desk on one ledger. Close it."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._clock = SystemClock()
+        self._chance = SystemRandomness()
+        self._store = open_store(config, self._clock)
+
+    def close(self) -> None:
+        self._store.engine.dispose()
+
+    # -- schema -------------------------------------------------------------------------------------------
+
+    def upgrade(self) -> None:
+        """Bring the schema to this program's, and make the operators' stock accounts."""
+        upgrade(self._store.engine)
+        self._store.ensure_operators({section.id: section.link.name for section in self._config.operator})
+
+    def check_schema(self) -> None:
+        check_schema(self._store.engine)
+
+    # -- outlets ------------------------------------------------------------------------------------------
+
+    def random_pin(self) -> Pin:
+        return Pin(random_pin(self._chance.token(256)))
+
+    def add_outlet(self, form: OutletForm, pin: Pin, *, actor: str) -> int:
+        with self._desk(actor) as desk:
+            return registry.add_outlet_txn(desk, form, pin, self._config.pin_hash(), self._chance.token(16))
+
+    def set_pin(self, code: str, pin: Pin, *, actor: str) -> None:
+        with self._desk(actor) as desk:
+            registry.set_pin_txn(desk, code, pin, self._config.pin_hash(), self._chance.token(16))
+
+    def freeze(self, code: str, *, actor: str, lift: bool = False) -> None:
+        with self._desk(actor) as desk:
+            registry.freeze_txn(desk, code, lift=lift)
+
+    def add_card(
+        self,
+        code: str,
+        iccid: str,
+        phone: str,
+        *,
+        actor: str,
+        profile: str = "default",
+        keys: Mapping[str, str] | None = None,
+    ) -> int:
+        """Bind a card; ``keys`` (kic and kid in hex) are imported and wrapped, else they are derived."""
+        if profile not in self._config.card_profiles():
+            raise OfficeError(f"no card profile is called {profile!r}")
+        version = self._config.secrets.card_master_version
+        with self._desk(actor) as desk:
+            card_id = registry.add_card_txn(desk, code, CardForm(iccid, phone, profile, version))
+            if keys is not None:
+                kic, kid = (_key(keys, name) for name in ("kic", "kid"))
+                wrapped = self._config.key_ring(self._chance).wrap(card_id, 1, CardKeyBytes(kic, kid))
+                registry.keys_txn(desk, card_id, *wrapped)
+        return card_id
+
+    def block_card(self, iccid: str, *, actor: str, lift: bool = False) -> None:
+        with self._desk(actor) as desk:
+            registry.block_card_txn(desk, iccid, lift=lift)
+
+    def personalisation(self) -> list[dict[str, Any]]:
+        """Every card with its keys, for the card maker: to be kept as a secret."""
+        ring = self._config.key_ring()
+        cards = []
+        with self._store.engine.connect() as txn:
+            for row in reading.all_cards(txn):
+                profile = self._config.card_profiles()[row.profile]
+                keys = card_keys(ring, row, profile)
+                cards.append(
+                    {
+                        "iccid": row.iccid,
+                        "msisdn": row.msisdn,
+                        "kic": keys.kic.hex(),
+                        "kid": keys.kid.hex(),
+                        "family": profile.key_family,
+                        "key_index": profile.key_index,
+                        "tar": profile.tar,
+                    }
+                )
+        return cards
+
+    def outlets(self) -> list[dict[str, Any]]:
+        with self._store.engine.connect() as txn:
+            return [_outlet(row) for row in reading.outlets(txn)]
+
+    def outlet(self, code: str) -> dict[str, Any]:
+        with self._store.engine.connect() as txn:
+            rows = reading.outlets(txn, code)
+            if not rows:
+                raise OfficeError(f"no outlet {code}")
+            row = rows[0]
+            phones = [phone | {"msisdn": mask_msisdn(phone["msisdn"])} for phone in reading.phones_of(txn, row["id"])]
+            cards = [card | {"msisdn": mask_msisdn(card["msisdn"])} for card in reading.cards_of(txn, row["id"])]
+            orders = [_short(order) for order in reading.orders_of_outlet(txn, row["float_id"])]
+        return {**_outlet(row), "orders": orders, "phones": phones, "cards": cards}
+
+    # -- money --------------------------------------------------------------------------------------------
+
+    def propose_funding(self, code: str, amount_fen: int, slip: str, *, maker: str) -> int:
+        """Ask for float; returns the request's number. Another person confirms it."""
+        with self._desk(maker) as desk:
+            return funding.propose_txn(desk.txn, code, amount_fen, slip, maker=maker, now_ms=desk.now_ms)
+
+    def propose_funding_rows(self, rows: Sequence[Mapping[str, str]], *, maker: str) -> list[int]:
+        """All rows of a file or none; an error names its row."""
+        with self._desk(maker) as desk:
+            requests = []
+            for number, row in enumerate(rows, 2):
+                try:
+                    amount_fen = fen_from_yuan(row["amount"])
+                    requests.append(
+                        funding.propose_txn(
+                            desk.txn, row["outlet"], amount_fen, row["slip"], maker=maker, now_ms=desk.now_ms
+                        )
+                    )
+                except KeyError as error:
+                    raise OfficeError(f"line {number}: column {error} is missing") from error
+                except AirchargeError as error:
+                    raise OfficeError(f"line {number}: {error}") from error
+            return requests
+
+    def waiting_requests(self) -> list[dict[str, Any]]:
+        with self._store.engine.connect() as txn:
+            return funding.waiting(txn)
+
+    def approve_funding(self, request: int, *, checker: str) -> tuple[str, int]:
+        """Confirm a request; returns the outlet's code and the amount. The checker is another person."""
+        [receipt] = self._store.run([Fund(request, checker)])
+        if not isinstance(receipt, Receipt):
+            raise OfficeError(str(receipt))
+        with self._store.engine.connect() as txn:
+            code = next(row["code"] for row in reading.outlets(txn) if row["id"] == receipt.outlet_id)
+        return code, receipt.amount_fen
+
+    # -- orders -------------------------------------------------------------------------------------------
+
+    def orders(self, number: str) -> list[dict[str, Any]]:
+        """Orders by id, reference or last digits, with their journal rows and notices."""
+        with self._store.engine.connect() as txn:
+            found = reading.orders_by_number(txn, number)
+            if not found:
+                raise OfficeError(f"no order {number}")
+            return [
+                _short(order)
+                | {"journal": reading.journal_of(txn, order["id"]), "notices": _notices(reading.notices_of(txn, order["id"]))}
+                for order in found
+            ]
+
+    def orders_of(self, code: str) -> list[dict[str, Any]]:
+        with self._store.engine.connect() as txn:
+            [row] = reading.outlets(txn, code)
+            return reading.orders_of_outlet(txn, row["float_id"])
+
+    def journal_of(self, order_id: int) -> list[str]:
+        with self._store.engine.connect() as txn:
+            return [
+                f"journal {row['jid']}: {yuan_text(row['amount'])} yuan, debit {row['dr']} credit {row['cr']}"
+                for row in reading.journal_of(txn, order_id)
+            ]
+
+    def resolve(self, order_id: int, *, executed: bool, evidence: str, maker: str, checker: str) -> str:
+        """Two people's ruling on a doubt, by evidence from outside."""
+        if not maker or not checker or maker == checker:
+            raise OfficeError("maker and checker are two people")
+        with self._desk(maker) as desk:
+            desk.note("order.resolve", str(order_id), executed=executed, evidence=evidence, checker=checker)
+        verdict = Verdict.YES if executed else Verdict.NO
+        [receipt] = self._store.run([CloseRecharge(order_id, verdict, actor=f"{maker}+{checker}")])
+        assert isinstance(receipt, Receipt)
+        if not receipt.order_id:
+            raise OfficeError(f"no order {order_id}")
+        if not receipt.fresh:
+            raise OfficeError(f"order {order_id} is {receipt.state.name} already: nothing has changed")
+        return f"order {order_id} is {receipt.state.name}"
+
+    def verify(self) -> tuple[list[str], bool]:
+        """The lines to show, and whether the books are sound."""
+        with self._store.engine.connect() as txn:
+            report = verify(txn)
+        head = f"{report.rows} journal rows, {report.accounts} floats, {report.orders} orders, {yuan_text(report.debits_fen)} yuan moved"
+        return [head, *(report.problems or ["every balance is what its rows say; every order has its posting"])], report.sound
+
+    @contextmanager
+    def _desk(self, actor: str) -> Iterator[Desk]:
+        if not actor.strip():
+            raise OfficeError("whose name does this bear?")
+        with self._store.writing() as txn:
+            yield Desk(txn, self._clock.now_ms(), actor)
+
+
+def _key(keys: Mapping[str, str], name: str) -> bytes:
+    try:
+        key = bytes.fromhex(keys[name])
+    except (KeyError, ValueError) as error:
+        raise OfficeError(f"key {name}: hexadecimal digits are wanted") from error
+    if len(key) not in (16, 24, 32):
+        raise OfficeError(f"key {name}: 16, 24 or 32 octets")
+    return key
+
+
+def _outlet(row: Mapping[str, Any]) -> dict[str, Any]:
+    statuses = ("pending", "active", "suspended", "closing", "closed")
+    return {
+        "code": row["code"],
+        "name": row["name"],
+        "status": statuses[row["status"]],
+        "language": row["language"],
+        "float": yuan_text(row["posted"]),
+        "held": yuan_text(row["held"]),
+        "available": yuan_text(row["posted"] - row["held"] - row["floor"]),
+    }
+
+
+def _short(order: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "id": order["id"],
+        "state": order["state"],
+        "reason": order["reason"],
+        "number": mask_msisdn(order["msisdn"]),
+        "amount": yuan_text(order["amount"]),
+        "cost": yuan_text(order["cost"]),
+        "op_ref": order["op_ref"],
+        "op_code": order["op_code"],
+        "created_ms": order["created_ms"],
+        "done_ms": order["done_ms"],
+    }
+
+
+def _notices(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    return [{**row, "recipient": mask_msisdn(row["recipient"])} for row in rows]

@@ -1,0 +1,206 @@
+"""The SMS door: a message of an outlet becomes an order or a question; the answer goes out through the outbox.
+
+``answer`` resolves to the SMPP command_status as soon as the hold, the refusal or the reply is durable. The rest of
+a recharge runs on by itself: its outcome reaches outlet and customer as notices of the commit that brings it about.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+from twisted.logger import Logger
+
+from aircharge.errors import LedgerError, Reason, Refusal, WireError
+from aircharge.ledger.commands import Inquire
+from aircharge.protocols.smpp_peer import PeerInfo
+from aircharge.sms.cardshelf import Card, CardShelf
+from aircharge.sms.grammar import Balance, Last, Recharge, ServiceKind, parse
+from aircharge.switch.board import Board
+from aircharge.switch.inquiry import inquire, object_to
+from aircharge.switch.recharge import accept, carry
+from aircharge.values import Asker, CardUse, Channel, Key, Msisdn, Operation, Order, address_digits
+from aircharge.wire.ota import Command, open_command
+from aircharge.wire.smpp.constants import Status
+from aircharge.wire.smpp.message import MobileMessage
+from aircharge.wire.stk import StkMessage, StkOperation
+from aircharge.wire.stk import decode as decode_stk
+
+__all__ = ["SmsDoor", "SmsSettings"]
+
+log = Logger()
+
+Spawn = Callable[[Coroutine[Any, Any, Any]], object]
+"""Runs a coroutine to its end by itself; the daemon waits for those before it stops."""
+
+_OPERATIONS = {
+    StkOperation.RECHARGE: Operation.RECHARGE,
+    StkOperation.RECONFIRM: Operation.RECONFIRM,
+    StkOperation.BALANCE: Operation.BALANCE,
+    StkOperation.LAST: Operation.LAST,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SmsSettings:
+    """The service numbers and what counts as the same plain message."""
+
+    recharge_number: str = "0353911"
+    query_number: str = "0353910"
+    fingerprint_window_s: float = 60.0  # the same plain text within this time is the SMS centre's redelivery
+
+
+class SmsDoor:
+    """Answers mobile-originated messages."""
+
+    def __init__(self, board: Board, shelf: CardShelf, settings: SmsSettings, spawn: Spawn) -> None:
+        self._board = board
+        self._shelf = shelf
+        self._settings = settings
+        self._spawn = spawn
+
+    async def answer(self, message: MobileMessage, peer: PeerInfo) -> int:
+        """Take one message; returns the command_status to answer the SMS centre with.
+
+        0x58 asks it to slow down, 0x64 to deliver again later; whatever else is wrong with a message is answered 0
+        and told to its sender, because the SMS centre cannot mend it.
+        """
+        try:
+            phone, service = address_digits(message.source), message.destination
+            asker = Asker(phone, address_digits(service))
+            if message.is_secured:
+                await self._secured(asker, message)
+            else:
+                await self._plain(asker, message)
+        except Refusal as refusal:
+            if refusal.reason is Reason.BUSY:
+                return Status.ESME_RTHROTTLED
+            log.warn("a message was dropped: {reason}", reason=refusal.reason.name)
+        except LedgerError:
+            log.failure("the ledger could not take a message: it is to be delivered again")
+            return Status.ESME_RX_T_APPN
+        return Status.ESME_ROK
+
+    # -- plain text ---------------------------------------------------------------------------------------
+
+    async def _plain(self, asker: Asker, message: MobileMessage) -> None:
+        kind = self._service_kind(asker.service)
+        try:
+            ask = parse(message.text or "", kind) if kind else None
+        except Refusal as refusal:
+            await object_to(self._board, asker, refusal.reason)
+            return
+        if isinstance(ask, Recharge):
+            await self._begin(self._plain_order(asker, message, ask), pin_needed=False)
+        elif isinstance(ask, Balance | Last):
+            operation = Operation.BALANCE if isinstance(ask, Balance) else Operation.LAST
+            asker = Asker(asker.phone, asker.service, None, ask.pin)
+            now_ms = self._board.clock.now_ms()
+            mark = f"{operation.name}:{now_ms}"
+            await inquire(self._board, Inquire(operation, mark, asker, now_ms, Channel.SMS, message.sent_ms))
+        else:
+            await object_to(self._board, asker, Reason.FORMAT)
+
+    def _service_kind(self, service: str) -> ServiceKind | None:
+        if service == self._settings.recharge_number:
+            return ServiceKind.RECHARGE
+        return ServiceKind.QUERY if service == self._settings.query_number else None
+
+    def _plain_order(self, asker: Asker, message: MobileMessage, ask: Recharge) -> Order:
+        """The key is the SMS centre's own mark for the message where it gives one, else a fingerprint."""
+        scope = f"sms:{asker.phone}"
+        window_ms, sent_ms = 0, message.sent_ms
+        if message.reference is not None and sent_ms is not None:
+            mark = f"ref:{sent_ms}:{message.reference}"
+        else:
+            content = f"{ask.target}|{ask.amount_fen}|{ask.repeat}|{sent_ms or ''}"
+            mark = "fp:" + hashlib.sha256(content.encode()).hexdigest()[:32]
+            window_ms = 0 if sent_ms is not None else int(self._settings.fingerprint_window_s * 1000)
+        return Order(
+            Channel.SMS,
+            Key(scope, mark),
+            Asker(asker.phone, asker.service, None, ask.pin),
+            ask.target,
+            ask.amount_fen,
+            self._board.clock.now_ms(),
+            sent_ms,
+            ask.repeat,
+            key_window_ms=window_ms,
+        )
+
+    # -- STK: secured packets -----------------------------------------------------------------------------
+
+    async def _secured(self, asker: Asker, message: MobileMessage) -> None:
+        opened = await self._open(asker.phone, message.data)
+        if opened is None:
+            await object_to(self._board, asker, Reason.CARD)
+            return
+        card, packet = opened
+        try:
+            content = decode_stk(packet.data)
+        except WireError as error:
+            log.warn("card {card}: {why}", card=card.card_id, why=error.why)
+            await object_to(self._board, asker, Reason.FORMAT)
+            return
+        use = CardUse(card.card_id, card.key_version, content.serial, packet.counter)
+        asker = Asker(asker.phone, asker.service, use, content.pin)
+        if content.operation in (StkOperation.RECHARGE, StkOperation.RECONFIRM):
+            await self._stk_order(asker, content)
+        else:
+            await self._stk_question(asker, content)
+
+    async def _open(self, phone: str, packet: bytes) -> tuple[Card, Command] | None:
+        """The packet's content under the card's keys; None when it is not from that card.
+
+        Keys on the shelf may be outdated: before a packet is refused they are fetched once more.
+        """
+        card = self._shelf.kept(phone)
+        for attempt in range(2):
+            if card is None or attempt:
+                card = await self._shelf.fetch(phone)
+            if card is None:
+                return None
+            try:
+                return card, open_command(packet, card.keys, card.profile)
+            except WireError as error:
+                log.debug("card {card}: packet refused: {why}", card=card.card_id, why=error.why)
+        return None
+
+    async def _stk_order(self, asker: Asker, content: StkMessage) -> None:
+        assert asker.card is not None
+        scope = f"stk:{asker.card.card_id}"
+        try:
+            target = Msisdn.parse(content.target)
+        except Refusal:
+            target = Msisdn(content.target)  # the ledger records the refusal under the message's own key
+        order = Order(
+            Channel.STK,
+            Key(scope, f"{content.serial:016x}"),
+            asker,
+            target,
+            content.amount_fen,
+            self._board.clock.now_ms(),
+            content.sent_s * 1000,
+            content.repeat,
+            earlier=Key(scope, f"{content.earlier:016x}") if content.earlier is not None else None,
+        )
+        await self._begin(order, pin_needed=True)
+
+    async def _stk_question(self, asker: Asker, content: StkMessage) -> None:
+        operation = _OPERATIONS[content.operation]
+        question = Inquire(
+            operation,
+            f"{content.serial:016x}",
+            asker,
+            self._board.clock.now_ms(),
+            Channel.STK,
+            content.sent_s * 1000,
+            pin_needed=True,
+        )
+        await inquire(self._board, question)
+
+    async def _begin(self, order: Order, *, pin_needed: bool) -> None:
+        receipt = await accept(self._board, order, pin_needed=pin_needed)
+        self._spawn(carry(self._board, receipt))
