@@ -28,7 +28,7 @@ class ServiceKind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Recharge:
-    """``<number> <amount>[*n] [PIN]``: put ``amount_fen`` on ``target``, for the ``repeat``-th time on purpose."""
+    """``<number> <amount>[*n] [PIN]``: ``amount_fen`` to ``target``, for the ``repeat``-th time on purpose."""
 
     target: Msisdn
     amount_fen: int
@@ -57,7 +57,7 @@ class Unclear:
 
 Ask = Recharge | Balance | Last | Unclear
 
-# Full-width forms of ASCII (U+FF01..U+FF5E) and what keypads put in their place. No NFKC: it would read "50²" as 502.
+# Full-width ASCII (U+FF01..U+FF5E) and what keypads put in its place. No NFKC: it would read "50²" as 502.
 _FOLD: Final = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {
     ord("、"): ",",
     ord("×"): "*",
@@ -90,8 +90,8 @@ _MOBILE: Final = re.compile(r"(?:86)?1[3-9][0-9]{9}")
 def parse(text: str, service_kind: ServiceKind) -> Ask:
     """Read one message.
 
-    Raises Refusal(NUMBER) where a recharge is meant and its number is no mobile number, and Refusal(AMOUNT) where
-    its amount is zero, too large, or finer than a fen. Nothing else is ever raised.
+    Raises Refusal(NUMBER) where a recharge is meant and its number is no mobile number, and Refusal(AMOUNT)
+    where its amount is zero, too large, or finer than a fen. Nothing else is ever raised.
     """
     folded = _BLANKS.sub(" ", text.translate(_FOLD)).strip().rstrip(_TAIL)
     if len(folded) > TEXT_MAX:

@@ -1,0 +1,107 @@
+"""Log events as JSON lines, with a last net under secrets and numbers.
+
+Whoever logs masks what is whole (``mask_msisdn``); what slips through is masked here, by its look or by its key.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Final, TextIO, cast
+
+from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent
+from zope.interface import implementer
+
+__all__ = ["JsonLines", "log_level", "mask_text", "open_log_file"]
+
+_NUMBER: Final = re.compile(r"(?<![0-9])((?:86)?1[3-9][0-9])[0-9]{4}([0-9]{4})(?![0-9])")
+_SECRET: Final = re.compile(r"pin|passw|secret|pepper|master|(?:^|_)ke[ky]s?(?:$|_)", re.IGNORECASE)
+_OF_TWISTED: Final = frozenset(
+    (
+        "format",
+        "message",
+        "isError",
+        "printed",
+        "system",
+        "time",
+        "why",
+        "failure",
+        "log_text",
+        "logLevel",
+        "sender",
+    )
+)
+_LEVELS: Final = {level.name: number for number, level in enumerate(LogLevel.iterconstants())}
+
+
+def log_level(name: str) -> LogLevel:
+    """``debug``, ``info``, ``warn``, ``error`` or ``critical``. Raises ValueError."""
+    if name not in _LEVELS:
+        raise ValueError(f"log level {name!r}: one of {', '.join(_LEVELS)}")
+    return LogLevel.lookupByName(name)
+
+
+def mask_text(text: str) -> str:
+    """``text`` with whatever looks like a mobile number (11 digits, or 86 before them) shown as 138****5678."""
+    return _NUMBER.sub(r"\1****\2", text)
+
+
+@implementer(ILogObserver)
+class JsonLines:
+    """Writes one JSON object a line: time (UTC), level, from, text, then the event's own plain fields.
+
+    Below ``level`` nothing is formatted at all. ``{pin}``, ``{secret}`` and their like never appear, whatever a
+    format string says.
+    """
+
+    def __init__(self, out: TextIO, level: str = "info") -> None:
+        self._out = out
+        self._level = _LEVELS[log_level(level).name]
+
+    def __call__(self, event: LogEvent) -> None:
+        level = event.get("log_level") or LogLevel.info
+        if _LEVELS[level.name] < self._level:
+            return
+        self._out.write(self._line(level.name, _without_secrets(event)))
+        self._out.flush()
+
+    def _line(self, level: str, event: LogEvent) -> str:
+        at = datetime.fromtimestamp(event.get("log_time", 0.0), UTC)
+        record: dict[str, Any] = {
+            "at": at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "level": level,
+            "from": event.get("log_namespace", "-"),
+            "text": mask_text(formatEvent(event)),
+        }
+        failure = event.get("log_failure")
+        if failure is not None:
+            record["trace"] = mask_text(failure.getTraceback(elideFrameworkCode=True))
+        for key, value in event.items():
+            if not key.startswith("log_") and key not in _OF_TWISTED and key not in record:
+                record[key] = _plain(value)
+        return json.dumps(record, ensure_ascii=False, separators=(",", ":")) + "\n"
+
+
+def _without_secrets(event: Mapping[str, Any]) -> LogEvent:
+    return {
+        key: "***" if not key.startswith("log_") and _SECRET.search(key) else value
+        for key, value in event.items()
+    }
+
+
+def _plain(value: object) -> object:
+    if value is None or isinstance(value, bool | int | float):
+        return mask_text(str(value)) if type(value) is int and value > 10**10 else value
+    try:
+        return mask_text(str(value))
+    except Exception as error:  # a broken __str__ of what is logged must not lose the line
+        return f"<{type(value).__name__}: {type(error).__name__}>"
+
+
+def open_log_file(path: str, level: str = "info") -> JsonLines:
+    """An observer that appends to a file; "-" is standard output. Raises OSError."""
+    out = sys.stdout if path == "-" else cast(TextIO, open(path, "a", encoding="utf-8", buffering=1))  # noqa: SIM115
+    return JsonLines(out, level)
