@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
-from twisted.web.resource import NoResource, Resource
+from twisted.web.resource import IResource, Resource
 from twisted.web.server import Request, Site
 
 from aircharge.observe.metrics import Registry
@@ -24,10 +24,10 @@ Status = Callable[[], dict[str, Any]]
 
 
 class _Page(Resource):
-    isLeaf = True
+    isLeaf = True  # noqa: N815 (Twisted's name)
 
     def __init__(self, content_type: bytes, answer: Callable[[], tuple[int, str]]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._content_type = content_type
         self._answer = answer
 
@@ -54,9 +54,8 @@ def health_site(registry: Registry, ready: Ready, status: Status) -> Site:
         b"metrics": _Page(b"text/plain; version=0.0.4", lambda: (200, registry.exposition())),
     }
     root = Resource()
-    root.putChild(b"", NoResource())
     for name, page in pages.items():
-        root.putChild(name, page)
+        root.putChild(name, cast(IResource, page))
     site = Site(root, timeout=10)
     site.noisy = False
     return site

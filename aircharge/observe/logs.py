@@ -1,6 +1,6 @@
 """Log events as JSON lines, with a last net under secrets and numbers.
 
-Whoever logs masks what is whole (``mask_msisdn``); what slips through is masked here, by its look or by its key.
+Whoever logs masks what is whole (``mask_msisdn``); what slips through is masked here, by its look or its key.
 """
 
 from __future__ import annotations
@@ -41,11 +41,12 @@ def log_level(name: str) -> LogLevel:
     """``debug``, ``info``, ``warn``, ``error`` or ``critical``. Raises ValueError."""
     if name not in _LEVELS:
         raise ValueError(f"log level {name!r}: one of {', '.join(_LEVELS)}")
-    return LogLevel.lookupByName(name)
+    level: LogLevel = LogLevel.lookupByName(name)
+    return level
 
 
 def mask_text(text: str) -> str:
-    """``text`` with whatever looks like a mobile number (11 digits, or 86 before them) shown as 138****5678."""
+    """``text`` with what looks like a mobile number (11 digits, or 86 before them) shown as 138****5678."""
     return _NUMBER.sub(r"\1****\2", text)
 
 
@@ -53,8 +54,8 @@ def mask_text(text: str) -> str:
 class JsonLines:
     """Writes one JSON object a line: time (UTC), level, from, text, then the event's own plain fields.
 
-    Below ``level`` nothing is formatted at all. ``{pin}``, ``{secret}`` and their like never appear, whatever a
-    format string says.
+    Below ``level`` nothing is formatted at all. ``{pin}``, ``{secret}`` and their like never appear, whatever
+    a format string says.
     """
 
     def __init__(self, out: TextIO, level: str = "info") -> None:

@@ -1,7 +1,7 @@
 """Counters, gauges and histograms of this process, and their text for Prometheus (exposition format 0.0.4).
 
-``registry.counter(...)`` is called once at start-up; what it gives is kept and incremented: an attribute addition,
-no look-up, no lock (everything counts in the reactor's thread).
+``registry.counter(...)`` is called once at start-up; what it gives is kept and incremented: an attribute
+addition, no look-up, no lock (everything counts in the reactor's thread).
 """
 
 from __future__ import annotations
@@ -83,7 +83,8 @@ class Histogram:
         seen, text = 0, []
         for bound, count in zip((*map(_number, self._bounds), "+Inf"), self._counts, strict=True):
             seen += count
-            text.append(f"{name}_bucket{_braced(labels, f'le="{bound}"')} {seen}")
+            under = _braced(labels, f'le="{bound}"')
+            text.append(f"{name}_bucket{under} {seen}")
         return [*text, f"{name}_sum{_braced(labels)} {self.total!r}", f"{name}_count{_braced(labels)} {seen}"]
 
 

@@ -28,7 +28,7 @@ class ServiceKind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Recharge:
-    """``<number> <amount>[*n] [PIN]``: ``amount_fen`` to ``target``, for the ``repeat``-th time on purpose."""
+    """``<number> <amount>[*n] [PIN]``: ``amount_fen`` to ``target``, on purpose the ``repeat``-th time."""
 
     target: Msisdn
     amount_fen: int

@@ -1,7 +1,8 @@
 """Facts of a notice become one SMS in the reader's language. Pure but for reading the templates once.
 
-Wordings are TOML (``sms/templates/zh.toml``, ``en.toml``); a key is a topic, or a topic with a Reason's or State's
-name behind it. Facts are plain ints and strings as the ledger writes them into the outbox (docs/channels/sms.md).
+Wordings are TOML (``sms/templates/zh.toml``, ``en.toml``); a key is a topic, or a topic with the name of a
+Reason or State behind it. Facts are plain ints and strings as the ledger writes them into the outbox
+(docs/channels/sms.md).
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ _GSM7: Final = frozenset(
 
 
 class CheckCode:
-    """The four characters by which a customer's SMS is known to be ours: keyed, so nobody else can make them."""
+    """Four characters by which a customer's SMS is known to be ours: keyed, so nobody else can make them."""
 
     ALPHABET: Final = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"  # 32 characters, none like another
 
@@ -211,8 +212,8 @@ def built_in_templates() -> Templates:
 def load_templates(path: str) -> Templates:
     """The built-in wordings with those of a file in their place: tables [zh] and [en], keys as built in.
 
-    Raises ConfigError for an unknown language, key or placeholder, a sign that GSM 7-bit lacks in an English text,
-    or a text that does not fit one SMS with the longest sample values.
+    Raises ConfigError for an unknown language, key or placeholder, a sign that GSM 7-bit lacks in an English
+    text, or a text that does not fit one SMS with the longest sample values.
     """
     try:
         with open(path, "rb") as file:
@@ -303,7 +304,7 @@ def _previews(language: str, key: str, variants: tuple[_Variant, ...]) -> Iterat
 
 
 def _length(text: str) -> int:
-    """UTF-16 code units; of GSM 7-bit text the same number of septets, because no extension sign is allowed."""
+    """UTF-16 code units; of English text the septets, because no sign of the extension table is allowed."""
     return len(text) if text.isascii() else len(text.encode("utf-16-be")) // 2
 
 
@@ -324,7 +325,7 @@ class Phrases:
         return self.phrase(notice.topic, notice.facts, notice.language)
 
     def phrase(self, topic: str, facts: Facts, language: str = "zh") -> str:
-        """The text for ``topic``; another language than zh or en reads zh. Raises LookupError: no such topic."""
+        """The text for ``topic``; other languages than zh and en read zh. Raises LookupError: no such topic."""
         if language not in self._templates:
             language = LANGUAGES[0]
         table = self._templates[language]
