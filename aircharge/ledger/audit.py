@@ -16,7 +16,9 @@ _audit = metadata.tables["audit"]
 _GENESIS = bytes(32)
 
 
-def append_audit_txn(txn: Connection, at_ms: int, actor: str, action: str, thing: str, detail: dict[str, Any]) -> None:
+def append_audit_txn(
+    txn: Connection, at_ms: int, actor: str, action: str, thing: str, detail: dict[str, Any]
+) -> None:
     """Append one row within the caller's transaction (which must be a writing one: rows are numbered)."""
     last = txn.execute(select(_audit.c.seq, _audit.c.hash).order_by(_audit.c.seq.desc()).limit(1)).first()
     seq, previous = (last.seq + 1, last.hash) if last else (1, _GENESIS)

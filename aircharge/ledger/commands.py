@@ -14,6 +14,7 @@ from aircharge.values import Asker, Channel, Operation, Order, Receipt, State, V
 __all__ = [
     "CloseRecharge",
     "Command",
+    "Fund",
     "Inquire",
     "InquiryReceipt",
     "NoticeRow",
@@ -123,8 +124,21 @@ class NoticeRow:
     attempts: int = 0
 
 
-Command = OpenRecharge | CloseRecharge | Postpone | Inquire | Offence | NoticesDone
-Result = Receipt | InquiryReceipt | int | None
+@dataclass(frozen=True, slots=True)
+class Fund:
+    """A second person confirms a request for float (``funding.propose_txn``): bank clearing pays into the float.
+
+    Result: the Receipt (SETTLED, fresh), or a text that says why not: no such request waits, one person alone, or
+    the bank slip was used before.
+    """
+
+    request_id: int
+    checker: str
+    service: str = "0353910"  # the number the outlet's notice comes from
+
+
+Command = OpenRecharge | CloseRecharge | Postpone | Inquire | Offence | NoticesDone | Fund
+Result = Receipt | InquiryReceipt | int | str | None
 
 OPEN_STATES = (State.HELD, State.SENT, State.IN_DOUBT)
 """States the machine itself still works on; MANUAL waits for people."""

@@ -40,15 +40,24 @@ def propose_txn(txn: Connection, code: str, amount_fen: int, slip: str, *, maker
     payload = {"account": account, "outlet": code, "amount_fen": amount_fen, "slip": slip}
     txn.execute(
         insert(_request).values(
-            id=number, what=FUNDING, payload=json.dumps(payload, sort_keys=True), maker=maker, state=0, made_ms=now_ms
+            id=number,
+            what=FUNDING,
+            payload=json.dumps(payload, sort_keys=True),
+            maker=maker,
+            state=0,
+            made_ms=now_ms,
         )
     )
-    append_audit_txn(txn, now_ms, maker, "funding.ask", code, {"request": number, "amount_fen": amount_fen, "slip": slip})
+    append_audit_txn(
+        txn, now_ms, maker, "funding.ask", code, {"request": number, "amount_fen": amount_fen, "slip": slip}
+    )
     return number
 
 
 def waiting(txn: Connection) -> list[dict[str, Any]]:
     """Requests nobody has confirmed yet."""
     c = _request.c
-    rows = txn.execute(select(c.id, c.payload, c.maker, c.made_ms).where(c.what == FUNDING, c.state == 0).order_by(c.id))
+    rows = txn.execute(
+        select(c.id, c.payload, c.maker, c.made_ms).where(c.what == FUNDING, c.state == 0).order_by(c.id)
+    )
     return [{"request": row.id, **json.loads(row.payload), "maker": row.maker} for row in rows]

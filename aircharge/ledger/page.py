@@ -8,10 +8,19 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from aircharge.errors import Reason
+from aircharge.errors import LedgerError, Reason
 from aircharge.ledger.commands import NoticeRow
 from aircharge.ledger.counters import FAR_AHEAD, use_counter
-from aircharge.ledger.rows import AuditEntry, BalanceRow, Changes, OutletRow, PhoneRow, ReplayRow, Rows, TxnRow
+from aircharge.ledger.rows import (
+    AuditEntry,
+    BalanceRow,
+    Changes,
+    OutletRow,
+    PhoneRow,
+    ReplayRow,
+    Rows,
+    TxnRow,
+)
 from aircharge.ledger.tables import (
     CARD_ACTIVE,
     OUTLET_ACTIVE,
@@ -22,7 +31,7 @@ from aircharge.ledger.tables import (
 )
 from aircharge.values import Asker, CardUse, Channel, Pin, Receipt, State
 
-__all__ = ["MACHINE", "BookSettings", "Facts", "Page", "PinMac", "local_date"]
+__all__ = ["MACHINE", "BookSettings", "BrokenLedger", "Facts", "Page", "PinMac", "local_date"]
 
 Facts = dict[str, Any]
 PinMac = Callable[[int, int, bytes, str], bytes]
@@ -31,6 +40,10 @@ PinMac = Callable[[int, int, bytes, str], bytes]
 MACHINE: Final = "machine"
 LOCKED_FOR_CLERK_MS: Final = 1 << 53
 _DAY_MS: Final = 86_400_000
+
+
+class BrokenLedger(LedgerError):
+    """An invariant does not hold, or the disk fails: nothing more is written until people have looked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +64,9 @@ class BookSettings:
     utc_offset_min: int = 480  # Asia/Shanghai, no daylight saving
 
     def __post_init__(self) -> None:
-        if not (self.op_ref_prefix.isascii() and self.op_ref_prefix.isalnum() and len(self.op_ref_prefix) <= 12):
+        if not (
+            self.op_ref_prefix.isascii() and self.op_ref_prefix.isalnum() and len(self.op_ref_prefix) <= 12
+        ):
             raise ValueError("op_ref_prefix: 1 to 12 ASCII letters and digits")
 
 

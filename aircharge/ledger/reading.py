@@ -66,7 +66,9 @@ class CardRow:
     status: int
 
 
-def open_orders(txn: Connection, due_before_ms: int, limit: int = 0, *, held_before_ms: int | None = None) -> list[OpenOrder]:
+def open_orders(
+    txn: Connection, due_before_ms: int, limit: int = 0, *, held_before_ms: int | None = None
+) -> list[OpenOrder]:
     """Orders that are HELD, SENT or IN_DOUBT and due by then (no time set = due), oldest time first; limit 0 = all.
 
     ``held_before_ms``: of those still HELD only the ones made by then (younger ones are being carried).
@@ -75,7 +77,9 @@ def open_orders(txn: Connection, due_before_ms: int, limit: int = 0, *, held_bef
     is_open = c.state.in_([int(state) for state in OPEN_STATES])
     is_due = or_(c.next_ms.is_(None), c.next_ms <= due_before_ms)
     found = (
-        select(c.id, c.op_ref, c.operator_id, c.msisdn, c.amount, c.state, c.created_ms, c.next_ms, c.attempts)
+        select(
+            c.id, c.op_ref, c.operator_id, c.msisdn, c.amount, c.state, c.created_ms, c.next_ms, c.attempts
+        )
         .where(is_open, is_due)
         .order_by(c.next_ms, c.id)
     )
@@ -88,7 +92,12 @@ def open_orders(txn: Connection, due_before_ms: int, limit: int = 0, *, held_bef
 def unsent_notices(txn: Connection, now_ms: int, limit: int) -> list[NoticeRow]:
     """Notices of the outbox whose time has come, oldest time first."""
     c = _outbox.c
-    found = select(_outbox).where(c.state == NOTICE_UNSENT, c.next_ms <= now_ms).order_by(c.next_ms, c.id).limit(limit)
+    found = (
+        select(_outbox)
+        .where(c.state == NOTICE_UNSENT, c.next_ms <= now_ms)
+        .order_by(c.next_ms, c.id)
+        .limit(limit)
+    )
     return [
         NoticeRow(
             notice_id=row.id,
@@ -110,14 +119,19 @@ def card_by_msisdn(txn: Connection, msisdn: str) -> CardRow | None:
     """The card bound to a number, whatever its status."""
     c = _card.c
     columns = (c.id, c.iccid, c.msisdn, c.profile, c.key_source, c.master_version, c.key_version)
-    row = txn.execute(select(*columns, c.kic_wrapped, c.kid_wrapped, c.status).where(c.msisdn == msisdn)).first()
+    row = txn.execute(
+        select(*columns, c.kic_wrapped, c.kid_wrapped, c.status).where(c.msisdn == msisdn)
+    ).first()
     return CardRow(*row) if row else None
 
 
 def all_cards(txn: Connection) -> list[CardRow]:
     c = _card.c
     columns = (c.id, c.iccid, c.msisdn, c.profile, c.key_source, c.master_version, c.key_version)
-    return [CardRow(*row) for row in txn.execute(select(*columns, c.kic_wrapped, c.kid_wrapped, c.status).order_by(c.id))]
+    return [
+        CardRow(*row)
+        for row in txn.execute(select(*columns, c.kic_wrapped, c.kid_wrapped, c.status).order_by(c.id))
+    ]
 
 
 def outlets(txn: Connection, code: str | None = None) -> list[dict[str, Any]]:
@@ -134,19 +148,27 @@ def outlets(txn: Connection, code: str | None = None) -> list[dict[str, Any]]:
 
 
 def phones_of(txn: Connection, outlet_id: int) -> list[dict[str, Any]]:
-    return [dict(row) for row in txn.execute(select(_phone).where(_phone.c.outlet_id == outlet_id)).mappings()]
+    return [
+        dict(row) for row in txn.execute(select(_phone).where(_phone.c.outlet_id == outlet_id)).mappings()
+    ]
 
 
 def cards_of(txn: Connection, outlet_id: int) -> list[dict[str, Any]]:
     """Cards without their keys."""
     c = _card.c
-    found = select(c.id, c.iccid, c.msisdn, c.profile, c.key_version, c.status).where(c.outlet_id == outlet_id)
+    found = select(c.id, c.iccid, c.msisdn, c.profile, c.key_version, c.status).where(
+        c.outlet_id == outlet_id
+    )
     return [dict(row) for row in txn.execute(found).mappings()]
 
 
 def orders_of_outlet(txn: Connection, float_id: int, limit: int = 10) -> list[dict[str, Any]]:
     """An outlet's orders, newest first."""
-    found = select(_txn).where(_txn.c.outlet_acct == float_id).order_by(_txn.c.created_ms.desc(), _txn.c.id.desc())
+    found = (
+        select(_txn)
+        .where(_txn.c.outlet_acct == float_id)
+        .order_by(_txn.c.created_ms.desc(), _txn.c.id.desc())
+    )
     return [_order(row) for row in txn.execute(found.limit(limit)).mappings()]
 
 

@@ -212,7 +212,9 @@ class Rows:
     txns: dict[int, TxnRow] = field(default_factory=dict)
     by_key: dict[tuple[str, str], TxnRow] = field(default_factory=dict)
     intents: dict[tuple[int, str], list[TxnRow]] = field(default_factory=dict)  # (float, target)
-    answers: dict[int, tuple[str, dict[str, Any]]] = field(default_factory=dict)  # order → topic and facts told
+    answers: dict[int, tuple[str, dict[str, Any]]] = field(
+        default_factory=dict
+    )  # order → topic and facts told
     usage: dict[int, Usage] = field(default_factory=dict)  # by outlet
     offences: dict[str, int] = field(default_factory=dict)
     languages: dict[str, str] = field(default_factory=dict)

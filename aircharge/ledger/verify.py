@@ -54,7 +54,9 @@ def _check_balances(txn: Connection, report: VerifyReport) -> None:
     open_states = [int(state) for state in State if state.is_open]
     held = dict(
         txn.execute(
-            select(_txn.c.outlet_acct, func.sum(_txn.c.cost)).where(_txn.c.state.in_(open_states)).group_by(_txn.c.outlet_acct)
+            select(_txn.c.outlet_acct, func.sum(_txn.c.cost))
+            .where(_txn.c.state.in_(open_states))
+            .group_by(_txn.c.outlet_acct)
         ).tuples()
     )
     if sum(posted.values()):
@@ -67,7 +69,9 @@ def _check_balances(txn: Connection, report: VerifyReport) -> None:
                 f"account {row.account_id}: balance {row.posted}, journal {posted.get(row.account_id, 0)} (rows from {first})"
             )
         if row.held != held.get(row.account_id, 0):
-            report.problems.append(f"account {row.account_id}: held {row.held}, open orders {held.get(row.account_id, 0)}")
+            report.problems.append(
+                f"account {row.account_id}: held {row.held}, open orders {held.get(row.account_id, 0)}"
+            )
         if row.posted - row.held < row.floor:
             report.problems.append(f"account {row.account_id}: below its floor")
 
@@ -92,7 +96,11 @@ def _check_postings(txn: Connection, report: VerifyReport) -> None:
     )
     joined = _txn.outerjoin(_journal, fits)
     settled = _txn.c.state == int(State.SETTLED)
-    wrong = select(_txn.c.id).select_from(joined).where(settled != _journal.c.jid.isnot(None), _txn.c.kind.in_(list(_POSTING)))
+    wrong = (
+        select(_txn.c.id)
+        .select_from(joined)
+        .where(settled != _journal.c.jid.isnot(None), _txn.c.kind.in_(list(_POSTING)))
+    )
     for (order_id,) in txn.execute(wrong.order_by(_txn.c.id).limit(10)):
         report.problems.append(f"order {order_id}: its state and its posting disagree")
     unowned = (

@@ -1,0 +1,199 @@
+"""Closing a recharge: an operator's answer, or its absence, met by the order's state. The table decides. Pure."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Final
+
+from aircharge.errors import Reason
+from aircharge.ledger.commands import CloseRecharge, Postpone
+from aircharge.ledger.page import MACHINE, Facts, Page
+from aircharge.ledger.rows import JournalRow, OutletRow, ReconItem, TxnRow
+from aircharge.ledger.tables import JOURNAL_SETTLE
+from aircharge.values import Receipt, State, Verdict
+
+__all__ = ["ANSWERS", "Step", "close_recharge", "postpone"]
+
+
+class Step(Enum):
+    """What an answer does to an order."""
+
+    SETTLE = "settle"
+    VOID = "void"
+    DOUBT = "doubt"  # or MANUAL, when the command says that it is past its limit
+    KEEP = "keep"  # says nothing new
+    QUARREL = "quarrel"  # contradicts what was booked: the state stays, people are called
+
+
+_YES, _NO, _UNKNOWN, _NOT_SENT = Verdict.YES, Verdict.NO, Verdict.UNKNOWN, Verdict.NOT_SENT
+
+ANSWERS: Final[dict[tuple[State, Verdict], Step]] = {
+    (State.HELD, _YES): Step.SETTLE,
+    (State.HELD, _NO): Step.VOID,
+    (State.HELD, _UNKNOWN): Step.DOUBT,
+    (State.HELD, _NOT_SENT): Step.VOID,
+    (State.SENT, _YES): Step.SETTLE,
+    (State.SENT, _NO): Step.VOID,
+    (State.SENT, _UNKNOWN): Step.DOUBT,
+    (State.SENT, _NOT_SENT): Step.KEEP,
+    (State.IN_DOUBT, _YES): Step.SETTLE,
+    (State.IN_DOUBT, _NO): Step.VOID,
+    (State.IN_DOUBT, _UNKNOWN): Step.DOUBT,
+    (State.IN_DOUBT, _NOT_SENT): Step.KEEP,
+    (State.MANUAL, _YES): Step.SETTLE,
+    (State.MANUAL, _NO): Step.VOID,
+    (State.MANUAL, _UNKNOWN): Step.KEEP,
+    (State.MANUAL, _NOT_SENT): Step.KEEP,
+    (State.SETTLED, _YES): Step.KEEP,
+    (State.SETTLED, _NO): Step.QUARREL,
+    (State.SETTLED, _UNKNOWN): Step.KEEP,
+    (State.SETTLED, _NOT_SENT): Step.KEEP,
+    (State.VOIDED, _YES): Step.QUARREL,
+    (State.VOIDED, _NO): Step.KEEP,
+    (State.VOIDED, _UNKNOWN): Step.KEEP,
+    (State.VOIDED, _NOT_SENT): Step.KEEP,
+    (State.REFUSED, _YES): Step.QUARREL,
+    (State.REFUSED, _NO): Step.KEEP,
+    (State.REFUSED, _UNKNOWN): Step.KEEP,
+    (State.REFUSED, _NOT_SENT): Step.KEEP,
+    (State.REVERSED, _YES): Step.KEEP,
+    (State.REVERSED, _NO): Step.QUARREL,
+    (State.REVERSED, _UNKNOWN): Step.KEEP,
+    (State.REVERSED, _NOT_SENT): Step.KEEP,
+}
+
+YES_AFTER_NO, NO_AFTER_YES, NO_SUCH_ORDER = 1, 2, 3
+
+
+def close_recharge(page: Page, command: CloseRecharge) -> Receipt:
+    """Settle, void, doubt, or leave as it is."""
+    row = page.rows.txns.get(command.order_id)
+    if row is None:
+        return _stranger(page, command)
+    step = ANSWERS[State(row.state), command.verdict]
+    if step is Step.KEEP:
+        return page.receipt(row, fresh=False)
+    if step is Step.QUARREL:
+        return _quarrel(page, command, row)
+    outlet = page.rows.accounts[row.outlet_acct]
+    if step is Step.DOUBT:
+        return page.receipt(row, fresh=_doubt(page, command, row, outlet))
+    row.op_code, row.op_serial = command.code[:8] or row.op_code, command.serial[:40] or row.op_serial
+    row.next_ms, row.done_ms = None, page.now_ms
+    if step is Step.SETTLE:
+        _settle(page, row, outlet)
+    else:
+        _void(page, row, outlet, command.reason)
+    page.touch_txn(row)
+    if command.actor:
+        page.audit("order.ruled", f"order {row.id}", command.actor, state=State(row.state).name)
+    return page.receipt(row, fresh=True)
+
+
+def _settle(page: Page, row: TxnRow, outlet: OutletRow) -> None:
+    """Float → operator stock; the hold ends; outlet and customer are told."""
+    balance = page.rows.balances[row.outlet_acct]
+    before_fen = balance.posted
+    balance.posted -= row.cost
+    balance.held -= row.cost
+    page.touch_balance(balance)
+    row.state, row.reason = int(State.SETTLED), Reason.OK.number
+    page.changes.journal.append(
+        JournalRow(
+            page.ids(),
+            row.id,
+            JOURNAL_SETTLE,
+            row.outlet_acct,
+            row.operator_id,
+            row.cost,
+            page.rows.day,
+            page.now_ms,
+        )
+    )
+    facts = _facts(page, row, outlet)
+    told = {**facts, "cost_fen": row.cost, "before_fen": before_fen, "after_fen": balance.posted}
+    _tell(page, row, outlet, "outlet.settled", told)
+    language = page.rows.languages.get(row.msisdn, page.settings.customer_language)
+    page.notice(row.id, "customer.settled", row.msisdn, row.service, language, facts)
+
+
+def _void(page: Page, row: TxnRow, outlet: OutletRow, reason: Reason) -> None:
+    """The hold ends and nothing else moves."""
+    balance = page.rows.balances[row.outlet_acct]
+    balance.held -= row.cost
+    page.touch_balance(balance)
+    row.state, row.reason = int(State.VOIDED), reason.number
+    usage = page.rows.usage.get(outlet.id)
+    if usage is not None and row.created_ms >= page.today_began_ms:
+        usage.today_n, usage.today_fen = usage.today_n - 1, usage.today_fen - row.amount
+    facts = {**_facts(page, row, outlet), "reason": reason.name, **page.float_facts(outlet)}
+    _tell(page, row, outlet, "outlet.refused", facts)
+
+
+def _doubt(page: Page, command: CloseRecharge, row: TxnRow, outlet: OutletRow) -> bool:
+    """Into doubt, or on to people; whether the state has changed. The outlet hears of it once."""
+    before = State(row.state)
+    after = State.MANUAL if command.manual else State.IN_DOUBT
+    if after is before:
+        return False
+    row.state, row.reason = int(after), Reason.DOUBT.number
+    row.op_code = command.code[:8] or row.op_code
+    row.next_ms = None if command.manual else command.next_ms or None
+    page.touch_txn(row)
+    if before is not State.IN_DOUBT:
+        _tell(page, row, outlet, "outlet.pending", _facts(page, row, outlet))
+    if command.manual:
+        page.audit("alarm.manual", f"order {row.id}", command.actor or MACHINE)
+    return True
+
+
+def _quarrel(page: Page, command: CloseRecharge, row: TxnRow) -> Receipt:
+    """Yes after no, or no after yes: nothing moves by machine."""
+    kind = YES_AFTER_NO if command.verdict is Verdict.YES else NO_AFTER_YES
+    reference = row.op_ref or f"order {row.id}"
+    ours = row.cost if row.state == State.SETTLED else 0
+    theirs = row.amount if command.verdict is Verdict.YES else 0
+    page.changes.recon.append(ReconItem(reference, kind, ours, theirs, row.id))
+    page.audit(
+        "alarm.contradiction",
+        f"order {row.id}",
+        command.actor or MACHINE,
+        state=State(row.state).name,
+        verdict=command.verdict.name,
+        code=command.code[:8],
+    )
+    return page.receipt(row, fresh=False)
+
+
+def _stranger(page: Page, command: CloseRecharge) -> Receipt:
+    """An answer to no order of ours: written down for reconciliation, nothing is posted."""
+    page.changes.recon.append(ReconItem(f"order {command.order_id}"[:32], NO_SUCH_ORDER, 0, 0, 0))
+    page.audit("alarm.unknown-answer", f"order {command.order_id}", code=command.code[:8])
+    return Receipt(0, State.REFUSED, Reason.NOT_FOUND, fresh=False)
+
+
+def postpone(page: Page, command: Postpone) -> Receipt:
+    """Count the attempt and set the next time, if the order is still in doubt."""
+    row = page.rows.txns.get(command.order_id)
+    if row is None:
+        return Receipt(0, State.REFUSED, Reason.NOT_FOUND, fresh=False)
+    if row.state in (State.HELD, State.SENT, State.IN_DOUBT):
+        row.attempts = min(row.attempts + 1, 32_000)
+        row.next_ms = command.next_ms
+        page.touch_txn(row)
+    return page.receipt(row, fresh=False)
+
+
+def _facts(page: Page, row: TxnRow, outlet: OutletRow) -> Facts:
+    return {
+        "order_id": row.id,
+        "target": row.msisdn,
+        "amount_fen": row.amount,
+        "at_ms": page.now_ms,
+        "outlet": outlet.code,
+    }
+
+
+def _tell(page: Page, row: TxnRow, outlet: OutletRow, topic: str, facts: Facts) -> None:
+    page.notice(row.id, topic, row.asker, row.service, outlet.language, facts)
+    page.rows.answers[row.id] = (topic, facts)

@@ -1,0 +1,333 @@
+"""Opening a recharge: check in ``Reason``'s order of precedence, then hold the float. Pure."""
+
+from __future__ import annotations
+
+from aircharge.errors import Reason
+from aircharge.ledger.commands import OpenRecharge
+from aircharge.ledger.page import Facts, Page
+from aircharge.ledger.rows import OutletRow, PhoneRow, TxnRow, Usage
+from aircharge.ledger.tables import RIGHT_RECHARGE
+from aircharge.values import AMOUNT_MAX_FEN, Key, Operation, Order, Receipt, State, content_hash
+
+__all__ = ["earlier_hash", "keys_of", "open_recharge"]
+
+_CONTENT_REASONS = (Reason.NUMBER, Reason.AMOUNT, Reason.FORMAT)
+
+
+def keys_of(order: Order) -> list[Key]:
+    """The keys an order may be known under; the first is the one it is recorded under.
+
+    A fingerprint (``key_window_ms``) is numbered by its time slot: the same slot or the one before may hold it.
+    """
+    if not order.key_window_ms:
+        return [order.key] if order.earlier is None else [order.key, order.earlier]
+    slot = order.received_ms // order.key_window_ms
+    return [Key(order.key.scope, f"{order.key.mark}:{number}") for number in (slot, slot - 1)]
+
+
+def earlier_hash(order: Order) -> bytes:
+    """Content of a re-confirmation: which request it asks about, and what that request was."""
+    assert order.earlier is not None
+    target = f"{order.earlier.mark}|{order.target}"
+    return content_hash(Operation.RECONFIRM, target, order.amount_fen, order.repeat)
+
+
+def open_recharge(page: Page, command: OpenRecharge) -> Receipt:
+    """Hold, refuse, or repeat what was said before."""
+    order = command.order
+    if order.earlier is not None:
+        return _reconfirm(page, command)
+    content = content_hash(Operation.RECHARGE, order.target, order.amount_fen, order.repeat)
+    known = _known(page, order)
+    if known is not None:
+        return _repeat(page, order, known, content)
+    seen = page.seen(order.asker.card)
+    if seen is not None:  # the serial of a question, or of a message nobody could be served for
+        if seen.req_hash != content:
+            return _turn_away(page, order, None, Reason.CLASH)
+        if page.is_late(seen.seen_ms):
+            return _turn_away(page, order, None, Reason.REPLAY)
+    fresh_counter = seen is not None or page.spend_counter(order.asker.card)
+    outlet, phone = page.outlet_of(order.asker.phone)
+    if outlet is None or phone is None:
+        return _nobody(page, order, content)
+    reason, facts = _who(page, command, outlet, phone, fresh_counter=fresh_counter, asks_only=False)
+    if reason is Reason.OK:
+        reason, facts = _what(page, command, outlet)
+    row = _record(page, command, outlet, keys_of(order)[0], content, reason, facts)
+    page.spend_serial(order.asker.card, content, row.id)
+    return page.receipt(row, fresh=True)
+
+
+# -- known keys -------------------------------------------------------------------------------------------
+
+
+def _known(page: Page, order: Order) -> TxnRow | None:
+    own, *before = keys_of(order)
+    row = page.rows.by_key.get((own.scope, own.mark))
+    if row is None and before:
+        row = page.rows.by_key.get((before[0].scope, before[0].mark))
+        if row is not None and page.now_ms - row.created_ms > order.key_window_ms:
+            return None  # in the slot before, but longer ago than the window: a new request
+    return row
+
+
+def _repeat(page: Page, order: Order, known: TxnRow, content: bytes) -> Receipt:
+    """The same key again: the stored answer, or a refusal that leaves the stored row as it is."""
+    if known.req_hash != content:
+        return _turn_away(page, order, known, Reason.CLASH)
+    if page.is_late(known.created_ms):
+        return _turn_away(page, order, known, Reason.REPLAY)
+    _tell_again(page, order, known)
+    return page.receipt(known, fresh=False)
+
+
+def _tell_again(page: Page, order: Order, known: TxnRow) -> None:
+    """A final answer is told once more, in the words it had; an open order will be told when it ends."""
+    answer = page.rows.answers.get(known.id)
+    if known.is_open or answer is None:
+        return
+    topic, facts = answer
+    outlet = page.rows.accounts[known.outlet_acct]
+    page.notice(
+        known.id, topic, order.asker.phone, order.asker.service, outlet.language, {**facts, "again": 1}
+    )
+
+
+def _turn_away(page: Page, order: Order, known: TxnRow | None, reason: Reason) -> Receipt:
+    """CLASH or REPLAY: nothing is recorded but the alarm; the number bound to the outlet is told."""
+    outlet, _ = page.outlet_of(order.asker.phone)
+    recipient = order.asker.phone
+    if known is not None:
+        outlet, recipient = page.rows.accounts[known.outlet_acct], known.asker
+    page.audit(
+        f"alarm.{reason.name.lower()}",
+        f"order {known.id}" if known else order.key.scope,
+        channel=int(order.channel),
+    )
+    if outlet is None:
+        page.offend(order.asker, reason)
+        return Receipt(0, State.REFUSED, reason, fresh=False)
+    facts = _facts(page, order, outlet, known.id if known else 0, reason)
+    if known is not None:
+        facts |= {"first_id": known.id, "first_at_ms": known.created_ms}
+    page.notice(0, "outlet.refused", recipient, order.asker.service, outlet.language, facts)
+    return Receipt(facts["order_id"], State.REFUSED, reason, fresh=False, outlet_id=outlet.id)
+
+
+def _nobody(page: Page, order: Order, content: bytes) -> Receipt:
+    """A number bound to no outlet: no account, so no order; the message is counted and its serial spent."""
+    page.spend_serial(order.asker.card, content, 0)
+    page.offend(order.asker, Reason.UNKNOWN_SENDER)
+    return Receipt(0, State.REFUSED, Reason.UNKNOWN_SENDER, fresh=True)
+
+
+# -- re-confirmation (重复充值) ------------------------------------------------------------------------------
+
+
+def _reconfirm(page: Page, command: OpenRecharge) -> Receipt:
+    """Ask the state of an earlier request; execute it, under the earlier key, only if no record of it exists.
+
+    A refusal of the question itself (a wrong PIN, say) is recorded under the question's own key: the earlier
+    request stays free to be confirmed by the next question.
+    """
+    order = command.order
+    assert order.earlier is not None
+    own = earlier_hash(order)
+    repeated = _repeated_question(page, order, own)
+    if repeated is not None:
+        return repeated
+    earlier = page.rows.by_key.get((order.earlier.scope, order.earlier.mark))
+    content = content_hash(Operation.RECHARGE, order.target, order.amount_fen, order.repeat)
+    fresh_counter = page.spend_counter(order.asker.card)
+    outlet, phone = page.outlet_of(order.asker.phone)
+    if outlet is None or phone is None:
+        return _nobody(page, order, own)
+    asks_only = earlier is not None
+    reason, facts = _who(page, command, outlet, phone, fresh_counter=fresh_counter, asks_only=asks_only)
+    if reason is Reason.OK and earlier is not None:
+        page.spend_serial(order.asker.card, own, earlier.id)
+        if earlier.req_hash != content:
+            return _turn_away(page, order, earlier, Reason.CLASH)
+        return _tell_state(page, order, earlier)
+    if reason is Reason.OK:
+        reason, facts = _what(page, command, outlet)
+    key, kept = (order.earlier, content) if reason is Reason.OK else (order.key, own)
+    row = _record(page, command, outlet, key, kept, reason, facts)
+    page.spend_serial(order.asker.card, own, row.id)
+    return page.receipt(row, fresh=True)
+
+
+def _repeated_question(page: Page, order: Order, own: bytes) -> Receipt | None:
+    """The very same question again; None when it is new."""
+    refused = page.rows.by_key.get((order.key.scope, order.key.mark))
+    if refused is not None:
+        return _repeat(page, order, refused, own)
+    seen = page.seen(order.asker.card)
+    if seen is None:
+        return None
+    about = page.rows.txns.get(seen.txn_id)
+    if seen.req_hash != own:
+        return _turn_away(page, order, about, Reason.CLASH)
+    if about is None or page.is_late(seen.seen_ms):
+        return _turn_away(page, order, about, Reason.REPLAY)
+    return _tell_state(page, order, about)
+
+
+def _tell_state(page: Page, order: Order, row: TxnRow) -> Receipt:
+    outlet = page.rows.accounts[row.outlet_acct]
+    facts = {
+        "order_id": row.id,
+        "target": row.msisdn,
+        "amount_fen": row.amount,
+        "at_ms": row.created_ms,
+        "state": State(row.state).name,
+        "reason": Reason.by_number(row.reason).name,
+        "outlet": outlet.code,
+    }
+    page.notice(row.id, "outlet.state", order.asker.phone, order.asker.service, outlet.language, facts)
+    return page.receipt(row, fresh=False)
+
+
+# -- the checks -------------------------------------------------------------------------------------------
+
+
+def _who(
+    page: Page,
+    command: OpenRecharge,
+    outlet: OutletRow,
+    phone: PhoneRow,
+    *,
+    fresh_counter: bool,
+    asks_only: bool,
+) -> tuple[Reason, Facts]:
+    """REPLAY, CARD, OUTLET, RIGHTS, STALE, the PIN's reasons; else OK."""
+    order = command.order
+    if not fresh_counter:
+        return Reason.REPLAY, {}
+    reason = page.standing(order.asker, outlet, phone, RIGHT_RECHARGE, asks_only=asks_only)
+    if reason is not Reason.OK:
+        return reason, {}
+    if page.is_stale(order.sent_ms, order.received_ms):
+        return Reason.STALE, {}
+    needed = command.pin_needed or page.policy_wants_pin(outlet, order.channel, order.amount_fen)
+    return page.check_pin(outlet, order.asker.pin, needed=needed)
+
+
+def _what(page: Page, command: OpenRecharge, outlet: OutletRow) -> tuple[Reason, Facts]:
+    """NUMBER, AMOUNT, FORMAT, DUPLICATE, OPERATOR_DOWN or BUSY, FLOAT; else OK."""
+    order = command.order
+    if command.refuse in _CONTENT_REASONS:
+        return command.refuse, {}
+    if not command.operator_id:
+        return Reason.NUMBER, {}
+    if not (0 < order.amount_fen <= AMOUNT_MAX_FEN and 0 < command.cost_fen <= AMOUNT_MAX_FEN):
+        return Reason.AMOUNT, {}
+    duplicate = _intended_before(page, order, outlet)
+    if duplicate:
+        return Reason.DUPLICATE, duplicate
+    if command.refuse is not Reason.OK:
+        return command.refuse, {}
+    if page.rows.balances[outlet.float_id].available < command.cost_fen:
+        return Reason.FLOAT, {}
+    return Reason.OK, {}
+
+
+def _intended_before(page: Page, order: Order, outlet: OutletRow) -> Facts:
+    """The intent guard over all channels: the first recharge that this one would repeat without saying so."""
+    since_ms = page.now_ms - page.settings.intent_window_ms
+    rows = [
+        row
+        for row in page.rows.intents.get((outlet.float_id, str(order.target)), ())
+        if row.amount == order.amount_fen
+        and row.created_ms >= since_ms
+        and row.state not in (State.REFUSED, State.VOIDED)
+    ]
+    if not any(row.repeat_n >= order.repeat for row in rows):
+        return {}
+    first = min(rows, key=lambda row: row.id)
+    return {
+        "first_id": first.id,
+        "first_at_ms": first.created_ms,
+        "repeat_next": max(row.repeat_n for row in rows) + 1,
+    }
+
+
+# -- the record -------------------------------------------------------------------------------------------
+
+
+def _record(
+    page: Page,
+    command: OpenRecharge,
+    outlet: OutletRow,
+    key: Key,
+    content: bytes,
+    reason: Reason,
+    extra: Facts,
+) -> TxnRow:
+    """Write the order down: held, or refused with its notice. Either way its key is taken."""
+    order = command.order
+    row = _row(page, command, outlet, key, content, reason)
+    page.add_txn(row)
+    if reason is Reason.OK:
+        _hold(page, outlet, row)
+    else:
+        facts = _facts(page, order, outlet, row.id, reason) | extra
+        page.notice(row.id, "outlet.refused", order.asker.phone, order.asker.service, outlet.language, facts)
+        page.rows.answers[row.id] = ("outlet.refused", facts)
+    return row
+
+
+def _row(
+    page: Page, command: OpenRecharge, outlet: OutletRow, key: Key, content: bytes, reason: Reason
+) -> TxnRow:
+    order, order_id = command.order, page.ids()
+    is_held = reason is Reason.OK
+    amount_fen = max(order.amount_fen, 0)
+    return TxnRow(
+        id=order_id,
+        kind=int(Operation.RECHARGE),
+        channel=int(order.channel),
+        idem_scope=key.scope,
+        idem_key=key.mark,
+        req_hash=content,
+        outlet_acct=outlet.float_id,
+        operator_id=command.operator_id,
+        msisdn=str(order.target)[:20],
+        amount=amount_fen,
+        cost=max(command.cost_fen, 0) if amount_fen else 0,
+        repeat_n=order.repeat,
+        asker=order.asker.phone,
+        service=order.asker.service,
+        state=int(State.HELD if is_held else State.REFUSED),
+        reason=reason.number,
+        op_ref=f"{page.settings.op_ref_prefix}{order_id:020d}" if is_held else None,
+        op_code=None,
+        op_serial=None,
+        attempts=0,
+        biz_date=page.rows.day,
+        created_ms=page.now_ms,
+        next_ms=page.now_ms + page.settings.hold_look_ms if is_held else None,
+        done_ms=None if is_held else page.now_ms,
+    )
+
+
+def _hold(page: Page, outlet: OutletRow, row: TxnRow) -> None:
+    balance = page.rows.balances[outlet.float_id]
+    balance.held += row.cost
+    page.touch_balance(balance)
+    page.rows.intents.setdefault((outlet.float_id, row.msisdn), []).append(row)
+    usage = page.rows.usage.setdefault(outlet.id, Usage())
+    usage.today_n, usage.today_fen, usage.last = usage.today_n + 1, usage.today_fen + row.amount, row
+
+
+def _facts(page: Page, order: Order, outlet: OutletRow, order_id: int, reason: Reason) -> Facts:
+    return {
+        "order_id": order_id,
+        "target": str(order.target)[:20],
+        "amount_fen": order.amount_fen,
+        "at_ms": page.now_ms,
+        "outlet": outlet.code,
+        "reason": reason.name,
+        **page.float_facts(outlet),
+    }

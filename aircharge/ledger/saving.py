@@ -1,0 +1,154 @@
+"""Writes a decision down: one statement per kind of change, states and versions repeated in the WHERE."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from json import JSONEncoder
+from operator import attrgetter
+from typing import Final
+
+from sqlalchemy import Connection
+
+from aircharge.ledger.audit import append_audit_txn
+from aircharge.ledger.loading import TXN_COLUMNS, signed
+from aircharge.ledger.page import BookSettings, BrokenLedger, local_date
+from aircharge.ledger.rows import Changes, JournalRow
+from aircharge.ledger.sqlite import SqliteDialect
+
+__all__ = ["Saver"]
+
+_encode = JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False).encode
+_txn_values = attrgetter(*TXN_COLUMNS)
+_JOURNAL: Final = tuple(item.name for item in fields(JournalRow))
+_journal_values = attrgetter(*_JOURNAL)
+_OUTBOX: Final = "id, txn_id, topic, recipient, sender, language, body, created_ms, next_ms, expires_ms"
+
+
+class Saver:
+    """Writes within the store's transaction."""
+
+    def __init__(self, dialect: SqliteDialect, settings: BookSettings) -> None:
+        self._dialect = dialect
+        self._settings = settings
+
+    def save(self, txn: Connection, changes: Changes, now_ms: int) -> None:
+        """All of a batch. Raises BrokenLedger when a row is not in the state it was read in."""
+        if changes.day:
+            self._dialect.insert(txn, "day", "biz_date, state", [(changes.day, 0)])
+        self._money(txn, changes)
+        self._guards(txn, changes, now_ms)
+        self._notices(txn, changes, now_ms)
+        self._people(txn, changes, now_ms)
+
+    def _money(self, txn: Connection, changes: Changes) -> None:
+        dialect = self._dialect
+        if changes.new_txns:
+            dialect.insert(txn, "txn", ", ".join(TXN_COLUMNS), [_txn_values(row) for row in changes.new_txns])
+        if changes.txns:
+            rows = [
+                (
+                    t.id,
+                    t.loaded_state,
+                    t.state,
+                    t.reason,
+                    t.op_code,
+                    t.op_serial,
+                    t.attempts,
+                    t.next_ms,
+                    t.done_ms,
+                )
+                for t in changes.txns.values()
+            ]
+            met = dialect.update(
+                txn,
+                "UPDATE txn SET state = v.column3, reason = v.column4, op_code = v.column5, op_serial = v.column6,"
+                " attempts = v.column7, next_ms = v.column8, done_ms = v.column9",
+                rows,
+                "txn.id = v.column1 AND txn.state = v.column2",
+            )
+            _must_be("orders", met, len(rows))
+        if changes.balances:
+            balances = [
+                (b.account_id, b.version, b.posted, b.held) for _, b in sorted(changes.balances.items())
+            ]
+            met = dialect.update(
+                txn,
+                "UPDATE balance SET posted = v.column3, held = v.column4, version = v.column2 + 1",
+                balances,
+                "balance.account_id = v.column1 AND balance.version = v.column2",
+            )
+            _must_be("floats", met, len(balances))
+        if changes.journal:
+            dialect.insert(
+                txn, "journal", ", ".join(_JOURNAL), [_journal_values(row) for row in changes.journal]
+            )
+
+    def _guards(self, txn: Connection, changes: Changes, now_ms: int) -> None:
+        dialect = self._dialect
+        if changes.replays:
+            replays = [
+                (r.card_id, signed(r.serial), r.req_hash, r.txn_id, r.seen_ms) for r in changes.replays
+            ]
+            dialect.insert(txn, "replay", "card_id, serial, req_hash, txn_id, seen_ms", replays)
+        if changes.cards:
+            cards = [(card.id, card.hi, signed(card.bitmap)) for card in changes.cards.values()]
+            head = "UPDATE card SET hi = v.column2, bitmap = v.column3"
+            _must_be("cards", dialect.update(txn, head, cards, "card.id = v.column1"), len(cards))
+        if changes.credentials:
+            pins = [(c.outlet_id, c.fails, c.locks, c.locked_until_ms) for c in changes.credentials.values()]
+            head = "UPDATE credential SET fails = v.column2, locks = v.column3, locked_until_ms = v.column4"
+            _must_be("PINs", dialect.update(txn, head, pins, "credential.outlet_id = v.column1"), len(pins))
+        if changes.offences:
+            today = local_date(now_ms, self._settings.utc_offset_min)
+            offences = [(phone, today, count) for phone, count in changes.offences.items()]
+            upsert = "ON CONFLICT (phone, local_date) DO UPDATE SET n = excluded.n"
+            dialect.insert(txn, "offence", "phone, local_date, n", offences, upsert)
+
+    def _notices(self, txn: Connection, changes: Changes, now_ms: int) -> None:
+        dialect = self._dialect
+        if changes.notices:
+            rows = [
+                (
+                    n.notice_id,
+                    n.order_id,
+                    n.topic,
+                    n.recipient,
+                    n.sender,
+                    n.language,
+                    _encode(n.facts),
+                    n.created_ms,
+                    n.created_ms,
+                    n.expires_ms,
+                )
+                for n in changes.notices
+            ]
+            dialect.insert(txn, "outbox", _OUTBOX, rows)
+        unsent = "outbox.id = v.column1 AND outbox.state = 0"
+        if changes.notices_sent:
+            sent = [(number, now_ms) for number in changes.notices_sent]
+            dialect.update(txn, "UPDATE outbox SET state = 1, sent_ms = v.column2", sent, unsent)
+        if changes.notices_retry:
+            head = "UPDATE outbox SET attempts = attempts + 1, next_ms = v.column2"
+            dialect.update(txn, head, changes.notices_retry, unsent)
+        if changes.notices_expired:
+            expired = [(number,) for number in changes.notices_expired]
+            dialect.update(txn, "UPDATE outbox SET state = 2", expired, unsent)
+
+    def _people(self, txn: Connection, changes: Changes, now_ms: int) -> None:
+        if changes.recon:
+            day = local_date(now_ms, self._settings.utc_offset_min)
+            items = [(day, i.op_ref, i.kind, i.ours, i.theirs, i.txn_id) for i in changes.recon]
+            columns = "biz_date, op_ref, kind, ours, theirs, txn_id"
+            self._dialect.insert(txn, "recon_item", columns, items, "ON CONFLICT DO NOTHING")
+        if changes.requests:
+            requests = [(number, checker, now_ms, order) for number, checker, order in changes.requests]
+            head = "UPDATE change_request SET state = 1, checker = v.column2, checked_ms = v.column3, txn_id = v.column4"
+            condition = "change_request.id = v.column1 AND change_request.state = 0"
+            _must_be("requests", self._dialect.update(txn, head, requests, condition), len(requests))
+        for entry in changes.audit:
+            append_audit_txn(txn, now_ms, entry.actor, entry.action, entry.thing, entry.detail)
+
+
+def _must_be(what: str, met: int, expected: int) -> None:
+    if met != expected:
+        raise BrokenLedger(f"invariant broken: {met} of {expected} {what} were as they had been read")

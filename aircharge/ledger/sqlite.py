@@ -1,0 +1,98 @@
+"""SQLite's way of saying what the store needs: set-based reads and writes, and the connection's pragmas.
+
+A second engine is a second class with these methods and nothing else. Each statement carries a whole batch: the
+interpreter's lock is given up once per statement, not once per row, so the reactor's thread does not interleave
+with every row.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.pool import StaticPool
+
+__all__ = ["SqliteDialect", "open_engine"]
+
+_CHUNKS: Final = (64, 16, 4, 1)
+_PRAGMAS: Final = (
+    "PRAGMA busy_timeout = 10000",
+    "PRAGMA journal_mode = WAL",
+    "PRAGMA synchronous = FULL",
+    "PRAGMA foreign_keys = ON",
+    "PRAGMA temp_store = MEMORY",
+    "PRAGMA cache_size = -65536",
+)
+
+
+def open_engine(url: str) -> Engine:
+    """An engine with durable settings: WAL, fsync at every commit, foreign keys on."""
+    options: dict[str, Any] = {}
+    if url in ("sqlite://", "sqlite:///:memory:"):
+        options = {"poolclass": StaticPool, "connect_args": {"check_same_thread": False}}
+    engine = create_engine(url, **options)
+
+    @event.listens_for(engine, "connect")
+    def connected(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None  # transactions are begun below, not guessed by the driver
+        for pragma in _PRAGMAS:
+            connection.execute(pragma)
+
+    @event.listens_for(engine, "begin")
+    def begun(connection: Connection) -> None:
+        immediate = connection.get_execution_options().get("immediate", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+
+    return engine
+
+
+class SqliteDialect:
+    """Statements are built once and kept by the number of rows they carry."""
+
+    def __init__(self) -> None:
+        self._statements: dict[tuple[str, int], str] = {}
+
+    # -- reading: lists go in as JSON ---------------------------------------------------------------------
+
+    @staticmethod
+    def rows(txn: Connection, statement: str, keys: Iterable[Any], *more: Any) -> Sequence[Any]:
+        """Run a SELECT whose first parameter is the list of keys (``json_each(?)``)."""
+        cursor = txn.exec_driver_sql(statement, (json.dumps(list(keys)), *more))
+        return cursor.fetchall()
+
+    # -- writing ------------------------------------------------------------------------------------------
+
+    def insert(
+        self, txn: Connection, table: str, columns: str, rows: Sequence[tuple[Any, ...]], suffix: str = ""
+    ) -> None:
+        """Insert rows. ``columns``: their names, comma separated; ``suffix``: an ON CONFLICT clause."""
+        head = f"INSERT INTO {table} ({columns}) VALUES "
+        for chunk in _chunks(rows):
+            self._run(txn, head, chunk, f" {suffix}")
+
+    def update(self, txn: Connection, head: str, rows: Sequence[tuple[Any, ...]], condition: str) -> int:
+        """``UPDATE … SET x = v.column2 …`` from rows of values; returns how many rows were met."""
+        return sum(
+            self._run(txn, f"{head} FROM (VALUES ", chunk, f") AS v WHERE {condition}")
+            for chunk in _chunks(rows)
+        )
+
+    def _run(self, txn: Connection, head: str, chunk: Sequence[tuple[Any, ...]], tail: str) -> int:
+        key = (head, len(chunk))
+        statement = self._statements.get(key)
+        if statement is None:
+            places = "(" + ",".join("?" * len(chunk[0])) + ")"
+            statement = self._statements[key] = head + ",".join([places] * len(chunk)) + tail
+        flat = tuple([value for row in chunk for value in row])
+        return txn.exec_driver_sql(statement, flat).rowcount
+
+
+def _chunks(rows: Sequence[tuple[Any, ...]]) -> Iterable[Sequence[tuple[Any, ...]]]:
+    """Cut into pieces of few different sizes, so that few different statements are kept."""
+    start = 0
+    for size in _CHUNKS:
+        while len(rows) - start >= size:
+            yield rows[start : start + size]
+            start += size

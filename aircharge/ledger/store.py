@@ -1,0 +1,141 @@
+"""Runs batches of commands in one transaction each: load, decide, save, commit.
+
+Every error of a commit is "unknown" until the key is read again; every error before it has left nothing behind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Final
+
+from sqlalchemy import Connection, Engine, func, insert, select
+from sqlalchemy.exc import DBAPIError, IntegrityError
+
+from aircharge.errors import LedgerError
+from aircharge.ledger.book import Book
+from aircharge.ledger.commands import Command, NoticeRow, Result
+from aircharge.ledger.ids import IdSeries
+from aircharge.ledger.loading import Loader
+from aircharge.ledger.migrate import check_schema
+from aircharge.ledger.page import BrokenLedger
+from aircharge.ledger.saving import Saver
+from aircharge.ledger.sqlite import SqliteDialect, open_engine
+from aircharge.ledger.tables import KIND_STOCK, NORMAL_SIDE, metadata
+from aircharge.ports import Clock
+
+__all__ = ["BrokenLedger", "Outcome", "Store", "check_schema", "open_engine"]
+
+_BROKEN: Final = ("disk i/o error", "malformed", "not a database", "readonly")
+
+
+@dataclass(slots=True)
+class Outcome:
+    """One result per command (or the error it met), and the notices that are durable now."""
+
+    results: list[Result | LedgerError]
+    notices: list[NoticeRow] = field(default_factory=list)
+
+
+class Store:
+    """A book kept in a database. One thread writes; readers use connections of their own."""
+
+    def __init__(self, engine: Engine, book: Book, clock: Clock, node: int) -> None:
+        self.engine = engine
+        self._writing = engine.execution_options(immediate=True)
+        self._book = book
+        self._clock = clock
+        self._node = node
+        self._ids: IdSeries | None = None
+        dialect = SqliteDialect()
+        self._loader = Loader(dialect, book.settings)
+        self._saver = Saver(dialect, book.settings)
+
+    def run(self, commands: Sequence[Command]) -> list[Result]:
+        """Results in order. Raises LedgerError if any command met one."""
+        results: list[Result] = []
+        for result in self.run_batch(commands).results:
+            if isinstance(result, LedgerError):
+                raise result
+            results.append(result)
+        return results
+
+    def run_batch(self, commands: Sequence[Command]) -> Outcome:
+        """One transaction. A command that breaks a constraint is found by running the batch one by one.
+
+        Raises LedgerError when the batch came to nothing or its commit's fate is unknown, BrokenLedger when
+        nothing more may be written.
+        """
+        try:
+            return self._transact(commands)
+        except IntegrityError:
+            return self._one_by_one(commands)
+        except DBAPIError as error:
+            raise _ledger_error(error, "nothing was written") from error
+
+    def _one_by_one(self, commands: Sequence[Command]) -> Outcome:
+        total = Outcome([])
+        for command in commands:
+            try:
+                outcome = self._transact([command])
+            except IntegrityError as error:
+                total.results.append(LedgerError(f"refused by the database: {error.orig}"))
+            except DBAPIError as error:
+                total.results.append(_ledger_error(error, "nothing was written"))
+            else:
+                total.results += outcome.results
+                total.notices += outcome.notices
+        return total
+
+    def _transact(self, commands: Sequence[Command]) -> Outcome:
+        with self._writing.connect() as txn:
+            begun = txn.begin()
+            now_ms = self._clock.now_ms()
+            rows = self._loader.load(txn, self._book.needs(commands), now_ms)
+            decision = self._book.apply(commands, rows, now_ms, self._series(txn))
+            self._saver.save(txn, decision.changes, now_ms)
+            try:
+                begun.commit()
+            except DBAPIError as error:
+                raise _ledger_error(error, "the commit's fate is unknown: ask again by key") from error
+        return Outcome(list(decision.results), decision.changes.notices)
+
+    def _series(self, txn: Connection) -> IdSeries:
+        """Ids above every one in the ledger, even if the clock stepped back while nothing ran."""
+        if self._ids is None:
+            columns = [
+                metadata.tables[table].c[name]
+                for table, name in (("txn", "id"), ("journal", "jid"), ("outbox", "id"))
+            ]
+            highest = max(int(txn.execute(select(func.max(column))).scalar() or 0) for column in columns)
+            self._ids = IdSeries(self._node, self._clock.now_ms, after=highest)
+        return self._ids
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """A transaction of one's own (registry, requests): committed at the end, rolled back on an error."""
+        with self._writing.begin() as txn:
+            yield txn
+
+    def ensure_operators(self, operators: Mapping[int, str]) -> None:
+        """A stock account for each operator: {1..99: name}. Does nothing for those that have one."""
+        account = metadata.tables["account"]
+        with self.writing() as txn:
+            known = set(txn.execute(select(account.c.id).where(account.c.kind == KIND_STOCK)).scalars())
+            for number in sorted(operators.keys() - known):
+                if not 1 <= number <= 99:
+                    raise LedgerError(f"operator {number}: stock accounts are 1..99")
+                values = {
+                    "id": number,
+                    "kind": KIND_STOCK,
+                    "owner_id": number,
+                    "normal_side": NORMAL_SIDE[KIND_STOCK],
+                }
+                txn.execute(insert(account).values(**values, created_ms=self._clock.now_ms()))
+
+
+def _ledger_error(error: DBAPIError, fate: str) -> LedgerError:
+    text = str(error.orig)
+    family = BrokenLedger if any(sign in text.lower() for sign in _BROKEN) else LedgerError
+    return family(f"{text}: {fate}")
