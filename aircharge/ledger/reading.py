@@ -122,7 +122,11 @@ def card_by_msisdn(txn: Connection, msisdn: str) -> CardRow | None:
     row = txn.execute(
         select(*columns, c.kic_wrapped, c.kid_wrapped, c.status).where(c.msisdn == msisdn)
     ).first()
-    return CardRow(*row) if row else None
+    return _card_row(row) if row else None
+
+
+def _card_row(row: Any) -> CardRow:
+    return CardRow(*row)
 
 
 def all_cards(txn: Connection) -> list[CardRow]:

@@ -50,15 +50,15 @@ def _check_balances(txn: Connection, report: VerifyReport) -> None:
     debits = select(_journal.c.dr.label("id"), (-_journal.c.amount).label("fen"))
     credits = select(_journal.c.cr.label("id"), _journal.c.amount.label("fen"))
     moves = union_all(debits, credits).subquery()
-    posted = dict(txn.execute(select(moves.c.id, func.sum(moves.c.fen)).group_by(moves.c.id)).tuples())
+    totals = select(moves.c.id, func.sum(moves.c.fen)).group_by(moves.c.id)
+    posted = {account: int(fen) for account, fen in txn.execute(totals)}
     open_states = [int(state) for state in State if state.is_open]
-    held = dict(
-        txn.execute(
-            select(_txn.c.outlet_acct, func.sum(_txn.c.cost))
-            .where(_txn.c.state.in_(open_states))
-            .group_by(_txn.c.outlet_acct)
-        ).tuples()
+    holds = (
+        select(_txn.c.outlet_acct, func.sum(_txn.c.cost))
+        .where(_txn.c.state.in_(open_states))
+        .group_by(_txn.c.outlet_acct)
     )
+    held = {account: int(fen) for account, fen in txn.execute(holds)}
     if sum(posted.values()):
         report.problems.append("total debits and credits differ")
     for row in txn.execute(select(_balance).order_by(_balance.c.account_id)):
