@@ -325,7 +325,7 @@ class Phrases:
         return self.phrase(notice.topic, notice.facts, notice.language)
 
     def phrase(self, topic: str, facts: Facts, language: str = "zh") -> str:
-        """The text for ``topic``; other languages than zh and en read zh. Raises LookupError: no such topic."""
+        """The text for ``topic``; other languages read zh. Raises LookupError: no such topic."""
         if language not in self._templates:
             language = LANGUAGES[0]
         table = self._templates[language]
