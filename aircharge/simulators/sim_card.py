@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from aircharge.values import Pin
-from aircharge.wire.ota import Command, KeySet, Spi, seal_command
+from aircharge.wire.ota import CardProfile, Command, KeySet, Spi, seal_command
+from aircharge.wire.ota_crypto import CHECKS, CIPHERS, CRCS
 from aircharge.wire.stk import StkMessage, StkOperation, encode
 
 __all__ = ["CardBook", "SimCard", "sealed_recharges"]
@@ -26,6 +27,16 @@ _CODES: Final = {
     ("3des", 24): 9,
     ("des", 8): 1,
 }
+
+
+_ANY: Final = CardProfile(
+    ciphers=tuple(CIPHERS.values()),
+    checks=(*CHECKS.values(), *CRCS.values(), "none"),
+    unciphered=True,
+    single_des=True,
+    counting=("absent", "unchecked", "higher", "next"),
+)
+"""A card may be as weak as its maker liked; to refuse that is the other side's business."""
 
 
 @dataclass(slots=True)
@@ -59,11 +70,12 @@ class SimCard:
 
     def seal(self, message: StkMessage) -> bytes:
         """The next packet of this card: CPL to the last octet, without UDH."""
+        data = encode(message)
         self.counter += 1
         if message.operation is StkOperation.RECHARGE:
             self.last = message
-        command = Command(self.spi, self.kic_code, self.kid_code, self.tar, self.counter, encode(message))
-        return seal_command(command, self.keys)
+        command = Command(self.spi, self.kic_code, self.kid_code, self.tar, self.counter, data)
+        return seal_command(command, self.keys, _ANY)
 
     def compose(self, request: dict[str, Any], serial: int, now_s: int) -> StkMessage:
         """The message of one menu choice. A re-confirmation repeats the last recharge, unless told other.

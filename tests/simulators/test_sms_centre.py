@@ -21,7 +21,7 @@ from aircharge.simulators.control import ask
 from aircharge.simulators.sim_card import CardBook, SimCard, sealed_recharges
 from aircharge.simulators.sms_centre import SmsCentre
 from aircharge.simulators.sms_delivery import Redelivery
-from aircharge.wire.ota import KeySet, open_command
+from aircharge.wire.ota import KeySet, Sts, open_command
 from aircharge.wire.smpp.message import MobileMessage
 from aircharge.wire.stk import StkMessage, StkOperation, decode
 
@@ -155,6 +155,20 @@ def test_every_operation_and_a_reconfirmation_of_the_last(world: World) -> None:
         world.do("stk", **STK | {"operation": "donate"})
     with pytest.raises(ValueError, match="no SIM card"):
         world.do("stk", **STK | {"from": "13900009999"})
+
+
+@pytest.mark.parametrize(
+    "weak", [{"spi": "0a00"}, {"spi": "0c00"}, {"kic": "11" * 8, "family": "des", "kid": "22" * 8}]
+)
+def test_a_card_may_be_weak_so_that_the_other_side_can_refuse_it(world: World, weak: dict[str, str]) -> None:
+    world.do("handset.add", number=PHONE, **(ROW | weak))
+    assert world.do("stk", **STK)["status"] == 0
+    keys = KeySet(
+        bytes.fromhex(weak.get("kic", str(ROW["kic"]))), bytes.fromhex(weak.get("kid", str(ROW["kid"]))), 1
+    )
+    with pytest.raises(WireError) as caught:
+        open_command(world.got[0].data, keys)
+    assert caught.value.hint == Sts.INSUFFICIENT
 
 
 @pytest.mark.parametrize("fault", ["bad_mac", "tamper"])

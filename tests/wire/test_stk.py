@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -107,6 +108,18 @@ def test_the_longest_message_fits_one_sms(family: str) -> None:
     packet = seal_command(command, keys)
     assert len(b"\x02\x70\x00" + packet) <= 140
     assert decode(open_command(packet, keys).data) == RECONFIRM
+
+
+def test_the_example_of_the_documentation() -> None:
+    lines = (
+        (Path(__file__).parents[2] / "docs" / "protocols" / "stk.md").read_text(encoding="utf-8").splitlines()
+    )
+    octets = [line.replace(" ", "") for line in lines if line.startswith("    ")]
+    assert bytes.fromhex(octets[0]) == encode(RECHARGE)
+    keys = KeySet(bytes(range(16)), bytes(range(16, 32)), 1)
+    command = Command(Spi.of(), 0x12, 0x12, bytes.fromhex("a1c001"), 1, encode(RECHARGE))
+    assert bytes.fromhex(octets[1] + octets[2]) == seal_command(command, keys)
+    assert len(seal_command(replace(command, data=encode(RECONFIRM)), keys)) == 74
 
 
 def test_neither_pin_nor_number_is_shown() -> None:
