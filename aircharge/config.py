@@ -24,6 +24,7 @@ from aircharge.ports import Randomness
 from aircharge.protocols.operator_link import OperatorLinkSettings
 from aircharge.protocols.smpp import SmppPeer
 from aircharge.sms.door import SmsSettings
+from aircharge.sms.phrases import CheckCode, Phrases, load_templates
 from aircharge.switch.board import DoubtPolicy, Products
 from aircharge.wire.ota import CardProfile
 
@@ -41,7 +42,6 @@ class DaemonSection:
     in_flight_max: int = 5000  # recharges carried at once; more are refused as busy before the hold
     metrics_listen: str = ""  # endpoint of /live /ready /status /metrics, loopback only; "" = none
     log_level: str = "info"
-    customer_language: str = "zh"  # for numbers with no language of their own
     templates_file: str = ""  # TOML with wordings that replace the built-in ones; "" = built-in
 
 
@@ -192,6 +192,12 @@ class Config:
 
     def checkcode(self) -> bytes:
         return self.read_secret("secrets.checkcode_file", self.secrets.checkcode_file, 16)
+
+    def phrases(self) -> Phrases:
+        """The wordings: built in, with those of ``templates_file`` in their place."""
+        name = self.daemon.templates_file
+        templates = load_templates(str(self.resolve(name))) if name else None
+        return Phrases(CheckCode(self.checkcode()), templates)
 
     def check_secrets(self) -> None:
         """Read every secret once. Raises ConfigError naming the first that is missing or exposed."""

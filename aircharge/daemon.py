@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from typing import Any
 
 from twisted.application.service import Service
@@ -21,7 +21,6 @@ from aircharge.config import Config, OperatorSection, SmppPlace
 from aircharge.errors import Reason
 from aircharge.events.relay import NoticeRelay
 from aircharge.ledger.book import Book
-from aircharge.ledger.commands import NoticeRow
 from aircharge.ledger.store import Store, check_schema, open_engine
 from aircharge.ledger.writer import Ledger
 from aircharge.ports import Clock, Notice, Randomness
@@ -72,7 +71,7 @@ class AirchargeService(Service):
     """The whole daemon as one Twisted service."""
 
     def __init__(self, config: Config, reactor: Any, clock: Clock | None = None, chance: Randomness | None = None) -> None:
-        self.setName("aircharge")
+        self.name = "aircharge"
         self._config = config
         self._reactor = reactor
         self._clock = clock or SystemClock()
@@ -97,7 +96,7 @@ class AirchargeService(Service):
         self.door = SmsDoor(self.board, shelf, config.sms, self._spawn)
         self.gateway = SmppGateway(reactor, clock.now_ms, self.door.answer)
         sink = SmsSink(self.gateway)
-        self.relay = NoticeRelay(self.ledger, sink, self._wording(), clock, reactor, config.notices)
+        self.relay = NoticeRelay(self.ledger, sink, config.phrases().word, clock, reactor, config.notices)
         self.ledger.on_notices(self.relay.take)
         self.ledger.on_broken(self._broken)
 
@@ -111,15 +110,6 @@ class AirchargeService(Service):
     def _link(self, section: OperatorSection) -> OperatorLink:
         secret = self._config.operator_secret(section)
         return OperatorLink(section.link, secret, self._reactor, self._clock, self._chance)
-
-    def _wording(self) -> Callable[[NoticeRow], str]:
-        config = self._config
-        phrases = config.phrases()
-
-        def word(notice: NoticeRow) -> str:
-            return phrases.phrase(notice.topic, notice.facts, notice.language)
-
-        return word
 
     # -- start --------------------------------------------------------------------------------------------
 

@@ -98,7 +98,7 @@ class Instance:
 
     @property
     def daemon_log(self) -> Path:
-        return self.folder / "daemon.log"
+        return self.folder / "daemon.out"
 
     # -- making it ----------------------------------------------------------------------------------------
 
@@ -169,7 +169,7 @@ segments = ["13", "14", "15", "16", "17", "18", "19"]
 [operator.link]
 name = "operator"
 connect = ["tcp:{HOST}:{ports.operator}"]
-agent_id = "A00123"
+agent_id = "aircharge"
 window_max = 200
 response_timeout_s = {self.response_timeout_s}
 [operator.doubt]
@@ -197,7 +197,7 @@ response_timeout_s = {self.response_timeout_s}
     def start_daemon(self, command: Sequence[str] = ()) -> None:
         self._check_free(self.ports.smpp, self.ports.metrics)
         twistd = [str(Path(self.python).with_name("twistd")), "--nodaemon", "--pidfile", "daemon.pid"]
-        twistd += ["--logger", "aircharge.observe.logs.daemon_observer", "aircharge"]
+        twistd += ["--logger", "aircharge.observe.logs.standard_output", "aircharge"]
         self._spawn("daemon", [*(command or twistd), "--config", str(self.config_file)])
         self._wait_for(self.ports.smpp, "daemon")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from twisted.application.service import IService
+from twisted.application.service import Service
 from twisted.python.usage import Options as UsageOptions
 from twisted.python.usage import UsageError
 
@@ -22,7 +22,7 @@ class Options(UsageOptions):
     optParameters: ClassVar = [["config", "c", "/etc/aircharge/aircharge.toml", "The configuration file (TOML)."]]
 
 
-def makeService(options: Options) -> IService:
+def makeService(options: Options) -> Service:
     """The daemon as twistd's service. Configuration errors end twistd with one plain line."""
     from twisted.internet import reactor
 

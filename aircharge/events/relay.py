@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
@@ -123,7 +124,8 @@ class NoticeRelay:
     def _flush_soon(self) -> None:
         if not self._flush_due:
             self._flush_due = True
-            self._reactor.callLater(self._settings.flush_s, lambda: Deferred.fromCoroutine(self._flush()))
+            call_later: Any = self._reactor.callLater
+            call_later(self._settings.flush_s, lambda: Deferred.fromCoroutine(self._flush()))
 
     async def _flush(self) -> None:
         self._flush_due = False

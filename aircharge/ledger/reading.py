@@ -133,7 +133,7 @@ def all_cards(txn: Connection) -> list[CardRow]:
     c = _card.c
     columns = (c.id, c.iccid, c.msisdn, c.profile, c.key_source, c.master_version, c.key_version)
     return [
-        CardRow(*row)
+        _card_row(row)
         for row in txn.execute(select(*columns, c.kic_wrapped, c.kid_wrapped, c.status).order_by(c.id))
     ]
 

@@ -15,7 +15,7 @@ from typing import Any, Final, TextIO, cast
 from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent
 from zope.interface import implementer
 
-__all__ = ["JsonLines", "log_level", "mask_text", "open_log_file"]
+__all__ = ["JsonLines", "log_level", "mask_text", "open_log_file", "standard_output"]
 
 _NUMBER: Final = re.compile(r"(?<![0-9])((?:86)?1[3-9][0-9])[0-9]{4}([0-9]{4})(?![0-9])")
 _SECRET: Final = re.compile(r"pin|passw|secret|pepper|master|(?:^|_)ke[ky]s?(?:$|_)", re.IGNORECASE)
@@ -62,6 +62,10 @@ class JsonLines:
         self._out = out
         self._level = _LEVELS[log_level(level).name]
 
+    def set_level(self, level: str) -> None:
+        """Raises ValueError."""
+        self._level = _LEVELS[log_level(level).name]
+
     def __call__(self, event: LogEvent) -> None:
         level = event.get("log_level") or LogLevel.info
         if _LEVELS[level.name] < self._level:
@@ -106,3 +110,11 @@ def open_log_file(path: str, level: str = "info") -> JsonLines:
     """An observer that appends to a file; "-" is standard output. Raises OSError."""
     out = sys.stdout if path == "-" else cast(TextIO, open(path, "a", encoding="utf-8", buffering=1))  # noqa: SIM115
     return JsonLines(out, level)
+
+
+_standard = JsonLines(sys.stdout)
+
+
+def standard_output() -> JsonLines:
+    """The one observer on standard output: ``twistd --logger aircharge.observe.logs.standard_output``."""
+    return _standard

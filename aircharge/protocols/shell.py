@@ -147,6 +147,7 @@ class WireShell(protocol.Protocol):
         self._ticker = ticker
         self._clock = ticker.clock
         self._stalled_since: float | None = None
+        self._has_heard = False
         self._closing_since: float | None = None
         self._is_watching = False
 
@@ -203,6 +204,7 @@ class WireShell(protocol.Protocol):
         self.flush()
 
     def dataReceived(self, data: bytes) -> None:
+        self._has_heard = True
         self.pump(self.session.receive(data, self._clock.seconds()))
 
     def connectionLost(self, reason: Failure = protocol.connectionDone) -> None:
@@ -214,11 +216,15 @@ class WireShell(protocol.Protocol):
         self.gone(reason.getErrorMessage())
 
     def pauseProducing(self) -> None:
-        """The peer reads too slowly: read nothing from it either, so that what we owe it stays bounded."""
+        """The peer reads too slowly: read nothing from it either, so that what we owe it stays bounded.
+
+        Before its first octet we owe it nothing, and TLS also says this while it waits to read its handshake.
+        """
         if self._stalled_since is None:
             self._stalled_since = self.now()
             transport: Any = self.transport
-            transport.pauseProducing()
+            if self._has_heard:
+                transport.pauseProducing()
 
     def resumeProducing(self) -> None:
         self._stalled_since = None

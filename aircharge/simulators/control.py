@@ -47,7 +47,7 @@ class _ControlLine(LineOnlyReceiver):
 
     def _say(self, answer: dict[str, Any]) -> None:
         if self.transport is not None:
-            self.sendLine(json.dumps(answer, ensure_ascii=False).encode())
+            self.sendLine(json.dumps(answer, ensure_ascii=False).encode())  # type: ignore[no-untyped-call]
 
 
 class ControlFactory(Factory):

@@ -398,11 +398,14 @@ def main(argv: list[str] | None = None) -> None:
         ),
     )
 
+    failed: list[Exception] = []
+
     async def begin() -> None:
         try:
             places = await _open(reactor, options, platform)
         except Exception as error:  # the command's outermost shell: a busy port is said plainly
             sys.stderr.write(f"operator simulator: {error}\n")
+            failed.append(error)
             reactor.stop()
             return
         sys.stdout.write(json.dumps(places) + "\n")
@@ -413,6 +416,8 @@ def main(argv: list[str] | None = None) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: reactor.callFromThread(reactor.stop))
     reactor.run(installSignalHandlers=False)
+    if failed:
+        sys.exit(1)
 
 
 if __name__ == "__main__":

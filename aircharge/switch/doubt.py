@@ -163,7 +163,8 @@ async def _all(steps: Any) -> None:
         outcomes = await DeferredList(running, consumeErrors=True)
         for succeeded, value in outcomes:
             if not succeeded:
-                raise value.value
+                failure: Any = value
+                failure.raiseException()
 
 
 def _typed(step: Coroutine[Any, Any, None]) -> Coroutine[Any, Any, None]:
