@@ -1,4 +1,4 @@
-"""What the operator line costs: codec beside pyasn1 and asn1tools, session and link, a run against the simulator.
+"""What the operator line costs: codec beside pyasn1 and asn1tools, a run against the simulator.
 
 ``python -m benchmarks.operator_codec [requests [window]]``
 """
@@ -86,7 +86,7 @@ async def line(folder: Path, requests: int, window: int) -> None:
     (folder / "secret").write_bytes(SECRET)
     command = [sys.executable, "-m", "aircharge.simulators.operator", "--listen", "tcp:0:interface=127.0.0.1"]
     command += ["--db", str(folder / "record.db"), "--secret-file", str(folder / "secret")]
-    platform = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    platform = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)  # noqa: ASYNC220
     try:
         assert platform.stdout is not None
         port = json.loads(platform.stdout.readline())["listen"][0]
@@ -112,13 +112,12 @@ async def line(folder: Path, requests: int, window: int) -> None:
         await gatherResults([Deferred.fromCoroutine(asker()) for _ in range(window)])
         took, own = time.perf_counter() - begun, time.process_time() - before
         waits.sort()
+        p50, p99 = (waits[len(waits) * part // 100] * 1e3 for part in (50, 99))
+        theirs = (_cpu_s(platform.pid) - cpu) / requests * 1e6
+        print(f"line, window {window}: {requests / took:.0f} recharges/s, p50 {p50:.1f} ms, p99 {p99:.1f} ms")
         print(
-            f"line, window {window}: {requests / took:.0f} recharges/s, p50 {waits[len(waits) // 2] * 1e3:.1f} ms,"
+            f"CPU per recharge: our side {own / requests * 1e6:.0f} us, simulator, fsynced, {theirs:.0f} us"
         )
-        print(
-            f"  p99 {waits[len(waits) * 99 // 100] * 1e3:.1f} ms; CPU per recharge: our side {own / requests * 1e6:.0f}"
-        )
-        print(f"  us, simulator with fsynced record {(_cpu_s(platform.pid) - cpu) / requests * 1e6:.0f} us")
         await link.stop()
     finally:
         platform.terminate()
