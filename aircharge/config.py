@@ -105,7 +105,8 @@ class CodesSection:
             "4001": "BUSY",
         }
     )
-    not_found: tuple[str, ...] = ("1404",)
+    not_found: tuple[str, ...] = ("1404",)  # a query's "no such reference": a no only past finality_s
+    busy: tuple[str, ...] = ("4001",)  # of `no`: said before the reference is looked up, so no answer to a resend
 
 
 @dataclass(frozen=True, slots=True)

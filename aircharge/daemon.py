@@ -225,5 +225,6 @@ def _plan(section: OperatorSection, link: OperatorLink) -> OperatorPlan:
         frozenset(section.codes.yes),
         {code: Reason[reason] for code, reason in section.codes.no.items()},
         frozenset(section.codes.not_found),
+        frozenset(section.codes.busy),
     )
     return OperatorPlan(section.id, section.link.name, link, section.segments, section.products, codes, section.doubt)

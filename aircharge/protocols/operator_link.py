@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from twisted.application.internet import ClientService, backoffPolicy
+from twisted.application.internet import ClientService
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import clientFromString, serverFromString
 from twisted.internet.interfaces import IAddress
@@ -20,6 +20,7 @@ from twisted.logger import Logger
 
 from aircharge.errors import InDoubt, LinkError, NotSent, WireError
 from aircharge.ports import Clock, OperatorAnswer, OperatorRequest, Randomness
+from aircharge.protocols.backoff import BackOff
 from aircharge.protocols.shell import Gate, GateSettings, Ticker, WireShell
 from aircharge.wire.operator import messages as m
 from aircharge.wire.operator.session import (
@@ -146,21 +147,29 @@ class _Line(WireShell):
 class _LineFactory(Factory):
     noisy = False
 
-    def __init__(self, link: OperatorLink, link_id: str, gate: Gate | None = None) -> None:
+    def __init__(
+        self, link: OperatorLink, link_id: str, gate: Gate | None = None, back_off: BackOff | None = None
+    ) -> None:
         self._link = link
         self._link_id = link_id
         self._gate = gate
+        self._back_off = back_off
         self._count = 0
 
     def buildProtocol(self, addr: IAddress | None) -> _Line | None:
         host = str(getattr(addr, "host", ""))
         if self._gate is None:
-            return self._link.make_line(self._link_id, "")
+            return self._watched(self._link.make_line(self._link_id, ""))
         if not self._gate.admit(host):
             log.warn("{operator}: refused a connection from {host}", operator=self._link.name, host=host)
             return None
         self._count += 1
-        line = self._link.make_line(f"{self._link_id}.{self._count % 1_000_000}", host)
+        return self._watched(self._link.make_line(f"{self._link_id}.{self._count % 1_000_000}", host))
+
+    def _watched(self, line: _Line) -> _Line:
+        if self._back_off is not None:
+            succeeded = self._back_off.succeeded
+            line.bound.addCallback(lambda _: succeeded())
         line.bound.addErrback(lambda _: None)  # nobody waits for it; the end is logged
         return line
 
@@ -206,20 +215,19 @@ class OperatorLink:
         for place in settings.listen:
             doors = _LineFactory(self, settings.link_id, self._gate)
             self._ports.append(await serverFromString(self._reactor, place).listen(doors))
-        policy = backoffPolicy(settings.reconnect_min_s, settings.reconnect_max_s, 1.5, self._jitter)
         for number, place in enumerate(settings.connect, 1):
-            factory: Any = _LineFactory(self, f"{settings.link_id}.{number}")
+            back_off = BackOff(self._chance, settings.reconnect_min_s, settings.reconnect_max_s)
+            factory: Any = _LineFactory(self, f"{settings.link_id}.{number}", back_off=back_off)
             service = ClientService(
                 clientFromString(self._reactor, place),
                 factory,
-                retryPolicy=policy,
+                retryPolicy=back_off.delay_s,
                 clock=self._reactor,
-                prepareConnection=lambda line: line.bound,
             )
             service.startService()
             self._services.append(service)
 
-    def _jitter(self) -> float:
+    def _chance(self) -> float:
         return int.from_bytes(self._randomness.token(2), "big") / 65536
 
     async def stop(self) -> None:

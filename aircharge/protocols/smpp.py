@@ -14,6 +14,7 @@ from twisted.internet.interfaces import IAddress, IStreamClientEndpoint
 from twisted.internet.protocol import Factory
 
 from aircharge.errors import ConfigError
+from aircharge.protocols.backoff import BackOff
 from aircharge.protocols.shell import Gate, GateSettings
 from aircharge.protocols.smpp_connection import SmppConnection
 from aircharge.protocols.smpp_gateway import Answer, SmppGateway, SmppRefused, Throttled
@@ -79,35 +80,17 @@ class SmppClient(ClientService):
         delay_first_s: float = 1.0,
         delay_max_s: float = 60.0,
     ) -> None:
-        back_off = _BackOff(chance, delay_first_s, delay_max_s)
+        back_off = BackOff(chance, delay_first_s, delay_max_s)
         factory = _Dialled(gateway, gateway.line(peer, password), back_off)
         super().__init__(
             endpoint, cast(Any, factory), retryPolicy=back_off.delay_s, clock=cast(Any, gateway.clock)
         )
 
 
-class _BackOff:
-    """Delays between attempts. To ClientService a TCP connection is success; to us only a bind is."""
-
-    def __init__(self, chance: Callable[[], float], first_s: float, max_s: float) -> None:
-        self._chance = chance
-        self._first_s = first_s
-        self._max_s = max_s
-        self._failures = 0
-
-    def succeeded(self) -> None:
-        self._failures = 0
-
-    def delay_s(self, _attempt: int) -> float:
-        grown: float = self._first_s * 1.6 ** min(self._failures, 50)
-        self._failures += 1
-        return min(grown, self._max_s) + self._chance() * self._first_s
-
-
 class _Dialled(Factory):
     noisy = False
 
-    def __init__(self, gateway: SmppGateway, line: SmppLine, back_off: _BackOff) -> None:
+    def __init__(self, gateway: SmppGateway, line: SmppLine, back_off: BackOff) -> None:
         self._gateway = gateway
         self._line = line
         self._back_off = back_off

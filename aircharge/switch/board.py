@@ -49,11 +49,16 @@ class CodeTable:
     yes: frozenset[str]
     no: dict[str, Reason]
     not_found: frozenset[str] = frozenset()  # a query's "no such reference": a *no* only past finality
+    busy: frozenset[str] = frozenset()  # a *no* of ``no`` that is said at the door, before the reference is looked up
 
     def verdict(self, code: str) -> Verdict:
         if code in self.yes:
             return Verdict.YES
         return Verdict.NO if code in self.no else Verdict.UNKNOWN
+
+    def verdict_again(self, code: str) -> Verdict:
+        """What the code means in answer to anything but the first send: "busy" then says nothing of that one."""
+        return Verdict.UNKNOWN if code in self.busy else self.verdict(code)
 
     def reason(self, code: str) -> Reason:
         return self.no.get(code, Reason.OPERATOR_NO)
@@ -92,9 +97,11 @@ class OperatorPlan:
     codes: CodeTable
     doubt: DoubtPolicy
 
-    def close(self, order_id: int, answer: OperatorAnswer, doubt_at_ms: int) -> CloseRecharge:
-        """The command that an answer comes to."""
-        verdict = self.codes.verdict(answer.code)
+    def close(
+        self, order_id: int, answer: OperatorAnswer, doubt_at_ms: int, *, again: bool = False
+    ) -> CloseRecharge:
+        """The command that an answer comes to; ``again``: it is not surely the first send's."""
+        verdict = self.codes.verdict_again(answer.code) if again else self.codes.verdict(answer.code)
         return CloseRecharge(
             order_id,
             verdict,

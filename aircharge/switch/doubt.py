@@ -126,10 +126,11 @@ class DoubtResolver:
                 return
             await self._close(CloseRecharge(order.order_id, Verdict.NO, code=answer.code[:8]))
             return
-        if plan.codes.verdict(answer.code) is Verdict.UNKNOWN:
+        command = plan.close(order.order_id, answer, 0, again=True)
+        if command.verdict is Verdict.UNKNOWN:
             await self._postpone(plan, order)
-            return
-        await self._close(plan.close(order.order_id, answer, 0))
+        else:
+            await self._close(command)
 
     async def _postpone(self, plan: OperatorPlan, order: OpenOrder) -> None:
         next_ms = self._board.clock.now_ms() + plan.doubt.wait_ms(order.attempts + 1)
@@ -148,7 +149,7 @@ class DoubtResolver:
 
     async def _settle_late(self, plan: OperatorPlan, answer: OperatorAnswer) -> None:
         order_id = order_id_of(answer.op_ref)
-        command = plan.close(order_id, answer, 0)
+        command = plan.close(order_id, answer, 0, again=True)
         if not order_id or command.verdict is Verdict.UNKNOWN:
             log.warn("late answer {code} from {operator} says nothing definite", code=answer.code, operator=plan.name)
             return

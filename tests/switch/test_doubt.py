@@ -100,6 +100,18 @@ def test_an_unmapped_code_leaves_the_doubt(mode: str) -> None:
     assert len(world.postponed()) == 1
 
 
+def test_busy_in_answer_to_a_resend_says_nothing_of_the_first_send() -> None:
+    world, resolver = world_of("resend")
+    world.line.answers = ["4001"]
+    world.ledger.open_orders = [doubtful()]
+    now(resolver.round())
+    assert world.commands(CloseRecharge) == []
+    assert len(world.postponed()) == 1
+    assert world.line.late is not None
+    world.line.late(OperatorAnswer(OP_REF, "4001"))
+    assert world.commands(CloseRecharge) == []
+
+
 def test_never_asks_nothing_and_people_get_it_at_last() -> None:
     world, resolver = world_of("never")
     world.ledger.open_orders = [doubtful()]
