@@ -249,11 +249,12 @@ outlet_phone = Table(
     "outlet_phone",
     metadata,
     Column("msisdn", String(20), primary_key=True),
-    Column("outlet_id", BigInteger, ForeignKey("outlet.id"), nullable=False, index=True),
+    Column("outlet_id", BigInteger, ForeignKey("outlet.id"), nullable=False),
     _small("rights"),
     _ms("created_ms"),
     CheckConstraint("rights BETWEEN 1 AND 7", name="rights"),
 )
+Index("outlet_phone_outlet", outlet_phone.c.outlet_id)
 
 card = Table(
     "card",

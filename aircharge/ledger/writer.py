@@ -67,6 +67,11 @@ class Ledger:
         self._readers.start()
         self._thread.start()
 
+    @property
+    def waiting(self) -> int:
+        """Commands that wait for the writer."""
+        return len(self._waiting)
+
     def on_notices(self, listener: Notices) -> None:
         """Who hears, in the reactor's thread, of notices once they are durable."""
         self._notice_listeners.append(listener)

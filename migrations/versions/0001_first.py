@@ -363,4 +363,4 @@ def _tables() -> None:
         sa.ForeignKeyConstraint(["outlet_id"], ["outlet.id"], name=op.f("fk_outlet_phone_outlet_id")),
         sa.PrimaryKeyConstraint("msisdn", name=op.f("pk_outlet_phone")),
     )
-    op.create_index(op.f("ix_outlet_phone_outlet_id"), "outlet_phone", ["outlet_id"], unique=False)
+    op.create_index("outlet_phone_outlet", "outlet_phone", ["outlet_id"], unique=False)

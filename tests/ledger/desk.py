@@ -102,9 +102,7 @@ class Books:
 
     def money(self, code: str) -> tuple[int, int]:
         """Posted and held, in fen."""
-        question = (
-            "SELECT posted, held FROM balance JOIN outlet ON float_id = account_id WHERE code = :code"
-        )
+        question = "SELECT posted, held FROM balance JOIN outlet ON float_id = account_id WHERE code = :code"
         [row] = self.rows(question, code=code)
         return row[0], row[1]
 
@@ -198,7 +196,10 @@ class Books:
     def ask(self, operation: Operation = Operation.BALANCE, outlet: str = "A", **more: Any) -> Inquire:
         pin = more.pop("pin", None)
         asker = Asker(
-            more.pop("phone", PHONES.get(outlet, outlet)), SERVICE, more.pop("use", None), Pin(pin) if pin else None
+            more.pop("phone", PHONES.get(outlet, outlet)),
+            SERVICE,
+            more.pop("use", None),
+            Pin(pin) if pin else None,
         )
         channel = Channel.SMS if asker.card is None else Channel.STK
         return Inquire(operation, "ask", asker, self.clock.ms, channel, **more)
