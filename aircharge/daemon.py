@@ -9,6 +9,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Coroutine
+from functools import partial
 from typing import Any
 
 from twisted.application.service import Service
@@ -23,6 +24,9 @@ from aircharge.events.relay import NoticeRelay
 from aircharge.ledger.book import Book
 from aircharge.ledger.store import Store, check_schema, open_engine
 from aircharge.ledger.writer import Ledger
+from aircharge.observe.health import health_site
+from aircharge.observe.logs import standard_output
+from aircharge.observe.metrics import Registry
 from aircharge.ports import Clock, Notice, Randomness
 from aircharge.protocols.operator_link import OperatorLink
 from aircharge.protocols.shell import GateSettings
@@ -81,6 +85,7 @@ class AirchargeService(Service):
         self._clients: list[SmppClient] = []
         self._is_up = False
         config.check_secrets()
+        standard_output().set_level(config.daemon.log_level)
         self._build()
 
     # -- what there is ------------------------------------------------------------------------------------
@@ -99,6 +104,37 @@ class AirchargeService(Service):
         self.relay = NoticeRelay(self.ledger, sink, config.phrases().word, clock, reactor, config.notices)
         self.ledger.on_notices(self.relay.take)
         self.ledger.on_broken(self._broken)
+        self._watch(self.board.meters.registry)
+
+    def _watch(self, registry: Registry) -> None:
+        """What is read whenever somebody asks /metrics."""
+        registry.gauge("in_flight", "recharges being carried to an operator", lambda: len(self.board.in_flight))
+        registry.gauge("ledger_waiting", "commands that wait for the writer", lambda: self.ledger.waiting)
+        registry.gauge("notices_waiting", "notices queued or under way", lambda: self.relay.waiting)
+        registry.gauge("smpp_connections", "connections to SMS centres", lambda: self.gateway.connections)
+        registry.gauge("notices_delivered", "notices an SMS centre has taken", lambda: self.relay.delivered)
+        for link in self.links:
+            lines = partial(getattr, link, "lines_bound")
+            registry.gauge("operator_lines_bound", "bound lines to an operator", lines, operator=link.name)
+
+    def _not_ready(self) -> list[str]:
+        """Why nobody should send us anything, a sentence each."""
+        reasons = [] if self._is_up else ["the doors are not open"]
+        if self.board.closing:
+            reasons.append("closing")
+        if not any(link.ready() for link in self.links):
+            reasons.append("no operator can be asked")
+        if not self.gateway.bound_peers():
+            reasons.append("no SMS centre is bound")
+        return reasons
+
+    def _status(self) -> dict[str, Any]:
+        return {
+            "peers": self.gateway.bound_peers(),
+            "operators": {link.name: {"lines": link.lines_bound, "ready": link.ready()} for link in self.links},
+            "in_flight": len(self.board.in_flight),
+            "notices_waiting": self.relay.waiting,
+        }
 
     def _open_ledger(self) -> Ledger:
         config = self._config
@@ -129,6 +165,10 @@ class AirchargeService(Service):
             self.relay.start()
             for place in self._config.smpp.place:
                 await self._open_place(place)
+            if self._config.daemon.metrics_listen:
+                site = health_site(self.board.meters.registry, self._not_ready, self._status)
+                endpoint = serverFromString(self._reactor, self._config.daemon.metrics_listen)
+                self._ports.append(await endpoint.listen(site))
         except Exception:  # nothing may be half open: say why and go
             log.failure("the doors could not be opened")
             self._reactor.stop()

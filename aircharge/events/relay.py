@@ -86,6 +86,11 @@ class NoticeRelay:
         self._queue.clear()
         await self._flush()
 
+    @property
+    def waiting(self) -> int:
+        """Notices queued or under way in this process."""
+        return len(self._queue) + self._under_way
+
     def take(self, notices: Iterable[NoticeRow]) -> None:
         """Notices fresh from a commit, or found by the poll. Known ones are passed over."""
         for notice in notices:

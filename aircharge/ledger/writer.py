@@ -10,7 +10,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
@@ -21,7 +21,7 @@ from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
 from aircharge.errors import LedgerError, Reason, Refusal
-from aircharge.ledger.commands import Command, NoticeRow, Result
+from aircharge.ledger.commands import Command, Inquire, NoticeRow, Offence, OpenRecharge, Result
 from aircharge.ledger.store import BrokenLedger, Outcome, Store
 
 __all__ = ["InlineLedger", "Ledger", "WriterSettings"]
@@ -32,6 +32,10 @@ T = TypeVar("T")
 Notices = Callable[[list[NoticeRow]], Any]
 Broken = Callable[[Failure], Any]
 _Waiting = tuple[Command, "Deferred[Result]"]
+
+
+_SHEDDABLE: Final = (OpenRecharge, Inquire, Offence)
+"""New work: what may be refused when too much waits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +88,13 @@ class Ledger:
         """Resolves to the command's result when it is durable.
 
         Fails with LedgerError when it is not, or when the commit's fate is unknown. Raises Refusal(BUSY) at once
-        when too many wait.
+        when too many wait; what ends open work (answers, doubts, outcomes of notices) is never refused.
         """
         done: Deferred[Result] = Deferred()
         with self._wake:
             if self._broken is not None or self._stopping:
                 return fail(self._broken or LedgerError("the ledger is closed"))
-            if len(self._waiting) >= self._settings.queue_max:
+            if len(self._waiting) >= self._settings.queue_max and isinstance(command, _SHEDDABLE):
                 raise Refusal(Reason.BUSY, "the ledger's queue is full")
             self._waiting.append((command, done))
             self._wake.notify()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from aircharge.errors import Reason
 from aircharge.ledger.commands import CloseRecharge, Command, Result
+from aircharge.observe.meters import Meters
 from aircharge.ports import Clock, Operator, OperatorAnswer
 from aircharge.values import Verdict
 
@@ -121,6 +122,7 @@ class Board:
     clock: Clock
     in_flight_max: int = 5000
     in_flight: set[int] = field(default_factory=set)  # orders this process is carrying right now
+    meters: Meters = field(default_factory=Meters)
     closing: bool = False  # on the way out: nothing new is admitted
 
     def __post_init__(self) -> None:

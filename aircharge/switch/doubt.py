@@ -107,6 +107,7 @@ class DoubtResolver:
         board = self._board
         verb = plan.line.recharge if plan.doubt.mode == "resend" else plan.line.query
         board.in_flight.add(order.order_id)
+        board.meters.doubts_asked.add()
         try:
             answer = await verb(OperatorRequest(order.op_ref, order.target, order.amount_fen, order.created_ms))
             await self._heard(plan, order, answer)
@@ -148,6 +149,7 @@ class DoubtResolver:
         return heard
 
     async def _settle_late(self, plan: OperatorPlan, answer: OperatorAnswer) -> None:
+        self._board.meters.late_answers.add()
         order_id = order_id_of(answer.op_ref)
         command = plan.close(order_id, answer, 0, again=True)
         if not order_id or command.verdict is Verdict.UNKNOWN:

@@ -27,6 +27,7 @@ async def recharge(board: Board, order: Order, *, pin_needed: bool = False) -> R
 async def accept(board: Board, order: Order, *, pin_needed: bool = False) -> Receipt:
     """Hold or refuse, durably. Raises LedgerError when the commit's fate is unknown: ask again by the same key."""
     plan = board.serving(order.target)
+    began_s = board.clock.monotonic_s()
     receipt = await board.ledger.do(
         OpenRecharge(
             order,
@@ -37,8 +38,13 @@ async def accept(board: Board, order: Order, *, pin_needed: bool = False) -> Rec
         )
     )
     assert isinstance(receipt, Receipt)
+    board.meters.hold_s.observe(board.clock.monotonic_s() - began_s)
     if receipt.fresh and receipt.state is State.HELD:
         board.in_flight.add(receipt.order_id)
+    elif receipt.fresh or receipt.state is State.REFUSED:
+        board.meters.order(receipt.state, receipt.reason)
+    else:
+        board.meters.repeated.add()
     return receipt
 
 
@@ -61,8 +67,11 @@ async def carry(board: Board, held: Receipt) -> Receipt:
         return held
     plan = board.plan(held.operator_id)
     assert plan is not None, "held for an operator that is not plugged in"
+    began_s = board.clock.monotonic_s()
     try:
-        receipt = await board.ledger.do(await ask(board, plan, held))
+        command = await ask(board, plan, held)
+        asked_s = board.clock.monotonic_s()
+        receipt = await board.ledger.do(command)
     except LedgerError:
         # The answer is lost to this process, not to the operator: the hold stands and doubt resolution asks again.
         log.failure("order {order}: its close did not reach the ledger", order=held.order_id)
@@ -70,6 +79,9 @@ async def carry(board: Board, held: Receipt) -> Receipt:
     finally:
         board.in_flight.discard(held.order_id)
     assert isinstance(receipt, Receipt)
+    board.meters.operator_s.observe(asked_s - began_s)
+    board.meters.close_s.observe(board.clock.monotonic_s() - asked_s)
+    board.meters.order(receipt.state, receipt.reason)
     log.info(
         "order {order} {state} {reason} by {operator}",
         order=receipt.order_id,

@@ -1,0 +1,20 @@
+"""``make bench``: the parts, then the whole, each beside a baseline of the same run."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+PARTS = ("smpp_codec", "smpp_session", "ota", "operator_codec", "ledger", "recharge")
+
+
+def main() -> int:
+    for part in PARTS:
+        print(f"\n== {part}", flush=True)
+        if subprocess.run([sys.executable, "-m", f"benchmarks.{part}", *sys.argv[1:]]).returncode:
+            return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
