@@ -19,7 +19,7 @@ from aircharge.config import load
 from aircharge.demo import DEMO_FOLDER, run_demo, simulate
 from aircharge.errors import AirchargeError, Refusal
 from aircharge.office import Office, OutletForm, fen_from_yuan
-from aircharge.values import Pin, yuan_text
+from aircharge.values import yuan_text
 
 __all__ = ["main"]
 
@@ -32,7 +32,9 @@ def _plain_errors() -> Iterator[None]:
     try:
         yield
     except Refusal as refusal:
-        raise click.ClickException(f"refused ({refusal.reason.code} {refusal.reason.name}) {refusal.detail}".rstrip()) from refusal
+        raise click.ClickException(
+            f"refused ({refusal.reason.code} {refusal.reason.name}) {refusal.detail}".rstrip()
+        ) from refusal
     except (AirchargeError, OSError, RuntimeError) as error:
         raise click.ClickException(str(error)) from error
 
@@ -51,7 +53,15 @@ def _table(title: str, rows: list[dict[str, Any]]) -> None:
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
 @click.version_option(__version__, prog_name="aircharge")
-@click.option("-c", "--config", "config_file", type=click.Path(path_type=Path), default="/etc/aircharge/aircharge.toml", envvar="AIRCHARGE_CONFIG", help="The configuration file.")
+@click.option(
+    "-c",
+    "--config",
+    "config_file",
+    type=click.Path(path_type=Path),
+    default="/etc/aircharge/aircharge.toml",
+    envvar="AIRCHARGE_CONFIG",
+    help="The configuration file.",
+)
 @click.pass_context
 def main(context: click.Context, config_file: Path) -> None:
     """AirCharge: airtime recharge (空中充值), never twice, no money lost."""
@@ -77,7 +87,9 @@ def check_config(context: click.Context) -> None:
         config.check_secrets()
         with _office(context) as office:
             office.check_schema()
-        out.print(f"{config.path}: in order; {len(config.smpp.peer)} SMPP peers, {len(config.operator)} operators")
+        out.print(
+            f"{config.path}: in order; {len(config.smpp.peer)} SMPP peers, {len(config.operator)} operators"
+        )
 
 
 @main.group("db")
@@ -102,13 +114,29 @@ def outlet() -> None:
 @outlet.command("add")
 @click.argument("code")
 @click.option("--name", default="", help="Name on lists.")
-@click.option("--phone", "phones", multiple=True, required=True, help="A number it may order from; may be repeated.")
+@click.option(
+    "--phone", "phones", multiple=True, required=True, help="A number it may order from; may be repeated."
+)
 @click.option("--language", type=click.Choice(["zh", "en"]), default="zh")
-@click.option("--pin-policy", type=click.Choice(["never", "above", "always"]), default="never", help="When plain SMS needs the PIN.")
+@click.option(
+    "--pin-policy",
+    type=click.Choice(["never", "above", "always"]),
+    default="never",
+    help="When plain SMS needs the PIN.",
+)
 @click.option("--pin-above", default="0", help="Yuan; with --pin-policy above.")
 @click.option("--actor", required=True, help="Your name, for the audit.")
 @click.pass_context
-def outlet_add(context: click.Context, code: str, name: str, phones: tuple[str, ...], language: str, pin_policy: str, pin_above: str, actor: str) -> None:
+def outlet_add(
+    context: click.Context,
+    code: str,
+    name: str,
+    phones: tuple[str, ...],
+    language: str,
+    pin_policy: str,
+    pin_above: str,
+    actor: str,
+) -> None:
     """Add an outlet; its initial PIN is printed once and stored nowhere."""
     with _office(context) as office:
         pin = office.random_pin()
@@ -166,10 +194,22 @@ def outlet_pin(context: click.Context, code: str, actor: str) -> None:
 @click.option("--iccid", required=True)
 @click.option("--phone", required=True, help="The number in the card.")
 @click.option("--profile", default="default")
-@click.option("--keys-file", type=click.Path(exists=True, path_type=Path), help='Imported keys: JSON {"kic": hex, "kid": hex}. Without it they are derived.')
+@click.option(
+    "--keys-file",
+    type=click.Path(exists=True, path_type=Path),
+    help='Imported keys: JSON {"kic": hex, "kid": hex}. Without it they are derived.',
+)
 @click.option("--actor", required=True)
 @click.pass_context
-def outlet_card(context: click.Context, code: str, iccid: str, phone: str, profile: str, keys_file: Path | None, actor: str) -> None:
+def outlet_card(
+    context: click.Context,
+    code: str,
+    iccid: str,
+    phone: str,
+    profile: str,
+    keys_file: Path | None,
+    actor: str,
+) -> None:
     """Bind a SIM card to an outlet's phone."""
     with _office(context) as office:
         keys = json.loads(keys_file.read_text()) if keys_file else None
@@ -205,7 +245,10 @@ def fund_ask(context: click.Context, code: str, amount: str, slip: str, maker: s
     """Ask for AMOUNT yuan of float for an outlet."""
     with _office(context) as office:
         request = office.propose_funding(code, fen_from_yuan(amount), slip, maker=maker)
-        out.print(f"request {request}: {amount} yuan for {code}, waits for another person: aircharge fund confirm {request} --checker NAME")
+        out.print(
+            f"request {request}: {amount} yuan for {code} waits for another person: "
+            f"aircharge fund confirm {request} --checker NAME"
+        )
 
 
 @fund.command("file")
@@ -263,10 +306,16 @@ def order_show(context: click.Context, number: str) -> None:
 @click.option("--maker", required=True)
 @click.option("--checker", required=True)
 @click.pass_context
-def order_resolve(context: click.Context, number: int, ruling: str, evidence: str, maker: str, checker: str) -> None:
+def order_resolve(
+    context: click.Context, number: int, ruling: str, evidence: str, maker: str, checker: str
+) -> None:
     """Two people decide a doubt by evidence."""
     with _office(context) as office:
-        out.print(office.resolve(number, executed=ruling == "executed", evidence=evidence, maker=maker, checker=checker))
+        out.print(
+            office.resolve(
+                number, executed=ruling == "executed", evidence=evidence, maker=maker, checker=checker
+            )
+        )
 
 
 @main.command("verify")
@@ -290,9 +339,26 @@ def demo(keep: bool, folder: Path) -> None:
 
 
 @main.command("simulate")
-@click.argument("what", type=click.Choice(["sms", "stk", "replay", "redeliver", "reconfirm", "balance", "last", "operator-timeout", "operator-record"]))
+@click.argument(
+    "what",
+    type=click.Choice(
+        [
+            "sms",
+            "stk",
+            "replay",
+            "redeliver",
+            "reconfirm",
+            "balance",
+            "last",
+            "operator-timeout",
+            "operator-record",
+        ]
+    ),
+)
 @click.argument("words", nargs=-1)
-@click.option("--folder", type=click.Path(path_type=Path), default=DEMO_FOLDER, help="The running demo's folder.")
+@click.option(
+    "--folder", type=click.Path(path_type=Path), default=DEMO_FOLDER, help="The running demo's folder."
+)
 def simulate_command(what: str, words: tuple[str, ...], folder: Path) -> None:
     """Let the running demo's handsets and operator do something.
 

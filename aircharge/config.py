@@ -59,7 +59,9 @@ class SecretsSection:
     """Files that hold key material; each is 0400 or 0600."""
 
     pepper_file: str = "var/keys/pepper"  # 32 octets or more: keyed hash of PINs
-    card_master_file: str = "var/keys/card-master"  # 16, 24 or 32 octets in hex: card keys are derived from it
+    card_master_file: str = (
+        "var/keys/card-master"  # 16, 24 or 32 octets in hex: card keys are derived from it
+    )
     card_master_version: int = 1
     kek_file: str = "var/keys/kek"  # 32 octets in hex: wraps imported card keys
     kek_version: int = 1
@@ -106,7 +108,9 @@ class CodesSection:
         }
     )
     not_found: tuple[str, ...] = ("1404",)  # a query's "no such reference": a no only past finality_s
-    busy: tuple[str, ...] = ("4001",)  # of `no`: said before the reference is looked up, so no answer to a resend
+    busy: tuple[str, ...] = (
+        "4001",
+    )  # of `no`: said before the reference is looked up, so no answer to a resend
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +156,9 @@ class Config:
         if exposed:
             raise ConfigError(self.path, key, f"{path} may be read by others: chmod 600")
         if len(secret) < size_min:
-            raise ConfigError(self.path, key, f"{path} holds {len(secret)} octets, at least {size_min} are needed")
+            raise ConfigError(
+                self.path, key, f"{path} holds {len(secret)} octets, at least {size_min} are needed"
+            )
         return secret
 
     def database_url(self) -> str:
@@ -216,7 +222,9 @@ class Config:
         except ValueError as error:
             raise ConfigError(self.path, key, f"{name} must hold hexadecimal digits") from error
         if len(value) not in sizes:
-            raise ConfigError(self.path, key, f"{name} must hold {' or '.join(map(str, sizes))} octets in hexadecimal")
+            raise ConfigError(
+                self.path, key, f"{name} must hold {' or '.join(map(str, sizes))} octets in hexadecimal"
+            )
         return value
 
 
@@ -274,7 +282,9 @@ def _value(path: str, where: str, hint: Any, value: Any) -> Any:
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if type(value) is not hint:
-        raise ConfigError(path, where, f"must be {getattr(hint, '__name__', hint)}, not {type(value).__name__}")
+        raise ConfigError(
+            path, where, f"must be {getattr(hint, '__name__', hint)}, not {type(value).__name__}"
+        )
     return value
 
 
@@ -286,7 +296,9 @@ def _cross_check(config: Config) -> None:
             raise ConfigError(config.path, f"smpp.place[{index}].direction", "must be listen or dial")
         for peer in place.peers:
             if peer not in peers:
-                raise ConfigError(config.path, f"smpp.place[{index}].peers", f"no [[smpp.peer]] is named {peer!r}")
+                raise ConfigError(
+                    config.path, f"smpp.place[{index}].peers", f"no [[smpp.peer]] is named {peer!r}"
+                )
     ids = [section.id for section in config.operator]
     for index, section in enumerate(config.operator):
         where = f"operator[{index}]"

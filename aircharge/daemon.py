@@ -74,7 +74,9 @@ class SmsSink:
 class AirchargeService(Service):
     """The whole daemon as one Twisted service."""
 
-    def __init__(self, config: Config, reactor: Any, clock: Clock | None = None, chance: Randomness | None = None) -> None:
+    def __init__(
+        self, config: Config, reactor: Any, clock: Clock | None = None, chance: Randomness | None = None
+    ) -> None:
         self.name = "aircharge"
         self._config = config
         self._reactor = reactor
@@ -108,7 +110,9 @@ class AirchargeService(Service):
 
     def _watch(self, registry: Registry) -> None:
         """What is read whenever somebody asks /metrics."""
-        registry.gauge("in_flight", "recharges being carried to an operator", lambda: len(self.board.in_flight))
+        registry.gauge(
+            "in_flight", "recharges being carried to an operator", lambda: len(self.board.in_flight)
+        )
         registry.gauge("ledger_waiting", "commands that wait for the writer", lambda: self.ledger.waiting)
         registry.gauge("notices_waiting", "notices queued or under way", lambda: self.relay.waiting)
         registry.gauge("smpp_connections", "connections to SMS centres", lambda: self.gateway.connections)
@@ -131,7 +135,9 @@ class AirchargeService(Service):
     def _status(self) -> dict[str, Any]:
         return {
             "peers": self.gateway.bound_peers(),
-            "operators": {link.name: {"lines": link.lines_bound, "ready": link.ready()} for link in self.links},
+            "operators": {
+                link.name: {"lines": link.lines_bound, "ready": link.ready()} for link in self.links
+            },
             "in_flight": len(self.board.in_flight),
             "notices_waiting": self.relay.waiting,
         }
@@ -257,7 +263,9 @@ class AirchargeService(Service):
 def open_store(config: Config, clock: Clock) -> Store:
     """The book of a configuration, for the daemon and for the clerks' desk."""
     pins = config.pin_hash()
-    return Store(open_engine(config.database_url()), Book(config.ledger.book, pins.mac), clock, config.daemon.node)
+    return Store(
+        open_engine(config.database_url()), Book(config.ledger.book, pins.mac), clock, config.daemon.node
+    )
 
 
 def _plan(section: OperatorSection, link: OperatorLink) -> OperatorPlan:
@@ -267,4 +275,6 @@ def _plan(section: OperatorSection, link: OperatorLink) -> OperatorPlan:
         frozenset(section.codes.not_found),
         frozenset(section.codes.busy),
     )
-    return OperatorPlan(section.id, section.link.name, link, section.segments, section.products, codes, section.doubt)
+    return OperatorPlan(
+        section.id, section.link.name, link, section.segments, section.products, codes, section.doubt
+    )

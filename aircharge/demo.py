@@ -52,7 +52,13 @@ def run_demo(folder: Path, *, keep: bool) -> int:
 
 def _first_recharges(running: Instance) -> bool:
     """One by STK, one by plain SMS. True when outlet, customer, operator and ledger saw the same."""
-    stk = {"from": OUTLETS[0].phone, "operation": "recharge", "target": CUSTOMER, "amount_fen": 5000, "pin": DEMO_PIN}
+    stk = {
+        "from": OUTLETS[0].phone,
+        "operation": "recharge",
+        "target": CUSTOMER,
+        "amount_fen": 5000,
+        "pin": DEMO_PIN,
+    }
     plain = {"from": OUTLETS[1].phone, "to": "0353911", "text": f"{SECOND_CUSTOMER} 30"}
     sound = True
     for verb, arguments, shop, customer, amount_fen in (
@@ -69,7 +75,9 @@ def _first_recharges(running: Instance) -> bool:
 def _shown(running: Instance, shop: Shop, customer: str, amount_fen: int) -> bool:
     to_outlet = _inbox(running, shop.phone)
     to_customer = _inbox(running, customer)
-    record = [row for row in running.operator("record", msisdn=customer)["rows"] if row["amount_fen"] == amount_fen]
+    record = [
+        row for row in running.operator("record", msisdn=customer)["rows"] if row["amount_fen"] == amount_fen
+    ]
     office = Office(load(running.config_file))
     orders = office.orders_of(shop.code)
     sound, lines = office.verify()[1], office.journal_of(orders[0]["id"]) if orders else []
@@ -88,7 +96,8 @@ def _shown(running: Instance, shop: Shop, customer: str, amount_fen: int) -> boo
         and orders[0]["op_ref"] == record[0]["op_ref"]
         and sound
     )
-    out.print(f"  [{'green' if agree else 'red'}]{'outlet, customer, operator and ledger agree' if agree else 'THEY DO NOT AGREE'}[/]\n")
+    verdict = "[green]outlet, customer, operator and ledger agree" if agree else "[red]THEY DO NOT AGREE"
+    out.print(f"  {verdict}\n")
     return agree
 
 
@@ -132,7 +141,10 @@ def simulate(folder: Path, what: str, words: list[str]) -> list[str]:
         return ["the operator will execute the next recharge and lose the answer; now send one"]
     if what == "operator-record":
         rows = running.operator("record", limit=10)["rows"]
-        return [f"{row['op_ref']} {mask_msisdn(row['msisdn'])} {yuan_text(row['amount_fen'])} {row['code']}" for row in rows]
+        return [
+            f"{row['op_ref']} {mask_msisdn(row['msisdn'])} {yuan_text(row['amount_fen'])} {row['code']}"
+            for row in rows
+        ]
     before = len(running.centre("inbox", number=shop.phone)["messages"])
     verb, arguments = _handset(what, words, shop)
     running.centre(verb, **arguments)
@@ -143,7 +155,11 @@ def simulate(folder: Path, what: str, words: list[str]) -> list[str]:
 def _handset(what: str, words: list[str], shop: Shop) -> tuple[str, dict[str, Any]]:
     if what == "sms":
         text = " ".join(words)
-        return "sms", {"from": shop.phone, "to": "0353910" if len(text.strip()) == 2 else "0353911", "text": text}
+        return "sms", {
+            "from": shop.phone,
+            "to": "0353910" if len(text.strip()) == 2 else "0353911",
+            "text": text,
+        }
     if what == "replay":
         return "replay", {"from": shop.phone}
     if what == "redeliver":
@@ -153,6 +169,11 @@ def _handset(what: str, words: list[str], shop: Shop) -> tuple[str, dict[str, An
         if len(words) < 2:
             raise RuntimeError("stk NUMBER AMOUNT [PIN]")
         pin = words[2] if len(words) > 2 else DEMO_PIN
-        return "stk", stk | {"operation": "recharge", "target": words[0], "amount_fen": fen_from_yuan(words[1]), "pin": pin}
+        return "stk", stk | {
+            "operation": "recharge",
+            "target": words[0],
+            "amount_fen": fen_from_yuan(words[1]),
+            "pin": pin,
+        }
     operation = {"reconfirm": "reconfirm", "balance": "balance", "last": "last"}[what]
     return "stk", stk | {"operation": operation}

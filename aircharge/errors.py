@@ -7,7 +7,17 @@ from __future__ import annotations
 
 from enum import Enum
 
-__all__ = ["AirchargeError", "ConfigError", "InDoubt", "LedgerError", "LinkError", "NotSent", "Reason", "Refusal", "WireError"]
+__all__ = [
+    "AirchargeError",
+    "ConfigError",
+    "InDoubt",
+    "LedgerError",
+    "LinkError",
+    "NotSent",
+    "Reason",
+    "Refusal",
+    "WireError",
+]
 
 
 class Reason(Enum):
@@ -62,7 +72,9 @@ class WireError(AirchargeError):
     ``hint`` is the code to answer with (an SMPP ``command_status``, a ROSE problem, a DE 39 number …).
     """
 
-    def __init__(self, standard: str, section: str, why: str, *, offset: int = 0, field: str = "", hint: int = 0) -> None:
+    def __init__(
+        self, standard: str, section: str, why: str, *, offset: int = 0, field: str = "", hint: int = 0
+    ) -> None:
         super().__init__(f"{standard} {section}: {why} (field {field or '-'}, offset {offset})")
         self.standard = standard
         self.section = section

@@ -127,7 +127,9 @@ class Instance:
         if shop.card:
             office.add_card(shop.code, shop.iccid, shop.phone, actor="demo")
         if shop.float_fen:
-            request = office.propose_funding(shop.code, shop.float_fen, f"slip-{shop.code}", maker="demo.maker")
+            request = office.propose_funding(
+                shop.code, shop.float_fen, f"slip-{shop.code}", maker="demo.maker"
+            )
             office.approve_funding(request, checker="demo.checker")
 
     def _toml(self) -> str:
@@ -186,12 +188,16 @@ response_timeout_s = {self.response_timeout_s}
 
     def start_operator(self, *options: str) -> None:
         self._check_free(self.ports.operator, self.ports.operator_control)
-        self._spawn(
-            "operator",
-            [self.python, "-m", "aircharge.simulators.operator", "--listen", self._at(self.ports.operator)]
-            + ["--control", self._at(self.ports.operator_control), "--db", str(self.operator_file)]
-            + ["--secret-file", str(self.folder / "keys" / "operator-secret"), *options],
-        )
+        command = [
+            self.python,
+            "-m",
+            "aircharge.simulators.operator",
+            "--listen",
+            self._at(self.ports.operator),
+        ]
+        command += ["--control", self._at(self.ports.operator_control), "--db", str(self.operator_file)]
+        command += ["--secret-file", str(self.folder / "keys" / "operator-secret"), *options]
+        self._spawn("operator", command)
         self._wait_for(self.ports.operator_control, "operator")
 
     def start_daemon(self, command: Sequence[str] = ()) -> None:
@@ -203,13 +209,12 @@ response_timeout_s = {self.response_timeout_s}
 
     def start_centre(self, *options: str) -> None:
         self._check_free(self.ports.centre_control)
-        self._spawn(
-            "centre",
-            [self.python, "-m", "aircharge.simulators.sms_centre", "--connect", f"tcp:{HOST}:{self.ports.smpp}"]
-            + ["--system-id", "smsc", "--password-file", str(self.folder / "keys" / "smsc-password")]
-            + ["--control", self._at(self.ports.centre_control), "--state", str(self.folder / "centre")]
-            + ["--cards", str(self.folder / "cards.json"), "--sent-time-tlv", str(0x1401), *options],
-        )
+        command = [self.python, "-m", "aircharge.simulators.sms_centre"]
+        command += ["--connect", f"tcp:{HOST}:{self.ports.smpp}", "--system-id", "smsc"]
+        command += ["--password-file", str(self.folder / "keys" / "smsc-password")]
+        command += ["--control", self._at(self.ports.centre_control), "--state", str(self.folder / "centre")]
+        command += ["--cards", str(self.folder / "cards.json"), "--sent-time-tlv", str(0x1401), *options]
+        self._spawn("centre", command)
         self._wait_for(self.ports.centre_control, "centre")
         self.wait_until("the SMS centre to bind", lambda: bool(self.centre("status").get("bound")))
 
@@ -288,7 +293,9 @@ response_timeout_s = {self.response_timeout_s}
                 try:
                     probe.bind((HOST, port))
                 except OSError as error:
-                    raise BusyPort(f"port {port} on {HOST} is in use: end what holds it (ss -ltnp), then try again") from error
+                    raise BusyPort(
+                        f"port {port} on {HOST} is in use: end what holds it (ss -ltnp), then try again"
+                    ) from error
 
     def _at(self, port: int) -> str:
         return f"tcp:{port}:interface={HOST}"

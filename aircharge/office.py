@@ -140,8 +140,13 @@ class Office:
             if not rows:
                 raise OfficeError(f"no outlet {code}")
             row = rows[0]
-            phones = [phone | {"msisdn": mask_msisdn(phone["msisdn"])} for phone in reading.phones_of(txn, row["id"])]
-            cards = [card | {"msisdn": mask_msisdn(card["msisdn"])} for card in reading.cards_of(txn, row["id"])]
+            phones = [
+                phone | {"msisdn": mask_msisdn(phone["msisdn"])}
+                for phone in reading.phones_of(txn, row["id"])
+            ]
+            cards = [
+                card | {"msisdn": mask_msisdn(card["msisdn"])} for card in reading.cards_of(txn, row["id"])
+            ]
             orders = [_short(order) for order in reading.orders_of_outlet(txn, row["float_id"])]
         return {**_outlet(row), "orders": orders, "phones": phones, "cards": cards}
 
@@ -193,7 +198,10 @@ class Office:
                 raise OfficeError(f"no order {number}")
             return [
                 _short(order)
-                | {"journal": reading.journal_of(txn, order["id"]), "notices": _notices(reading.notices_of(txn, order["id"]))}
+                | {
+                    "journal": reading.journal_of(txn, order["id"]),
+                    "notices": _notices(reading.notices_of(txn, order["id"])),
+                }
                 for order in found
             ]
 
@@ -228,8 +236,9 @@ class Office:
         """The lines to show, and whether the books are sound."""
         with self._store.engine.connect() as txn:
             report = verify(txn)
-        head = f"{report.rows} journal rows, {report.accounts} floats, {report.orders} orders, {yuan_text(report.debits_fen)} yuan moved"
-        return [head, *(report.problems or ["every balance is what its rows say; every order has its posting"])], report.sound
+        counts = f"{report.rows} journal rows, {report.accounts} floats, {report.orders} orders"
+        said = report.problems or ["every balance is what its rows say; every order has its posting"]
+        return [f"{counts}, {yuan_text(report.debits_fen)} yuan moved", *said], report.sound
 
     @contextmanager
     def _desk(self, actor: str) -> Iterator[Desk]:

@@ -19,7 +19,9 @@ class Options(UsageOptions):
     """Command line of ``twistd aircharge``."""
 
     synopsis = "--config FILE"
-    optParameters: ClassVar = [["config", "c", "/etc/aircharge/aircharge.toml", "The configuration file (TOML)."]]
+    optParameters: ClassVar = [  # noqa: N815 (Twisted's name)
+        ["config", "c", "/etc/aircharge/aircharge.toml", "The configuration file (TOML)."]
+    ]
 
 
 def makeService(options: Options) -> Service:

@@ -11,7 +11,8 @@ PARTS = ("smpp_codec", "smpp_session", "ota", "operator_codec", "ledger", "recha
 def main() -> int:
     for part in PARTS:
         print(f"\n== {part}", flush=True)
-        if subprocess.run([sys.executable, "-m", f"benchmarks.{part}", *sys.argv[1:]]).returncode:
+        done = subprocess.run([sys.executable, "-m", f"benchmarks.{part}", *sys.argv[1:]], check=False)
+        if done.returncode:
             return 1
     return 0
 

@@ -85,7 +85,7 @@ class Centre(Protocol):
         self._flush()
 
     def _received(self, command: int, status: int, sequence: int, buffer: bytes, offset: int) -> None:
-        if command == SUBMIT_SM or command == DELIVER_SM:
+        if command in (SUBMIT_SM, DELIVER_SM):
             self._say(command | RESPONSE, sequence, b"%d\0" % sequence if command == SUBMIT_SM else b"\0")
             self._message(buffer, offset + 16)
         elif command == DELIVER_SM | RESPONSE:

@@ -36,7 +36,10 @@ class Traffic:
 
     def __init__(self, instance: Instance) -> None:
         cards = json.loads((instance.folder / "cards.json").read_text())
-        self._cards = [(card["msisdn"], KeySet(bytes.fromhex(card["kic"]), bytes.fromhex(card["kid"]), 1)) for card in cards]
+        self._cards = [
+            (card["msisdn"], KeySet(bytes.fromhex(card["kic"]), bytes.fromhex(card["kid"]), 1))
+            for card in cards
+        ]
         self._counters = [0] * len(self._cards)
         self._made = 0
 
@@ -51,7 +54,12 @@ class Traffic:
                 StkOperation.RECHARGE, secrets.randbits(64), Pin(DEMO_PIN), int(time.time()), target, 1000
             )
             command = Command(
-                Spi.of(Check.CC, True, Counting.UNCHECKED), 0x12, 0x12, b"\xb0\xfa\x01", self._counters[index], encode(message)
+                Spi.of(Check.CC, True, Counting.UNCHECKED),
+                0x12,
+                0x12,
+                b"\xb0\xfa\x01",
+                self._counters[index],
+                encode(message),
             )
             bodies.append(deliver_body(phone, "0353911", seal_command(command, keys)))
             targets.append(target)
@@ -59,7 +67,9 @@ class Traffic:
         return bodies, targets
 
 
-def drive(instance: Instance, traffic: Traffic, count: int, *, window: int = 0, rate: float = 0.0) -> dict[str, Any]:
+def drive(
+    instance: Instance, traffic: Traffic, count: int, *, window: int = 0, rate: float = 0.0
+) -> dict[str, Any]:
     """One run against a running daemon; adds the daemon's CPU per recharge."""
     bodies, targets = traffic.take(count)
     plan = {
@@ -77,7 +87,10 @@ def drive(instance: Instance, traffic: Traffic, count: int, *, window: int = 0, 
         file.flush()
         before = cpu_s(instance.pid("daemon"))
         done = subprocess.run(
-            ["taskset", "-c", "1", sys.executable, "-m", "benchmarks.load", file.name], check=True, capture_output=True, timeout=300
+            ["taskset", "-c", "1", sys.executable, "-m", "benchmarks.load", file.name],
+            check=True,
+            capture_output=True,
+            timeout=300,
         )
         used = cpu_s(instance.pid("daemon")) - before
     outcome: dict[str, Any] = json.loads(done.stdout)
@@ -115,8 +128,21 @@ def bare_ping_pong(window: int = 100, seconds: float = 2.0) -> float:
         assert server.stdout is not None
         port = int(server.stdout.readline())
         done = subprocess.run(
-            ["taskset", "-c", "1", sys.executable, "-m", "benchmarks.echo", str(port), str(window), str(seconds)],
-            check=True, capture_output=True, text=True, timeout=60,
+            [
+                "taskset",
+                "-c",
+                "1",
+                sys.executable,
+                "-m",
+                "benchmarks.echo",
+                str(port),
+                str(window),
+                str(seconds),
+            ],
+            check=True,
+            capture_output=True,
+            text=True,
+            timeout=60,
         )
         return float(done.stdout)
     finally:
@@ -127,7 +153,9 @@ def bare_ping_pong(window: int = 100, seconds: float = 2.0) -> float:
 def prepare(folder: Path, extra: str = "") -> Instance:
     """An instance with everything switched on, the operator answering at once."""
     instance = Instance(folder, free_ports(), log_level="info", extra=extra)
-    shops = [Shop(f"B{n:05d}", f"139{n:08d}", f"8986{n:016d}", float_fen=10_000_000_00) for n in range(OUTLETS)]
+    shops = [
+        Shop(f"B{n:05d}", f"139{n:08d}", f"8986{n:016d}", float_fen=10_000_000_00) for n in range(OUTLETS)
+    ]
     instance.create(shops)
     return instance
 
@@ -158,7 +186,8 @@ def run(counts: dict[int, int], open_loop: int, folder: Path) -> dict[str, Any]:
 def show(what: str, outcome: dict[str, Any]) -> None:
     print(
         f"{what:>18}: {outcome['per_second']:8.1f} recharges/s  p50 {outcome['p50_ms']:7.2f} ms  "
-        f"p99 {outcome['p99_ms']:7.2f} ms  p99.9 {outcome['p999_ms']:7.2f} ms  daemon CPU {outcome['cpu_us']:5d} µs each  "
+        f"p99 {outcome['p99_ms']:7.2f} ms  p99.9 {outcome['p999_ms']:7.2f} ms  "
+        f"daemon CPU {outcome['cpu_us']:5d} µs each  "
         f"done {outcome['done']}/{outcome['asked']}  outlet SMS {outcome['outlet_sms']}  refused {outcome['refused']}",
         flush=True,
     )

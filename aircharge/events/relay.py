@@ -141,7 +141,9 @@ class NoticeRelay:
         try:
             await self._ledger.do(done)
         except (LedgerError, Refusal):
-            log.failure("outcomes of {count} notices are not written; they go out again", count=len(done.sent))
+            log.failure(
+                "outcomes of {count} notices are not written; they go out again", count=len(done.sent)
+            )
         finally:
             self._written.update(done.sent, (notice for notice, _ in done.retry), done.expired)
 

@@ -249,15 +249,21 @@ class Page:
         return {"balance_fen": row.posted, "available_fen": row.available, "held_fen": row.held}
 
     def offend(self, asker: Asker, reason: Reason) -> int:
-        """Count a message that could not be served; tell the sender the first few times. Returns today's count."""
-        count = self.rows.offences.get(asker.phone, 0) + 1
-        self.rows.offences[asker.phone] = self.changes.offences[asker.phone] = count
-        last = self.settings.offences_max
-        if count > last:
-            return count
+        """Count a message that could not be served; tell the sender the first few times. Returns today's count.
+
+        A slip of a known outlet (a digit too few, no such amount) is told every time and never leads to silence.
+        """
         outlet, _ = self.outlet_of(asker.phone)
+        is_slip = outlet is not None and reason in (Reason.NUMBER, Reason.AMOUNT)
+        count = self.rows.offences.get(asker.phone, 0) + (not is_slip)
+        if not is_slip:
+            self.rows.offences[asker.phone] = self.changes.offences[asker.phone] = count
+        last = self.settings.offences_max
+        if count > last and not is_slip:
+            return count
         language = outlet.language if outlet else self.settings.customer_language
-        topic = "outlet.last-notice" if count == last else "outlet.help" if outlet else "sender.unknown"
+        is_last = count == last and not is_slip
+        topic = "outlet.last-notice" if is_last else "outlet.help" if outlet else "sender.unknown"
         facts: Facts = {"reason": reason.name, "at_ms": self.now_ms}
         if outlet:
             facts["outlet"] = outlet.code

@@ -66,7 +66,8 @@ def _check_balances(txn: Connection, report: VerifyReport) -> None:
         if row.posted != posted.get(row.account_id, 0):
             first = _first_row_of(txn, row.account_id)
             report.problems.append(
-                f"account {row.account_id}: balance {row.posted}, journal {posted.get(row.account_id, 0)} (rows from {first})"
+                f"account {row.account_id}: balance {row.posted}, "
+                f"journal {posted.get(row.account_id, 0)} (rows from {first})"
             )
         if row.held != held.get(row.account_id, 0):
             report.problems.append(

@@ -30,7 +30,9 @@ class PinHash:
 
     def mac(self, version: int, outlet_id: int, salt: bytes, pin: str) -> bytes:
         """32 octets. Raises KeyError for a pepper version that is not loaded."""
-        return hmac.digest(self._peppers[version], outlet_id.to_bytes(8, "big") + salt + pin.encode(), "sha256")
+        return hmac.digest(
+            self._peppers[version], outlet_id.to_bytes(8, "big") + salt + pin.encode(), "sha256"
+        )
 
     @property
     def newest(self) -> int:

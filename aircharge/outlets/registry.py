@@ -144,7 +144,9 @@ def bind_phone_txn(desk: Desk, code: str, phone: str, rights: int = RIGHT_RECHAR
     bound = desk.txn.execute(select(phones.c.outlet_id).where(phones.c.msisdn == digits)).scalar()
     if bound is not None:
         raise RegistryError(f"number {mask_msisdn(digits)} is bound to an outlet already")
-    desk.txn.execute(insert(phones).values(msisdn=digits, outlet_id=outlet.id, rights=rights, created_ms=desk.now_ms))
+    desk.txn.execute(
+        insert(phones).values(msisdn=digits, outlet_id=outlet.id, rights=rights, created_ms=desk.now_ms)
+    )
     desk.note("phone.bind", code, phone=mask_msisdn(digits), rights=rights)
     return digits
 
@@ -153,7 +155,9 @@ def set_pin_txn(desk: Desk, code: str, pin: Pin, pins: PinHash, salt: bytes) -> 
     """Set a PIN and lift any lock. Raises WeakPin."""
     outlet = _outlet_row(desk.txn, code)
     phones = _t["outlet_phone"]
-    numbers = tuple(desk.txn.execute(select(phones.c.msisdn).where(phones.c.outlet_id == outlet.id)).scalars())
+    numbers = tuple(
+        desk.txn.execute(select(phones.c.msisdn).where(phones.c.outlet_id == outlet.id)).scalars()
+    )
     check_pin(pin.secret, numbers)
     credential = _t["credential"]
     values = {

@@ -67,7 +67,9 @@ def ask(host: str, port: int, verb: str, timeout_s: float = 30.0, **arguments: A
     with socket.create_connection((host, port), timeout=timeout_s) as line:
         line.sendall(json.dumps({"do": verb, **arguments}).encode() + b"\n")
         with line.makefile("rb") as reader:
-            answer: dict[str, Any] = json.loads(reader.readline(65536) or b'{"ok": false, "error": "hung up"}')
+            answer: dict[str, Any] = json.loads(
+                reader.readline(65536) or b'{"ok": false, "error": "hung up"}'
+            )
     if not answer.pop("ok", False):
         raise RuntimeError(str(answer.get("error")))
     return answer

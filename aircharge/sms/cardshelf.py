@@ -30,7 +30,9 @@ class Card:
 class CardShelf:
     """Finds a card by the number that sends; keeps the last ``size_max`` ready."""
 
-    def __init__(self, ledger: LedgerPort, ring: KeyRing, profiles: dict[str, CardProfile], size_max: int = 50_000) -> None:
+    def __init__(
+        self, ledger: LedgerPort, ring: KeyRing, profiles: dict[str, CardProfile], size_max: int = 50_000
+    ) -> None:
         self._ledger = ledger
         self._ring = ring
         self._profiles = profiles

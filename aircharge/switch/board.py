@@ -50,7 +50,9 @@ class CodeTable:
     yes: frozenset[str]
     no: dict[str, Reason]
     not_found: frozenset[str] = frozenset()  # a query's "no such reference": a *no* only past finality
-    busy: frozenset[str] = frozenset()  # a *no* of ``no`` that is said at the door, before the reference is looked up
+    busy: frozenset[str] = (
+        frozenset()
+    )  # a *no* of ``no`` that is said at the door, before the reference is looked up
 
     def verdict(self, code: str) -> Verdict:
         if code in self.yes:

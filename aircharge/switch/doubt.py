@@ -94,11 +94,17 @@ class DoubtResolver:
     async def _resolve(self, order: OpenOrder) -> None:
         plan = self._board.plan(order.operator_id)
         if plan is None:
-            log.error("order {order}: operator {operator} is not configured", order=order.order_id, operator=order.operator_id)
+            log.error(
+                "order {order}: operator {operator} is not configured",
+                order=order.order_id,
+                operator=order.operator_id,
+            )
             return
         now_ms = self._board.clock.now_ms()
         if now_ms >= order.created_ms + int(plan.doubt.manual_after_s * 1000):
-            await self._close(CloseRecharge(order.order_id, Verdict.UNKNOWN, manual=True, reason=Reason.DOUBT))
+            await self._close(
+                CloseRecharge(order.order_id, Verdict.UNKNOWN, manual=True, reason=Reason.DOUBT)
+            )
             log.warn("order {order} goes to people: in doubt past its limit", order=order.order_id)
         elif plan.doubt.mode != "never" and plan.line.ready():
             await self._ask(plan, order)
@@ -109,7 +115,9 @@ class DoubtResolver:
         board.in_flight.add(order.order_id)
         board.meters.doubts_asked.add()
         try:
-            answer = await verb(OperatorRequest(order.op_ref, order.target, order.amount_fen, order.created_ms))
+            answer = await verb(
+                OperatorRequest(order.op_ref, order.target, order.amount_fen, order.created_ms)
+            )
             await self._heard(plan, order, answer)
         except NotSent:
             pass  # the line went away meanwhile: nothing was spent, the next round comes
@@ -153,7 +161,11 @@ class DoubtResolver:
         order_id = order_id_of(answer.op_ref)
         command = plan.close(order_id, answer, 0, again=True)
         if not order_id or command.verdict is Verdict.UNKNOWN:
-            log.warn("late answer {code} from {operator} says nothing definite", code=answer.code, operator=plan.name)
+            log.warn(
+                "late answer {code} from {operator} says nothing definite",
+                code=answer.code,
+                operator=plan.name,
+            )
             return
         await self._close(command)
         log.info("order {order}: late answer {code}", order=order_id, code=answer.code)

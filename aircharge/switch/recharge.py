@@ -100,7 +100,9 @@ async def ask(board: Board, plan: OperatorPlan, held: Receipt) -> CloseRecharge:
     except NotSent:
         return CloseRecharge(held.order_id, Verdict.NOT_SENT, reason=Reason.OPERATOR_DOWN)
     except InDoubt:
-        return CloseRecharge(held.order_id, Verdict.UNKNOWN, next_ms=_look_again_ms(board, plan), reason=Reason.DOUBT)
+        return CloseRecharge(
+            held.order_id, Verdict.UNKNOWN, next_ms=_look_again_ms(board, plan), reason=Reason.DOUBT
+        )
     return plan.close(held.order_id, answer, _look_again_ms(board, plan))
 
 

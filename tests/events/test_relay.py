@@ -41,7 +41,9 @@ class Outbox:
         self.outcome: Any = None
         self.up = True
         settings = RelaySettings(concurrency_max=3, queue_max=10, flush_s=0.02, poll_s=2, retry_first_s=2)
-        self.relay = NoticeRelay(self, self, lambda notice: f"text {notice.notice_id}", self.clock, self.reactor, settings)
+        self.relay = NoticeRelay(
+            self, self, lambda notice: f"text {notice.notice_id}", self.clock, self.reactor, settings
+        )
 
     def ready(self) -> bool:
         return self.up

@@ -15,7 +15,7 @@ MEDDLING = [
     (["DROP TRIGGER journal_no_delete", "DELETE FROM journal WHERE op = 1"], "disagree"),
     (["UPDATE txn SET state = 5 WHERE state = 4 AND kind = 1"], "not settled"),
     (["UPDATE txn SET state = 4 WHERE state = 1"], "disagree"),
-    (["DROP TRIGGER audit_no_update", "UPDATE audit SET detail = '{"x":1}' WHERE seq = 3"], "audit row 3"),
+    (["DROP TRIGGER audit_no_update", "UPDATE audit SET detail = '[]' WHERE seq = 3"], "audit row 3"),
     (["DROP TRIGGER audit_no_delete", "DELETE FROM audit WHERE seq = 2"], "audit row 2"),
 ]
 

@@ -17,7 +17,9 @@ from aircharge.values import State, Verdict
 from tests.switch.world import NOW_MS, OP_REF, ORDER_ID, World, now
 
 
-def doubtful(state: State = State.IN_DOUBT, *, age_ms: int = 10_000, attempts: int = 0, operator_id: int = 1) -> OpenOrder:
+def doubtful(
+    state: State = State.IN_DOUBT, *, age_ms: int = 10_000, attempts: int = 0, operator_id: int = 1
+) -> OpenOrder:
     return OpenOrder(
         order_id=ORDER_ID,
         op_ref=OP_REF,
@@ -32,7 +34,9 @@ def doubtful(state: State = State.IN_DOUBT, *, age_ms: int = 10_000, attempts: i
 
 
 def world_of(mode: str, **more: Any) -> tuple[World, DoubtResolver]:
-    world = World(DoubtPolicy(mode=mode, first_s=5, factor=2, max_s=60, manual_after_s=86_400, finality_s=600, **more))
+    world = World(
+        DoubtPolicy(mode=mode, first_s=5, factor=2, max_s=60, manual_after_s=86_400, finality_s=600, **more)
+    )
     return world, DoubtResolver(world.board, Clock())
 
 

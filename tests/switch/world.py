@@ -45,7 +45,9 @@ class ScriptedLedger:
             state = State.HELD if command.refuse is Reason.OK else State.REFUSED
             return succeed(receipt(state, command.refuse))
         if isinstance(command, CloseRecharge):
-            after = {Verdict.YES: State.SETTLED, Verdict.UNKNOWN: State.IN_DOUBT}.get(command.verdict, State.VOIDED)
+            after = {Verdict.YES: State.SETTLED, Verdict.UNKNOWN: State.IN_DOUBT}.get(
+                command.verdict, State.VOIDED
+            )
             return succeed(receipt(after, command.reason))
         return succeed(None)
 
@@ -98,7 +100,12 @@ class World:
         self.ledger = ScriptedLedger(self.trace)
         self.line = ScriptedLine(self.trace)
         self.clock = ScriptedClock()
-        codes = CodeTable(frozenset({"0000"}), {"1001": Reason.NUMBER_NO, "4001": Reason.BUSY}, frozenset({"1404"}), frozenset({"4001"}))
+        codes = CodeTable(
+            frozenset({"0000"}),
+            {"1001": Reason.NUMBER_NO, "4001": Reason.BUSY},
+            frozenset({"1404"}),
+            frozenset({"4001"}),
+        )
         policy = doubt or DoubtPolicy(mode="resend", first_s=5, finality_s=600)
         self.plan = OperatorPlan(1, "op", self.line, ("13", "15"), Products(), codes, policy)
         self.board = Board(self.ledger, [self.plan], self.clock)
