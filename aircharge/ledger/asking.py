@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from aircharge.errors import Reason
+from aircharge.ledger.chart import BANK_CLEARING, JOURNAL_FUNDING, RIGHT_QUERY
 from aircharge.ledger.commands import Fund, Inquire, InquiryReceipt, NoticesDone, Offence
 from aircharge.ledger.page import Facts, Page
 from aircharge.ledger.rows import JournalRow, OutletRow, PhoneRow, TxnRow, Usage
-from aircharge.ledger.tables import BANK_CLEARING, JOURNAL_FUNDING, RIGHT_QUERY
 from aircharge.values import Channel, Operation, Receipt, State, content_hash
 
 __all__ = ["FUNDING_SCOPE", "fund", "inquire", "inquiry_hash", "notices_done", "offence"]

@@ -6,10 +6,10 @@ from enum import Enum
 from typing import Final
 
 from aircharge.errors import Reason
+from aircharge.ledger.chart import JOURNAL_SETTLE
 from aircharge.ledger.commands import CloseRecharge, Postpone
 from aircharge.ledger.page import MACHINE, Facts, Page
 from aircharge.ledger.rows import JournalRow, OutletRow, ReconItem, TxnRow
-from aircharge.ledger.tables import JOURNAL_SETTLE
 from aircharge.values import Receipt, State, Verdict
 
 __all__ = ["ANSWERS", "Step", "close_recharge", "postpone"]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from aircharge.errors import Reason
+from aircharge.ledger.chart import RIGHT_RECHARGE
 from aircharge.ledger.commands import OpenRecharge
 from aircharge.ledger.page import Facts, Page
 from aircharge.ledger.rows import OutletRow, PhoneRow, TxnRow, Usage
-from aircharge.ledger.tables import RIGHT_RECHARGE
 from aircharge.values import AMOUNT_MAX_FEN, Key, Operation, Order, Receipt, State, content_hash
 
 __all__ = ["earlier_hash", "keys_of", "open_recharge"]

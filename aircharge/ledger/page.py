@@ -9,6 +9,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from aircharge.errors import LedgerError, Reason
+from aircharge.ledger.chart import (
+    CARD_ACTIVE,
+    OUTLET_ACTIVE,
+    OUTLET_CLOSING,
+    OUTLET_SUSPENDED,
+    PIN_ABOVE,
+    PIN_ALWAYS,
+)
 from aircharge.ledger.commands import NoticeRow
 from aircharge.ledger.counters import FAR_AHEAD, use_counter
 from aircharge.ledger.rows import (
@@ -20,14 +28,6 @@ from aircharge.ledger.rows import (
     ReplayRow,
     Rows,
     TxnRow,
-)
-from aircharge.ledger.tables import (
-    CARD_ACTIVE,
-    OUTLET_ACTIVE,
-    OUTLET_CLOSING,
-    OUTLET_SUSPENDED,
-    PIN_ABOVE,
-    PIN_ALWAYS,
 )
 from aircharge.values import Asker, CardUse, Channel, Pin, Receipt, State
 

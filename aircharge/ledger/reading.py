@@ -9,8 +9,9 @@ from typing import Any
 from sqlalchemy import Connection, case, func, or_, select
 
 from aircharge.errors import Reason
+from aircharge.ledger.chart import NOTICE_UNSENT
 from aircharge.ledger.commands import OPEN_STATES, NoticeRow
-from aircharge.ledger.tables import NOTICE_UNSENT, metadata
+from aircharge.ledger.tables import metadata
 from aircharge.values import State
 
 __all__ = [

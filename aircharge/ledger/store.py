@@ -15,6 +15,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from aircharge.errors import LedgerError
 from aircharge.ledger.book import Book
+from aircharge.ledger.chart import KIND_STOCK, NORMAL_SIDE
 from aircharge.ledger.commands import Command, NoticeRow, Result
 from aircharge.ledger.ids import IdSeries
 from aircharge.ledger.loading import Loader
@@ -22,7 +23,7 @@ from aircharge.ledger.migrate import check_schema
 from aircharge.ledger.page import BrokenLedger
 from aircharge.ledger.saving import Saver
 from aircharge.ledger.sqlite import SqliteDialect, open_engine
-from aircharge.ledger.tables import KIND_STOCK, NORMAL_SIDE, metadata
+from aircharge.ledger.tables import metadata
 from aircharge.ports import Clock
 
 __all__ = ["BrokenLedger", "Outcome", "Store", "check_schema", "open_engine"]

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from sqlalchemy import Connection, case, func, literal_column, select, text, union_all
 
 from aircharge.ledger.audit import first_bad_audit
-from aircharge.ledger.tables import JOURNAL_FUNDING, JOURNAL_SETTLE, metadata
+from aircharge.ledger.chart import JOURNAL_FUNDING, JOURNAL_SETTLE
+from aircharge.ledger.tables import metadata
 from aircharge.values import Operation, State
 
 __all__ = ["VerifyReport", "verify"]

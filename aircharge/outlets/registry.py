@@ -14,7 +14,7 @@ from sqlalchemy import Connection, func, insert, select, update
 
 from aircharge.errors import AirchargeError, Refusal
 from aircharge.ledger.audit import append_audit_txn
-from aircharge.ledger.tables import (
+from aircharge.ledger.chart import (
     CARD_ACTIVE,
     CARD_BLOCKED,
     KIND_FLOAT,
@@ -27,8 +27,8 @@ from aircharge.ledger.tables import (
     PIN_NEVER,
     RIGHT_QUERY,
     RIGHT_RECHARGE,
-    metadata,
 )
+from aircharge.ledger.tables import metadata
 from aircharge.outlets.pins import PinHash, check_pin
 from aircharge.values import AMOUNT_MAX_FEN, Pin, address_digits, mask_msisdn
 

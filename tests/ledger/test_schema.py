@@ -10,9 +10,10 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy.exc import IntegrityError
 
 from aircharge.errors import LedgerError
+from aircharge.ledger.chart import SYSTEM_ACCOUNTS
 from aircharge.ledger.migrate import check_schema, upgrade
 from aircharge.ledger.store import open_engine
-from aircharge.ledger.tables import SYSTEM_ACCOUNTS, metadata
+from aircharge.ledger.tables import metadata
 from aircharge.values import Verdict
 from tests.ledger.desk import Books, file_url
 
