@@ -24,7 +24,7 @@ def upgrade() -> None:
             op.execute(statement)
     for account_id, normal_side in SYSTEM_ACCOUNTS:
         op.execute(
-            f"INSERT INTO account (id, kind, owner_id, normal_side, created_ms) "  # noqa: S608 - our own numbers
+            f"INSERT INTO account (id, kind, owner_id, normal_side, created_ms) "
             f"VALUES ({account_id}, 0, {account_id}, {normal_side}, 0)"
         )
 
