@@ -142,7 +142,10 @@ class Saver:
             self._dialect.insert(txn, "recon_item", columns, items, "ON CONFLICT DO NOTHING")
         if changes.requests:
             requests = [(number, checker, now_ms, order) for number, checker, order in changes.requests]
-            head = "UPDATE change_request SET state = 1, checker = v.column2, checked_ms = v.column3, txn_id = v.column4"
+            head = (
+                "UPDATE change_request SET state = 1, checker = v.column2,"
+                " checked_ms = v.column3, txn_id = v.column4"
+            )
             condition = "change_request.id = v.column1 AND change_request.state = 0"
             _must_be("requests", self._dialect.update(txn, head, requests, condition), len(requests))
         for entry in changes.audit:

@@ -32,7 +32,8 @@ def open_engine(url: str) -> Engine:
     options: dict[str, Any] = {}
     if url in ("sqlite://", "sqlite:///:memory:"):
         options = {"poolclass": StaticPool, "connect_args": {"check_same_thread": False}}
-    engine = create_engine(url, **options)
+    # A transaction of ours always ends in COMMIT or ROLLBACK: the pool need not roll back once more.
+    engine = create_engine(url, pool_reset_on_return=None, **options)
 
     @event.listens_for(engine, "connect")
     def connected(connection: Any, _record: Any) -> None:

@@ -30,7 +30,8 @@ FORBIDDEN = {
     "a journal row deleted": "DELETE FROM journal",
     "an audit row edited": "UPDATE audit SET actor = 'nobody'",
     "an audit row deleted": "DELETE FROM audit",
-    "an order posted twice": "INSERT INTO journal SELECT jid + 1, txn_id, op, dr, cr, amount, biz_date, at_ms FROM journal",
+    "an order posted twice": "INSERT INTO journal SELECT jid + 1, txn_id, op, dr, cr, amount, biz_date, at_ms"
+    " FROM journal",
     "debit = credit": "INSERT INTO journal SELECT jid + 1, txn_id, 9, dr, dr, amount, biz_date, at_ms FROM journal",
     "a transfer of nothing": "INSERT INTO journal SELECT jid + 1, txn_id, 9, dr, cr, 0, biz_date, at_ms FROM journal",
     "a transfer to nowhere": "INSERT INTO journal SELECT jid + 1, txn_id, 9, dr, 77, 5, biz_date, at_ms FROM journal",

@@ -68,6 +68,11 @@ def test_a_failing_disk_breaks_the_ledger(file_books: Books) -> None:
         file_books.do(file_books.plain())
 
 
+def fill(books: Books) -> None:
+    for number in range(200):
+        books.batch(*(books.plain(f"138{number:04d}{n:04d}", 100) for n in range(50)))
+
+
 def test_a_full_disk_leaves_nothing_behind_and_is_survived(file_books: Books) -> None:
     books = file_books
     pages = books.value("PRAGMA page_count")
@@ -78,8 +83,7 @@ def test_a_full_disk_leaves_nothing_behind_and_is_survived(file_books: Books) ->
     limited = True
     event.listen(books.engine, "checkout", full)
     with pytest.raises(LedgerError, match="full"):
-        for number in range(200):
-            books.batch(*(books.plain(f"138{number:04d}{n:04d}", 100) for n in range(50)))
+        fill(books)
     limited = False
     assert books.problems() == []
     assert books.do(books.plain("13900000009", 100)).state is State.HELD
