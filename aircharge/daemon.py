@@ -6,6 +6,7 @@ and unbind the SMS centres, let open recharges end, leave the rest to recovery.
 
 from __future__ import annotations
 
+import gc
 import secrets
 import time
 from collections.abc import Coroutine
@@ -68,7 +69,7 @@ class SmsSink:
         return self._gateway.ready()
 
     async def send(self, notice: Notice) -> None:
-        await self._gateway.send_text(notice.sender, notice.recipient, notice.text, notice.notice_id & 0xFFFF)
+        await self._gateway.text(notice.sender, notice.recipient, notice.text, notice.notice_id & 0xFFFF)
 
 
 class AirchargeService(Service):
@@ -180,6 +181,10 @@ class AirchargeService(Service):
             self._reactor.stop()
             return
         self._is_up = True
+        # What was built stays: the collector need not look through it again, nor look so often.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(20_000, 20, 50)
         log.info("the doors are open")
 
     async def _open_place(self, place: SmppPlace) -> None:

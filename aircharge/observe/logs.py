@@ -10,6 +10,7 @@ import re
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Final, TextIO, cast
 
 from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent
@@ -47,7 +48,7 @@ def log_level(name: str) -> LogLevel:
 
 def mask_text(text: str) -> str:
     """``text`` with what looks like a mobile number (11 digits, or 86 before them) shown as 138****5678."""
-    return _NUMBER.sub(r"\1****\2", text)
+    return text if len(text) < 11 else _NUMBER.sub(r"\1****\2", text)
 
 
 @implementer(ILogObserver)
@@ -91,10 +92,13 @@ class JsonLines:
 
 
 def _without_secrets(event: Mapping[str, Any]) -> LogEvent:
-    return {
-        key: "***" if not key.startswith("log_") and _SECRET.search(key) else value
-        for key, value in event.items()
-    }
+    return {key: "***" if _is_secret(key) else value for key, value in event.items()}
+
+
+@lru_cache(1024)
+def _is_secret(key: str) -> bool:
+    """Whether a field's name says that its value must not be seen (names are few: those of our own calls)."""
+    return not key.startswith("log_") and _SECRET.search(key) is not None
 
 
 def _plain(value: object) -> object:

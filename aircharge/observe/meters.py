@@ -28,5 +28,7 @@ class Meters:
         counter = self._orders.get((state, reason))
         if counter is None:
             labels = {"state": state.name.lower(), "reason": reason.name.lower()}
-            counter = self._orders[state, reason] = self.registry.counter("orders_total", "orders by outcome", **labels)
+            counter = self._orders[state, reason] = self.registry.counter(
+                "orders_total", "orders by outcome", **labels
+            )
         counter.add()

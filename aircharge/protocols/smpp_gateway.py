@@ -121,6 +121,12 @@ class SmppGateway:
     def send_text(
         self, source: str, destination: str, text: str, reference: int = 0, *, peer: str = ""
     ) -> Deferred[tuple[str, ...]]:
+        """``text`` as a Deferred."""
+        return Deferred.fromCoroutine(self.text(source, destination, text, reference, peer=peer))
+
+    async def text(
+        self, source: str, destination: str, text: str, reference: int = 0, *, peer: str = ""
+    ) -> tuple[str, ...]:
         """Send a text, in parts where it is long; the peer's message ids, one a part.
 
         ``peer`` names one peer, else any. ``reference`` is the user_message_reference (16 bits, 0 = none).
@@ -131,7 +137,7 @@ class SmppGateway:
             data_coding, data = encode_text(text, line.default_alphabet)
             return message_pdus(line, source, destination, data, data_coding, reference=reference)
 
-        return Deferred.fromCoroutine(self._send(make, peer))
+        return await self._send(make, peer)
 
     def send_binary(
         self,
@@ -179,7 +185,8 @@ class SmppGateway:
         waiting: list[Deferred[Pdu]] = []
         try:
             for pdu in pdus:
-                await self._wait_for_turn(line)
+                if line.peer.throughput_per_s > 0:
+                    await self._wait_for_turn(line)
                 waiting.append(connection.request(pdu))
         except (NotSent, WireError) as error:
             if not waiting:
