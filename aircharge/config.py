@@ -38,6 +38,7 @@ class DaemonSection:
     """The process itself."""
 
     node: int = 1  # 0..1023, part of every id; no two daemons on one ledger share it
+    desk_node: int = 1023  # the same for the command line on this machine
     stop_wait_s: float = 20.0  # SIGTERM: how long open recharges may still take
     in_flight_max: int = 5000  # recharges carried at once; more are refused as busy before the hold
     metrics_listen: str = ""  # endpoint of /live /ready /status /metrics, loopback only; "" = none
@@ -309,5 +310,6 @@ def _cross_check(config: Config) -> None:
         for code, reason in section.codes.no.items():
             if reason not in Reason.__members__:
                 raise ConfigError(config.path, f"{where}.codes.no.{code}", f"no reason is called {reason!r}")
-    if not 0 <= config.daemon.node <= 1023:
-        raise ConfigError(config.path, "daemon.node", "must be 0..1023")
+    nodes = (config.daemon.node, config.daemon.desk_node)
+    if not all(0 <= node <= 1023 for node in nodes) or nodes[0] == nodes[1]:
+        raise ConfigError(config.path, "daemon.node", "node and desk_node must be 0..1023 and differ")

@@ -145,7 +145,7 @@ class AirchargeService(Service):
 
     def _open_ledger(self) -> Ledger:
         config = self._config
-        store = open_store(config, self._clock)
+        store = open_store(config, self._clock, config.daemon.node)
         check_schema(store.engine)
         store.ensure_operators({section.id: section.link.name for section in config.operator})
         return Ledger(store, self._reactor, config.ledger.writer)
@@ -265,12 +265,10 @@ class AirchargeService(Service):
         self._reactor.callLater(0.5, self._reactor.stop)
 
 
-def open_store(config: Config, clock: Clock) -> Store:
+def open_store(config: Config, clock: Clock, node: int) -> Store:
     """The book of a configuration, for the daemon and for the clerks' desk."""
     pins = config.pin_hash()
-    return Store(
-        open_engine(config.database_url()), Book(config.ledger.book, pins.mac), clock, config.daemon.node
-    )
+    return Store(open_engine(config.database_url()), Book(config.ledger.book, pins.mac), clock, node)
 
 
 def _plan(section: OperatorSection, link: OperatorLink) -> OperatorPlan:

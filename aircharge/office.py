@@ -51,7 +51,7 @@ class Office:
         self._config = config
         self._clock = SystemClock()
         self._chance = SystemRandomness()
-        self._store = open_store(config, self._clock)
+        self._store = open_store(config, self._clock, config.daemon.desk_node)
 
     def close(self) -> None:
         self._store.engine.dispose()

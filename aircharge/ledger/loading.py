@@ -39,6 +39,7 @@ _OUTLET_JOINS: Final = """JOIN balance b ON b.account_id = o.float_id
     LEFT JOIN credential c ON c.outlet_id = o.id"""
 
 # The texts below are ours alone; every value is bound. CROSS JOIN keeps SQLite to the order written.
+_DAY: Final = """SELECT biz_date FROM day WHERE state = 0 AND ? IS NOT NULL ORDER BY biz_date DESC LIMIT 1"""
 _BY_PHONE: Final = f"""SELECT p.msisdn, p.rights, {_OUTLET}
     FROM json_each(?) k CROSS JOIN outlet_phone p ON p.msisdn = k.value
     JOIN outlet o ON o.id = p.outlet_id {_OUTLET_JOINS}"""
@@ -93,10 +94,8 @@ class Loader:
     def load(self, txn: Connection, needs: Needs, now_ms: int) -> Rows:
         """Everything the batch's rules may look at."""
         rows = Rows()
-        day = txn.exec_driver_sql(
-            "SELECT biz_date FROM day WHERE state = 0 ORDER BY biz_date DESC LIMIT 1"
-        ).first()
-        rows.day = int(day[0]) if day else 0
+        days = self._dialect.rows(txn, _DAY, ())
+        rows.day = int(days[0][0]) if days else 0
         accounts = self._requests(txn, rows, needs)
         self._phones(txn, rows, needs.phones)
         self._cards(txn, rows, needs)

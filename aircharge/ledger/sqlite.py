@@ -8,10 +8,12 @@ with every row.
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import StaticPool
 
 __all__ = ["SqliteDialect", "open_engine"]
@@ -60,8 +62,7 @@ class SqliteDialect:
     @staticmethod
     def rows(txn: Connection, statement: str, keys: Iterable[Any], *more: Any) -> Sequence[Any]:
         """Run a SELECT whose first parameter is the list of keys (``json_each(?)``)."""
-        cursor = txn.exec_driver_sql(statement, (json.dumps(list(keys)), *more))
-        return cursor.fetchall()
+        return _execute(txn, statement, (json.dumps(list(keys)), *more)).fetchall()
 
     # -- writing ------------------------------------------------------------------------------------------
 
@@ -87,7 +88,21 @@ class SqliteDialect:
             places = "(" + ",".join("?" * len(chunk[0])) + ")"
             statement = self._statements[key] = head + ",".join([places] * len(chunk)) + tail
         flat = tuple([value for row in chunk for value in row])
-        return txn.exec_driver_sql(statement, flat).rowcount
+        return _execute(txn, statement, flat).rowcount
+
+
+def _execute(txn: Connection, statement: str, parameters: tuple[Any, ...]) -> sqlite3.Cursor:
+    """Run a statement on the driver's own cursor, within SQLAlchemy's transaction; errors are SQLAlchemy's.
+
+    ``exec_driver_sql`` describes every result anew, 35 µs a statement where SQLite itself takes 8 (docs/decisions).
+    """
+    driver: Any = txn.connection.dbapi_connection
+    try:
+        cursor: sqlite3.Cursor = driver.execute(statement, parameters)
+    except sqlite3.Error as error:
+        wrapped = DBAPIError.instance(statement, None, error, sqlite3.Error, hide_parameters=True)
+        raise wrapped from error
+    return cursor
 
 
 def _chunks(rows: Sequence[tuple[Any, ...]]) -> Iterable[Sequence[tuple[Any, ...]]]:

@@ -84,7 +84,9 @@ class DoubtPolicy:
     finality_s: float = 600.0
 
     def wait_ms(self, attempts: int) -> int:
-        """Milliseconds until the next try after ``attempts`` tries."""
+        """Milliseconds until the next look after ``attempts`` tries; ``never`` looks again at its limit."""
+        if self.mode == "never":
+            return int(self.manual_after_s * 1000)
         return int(min(self.first_s * self.factor ** min(attempts, 40), self.max_s) * 1000)
 
 

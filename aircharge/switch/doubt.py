@@ -106,7 +106,9 @@ class DoubtResolver:
                 CloseRecharge(order.order_id, Verdict.UNKNOWN, manual=True, reason=Reason.DOUBT)
             )
             log.warn("order {order} goes to people: in doubt past its limit", order=order.order_id)
-        elif plan.doubt.mode != "never" and plan.line.ready():
+        elif plan.doubt.mode == "never":
+            await self._postpone(plan, order)  # out of the rounds' way until its limit
+        elif plan.line.ready():
             await self._ask(plan, order)
 
     async def _ask(self, plan: OperatorPlan, order: OpenOrder) -> None:

@@ -120,7 +120,8 @@ def test_never_asks_nothing_and_people_get_it_at_last() -> None:
     world, resolver = world_of("never")
     world.ledger.open_orders = [doubtful()]
     now(resolver.round())
-    assert world.trace == []
+    [waits] = world.trace
+    assert waits.next_ms == NOW_MS + 86_400_000
     world.ledger.open_orders = [doubtful(age_ms=86_400_000)]
     now(resolver.round())
     close = world.last_close()
