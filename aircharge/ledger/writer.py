@@ -44,7 +44,8 @@ class WriterSettings:
 
     batch_max: int = 256  # commands in one commit
     queue_max: int = 20_000  # commands that wait; more are refused as busy
-    linger_ms: int = 0  # wait this long for company when a batch has room (0: take what is there)
+    linger_ms: int = 2  # wait this long for company when a batch has room (0: take what is there) …
+    linger_from: int = 8  # … but only after a batch of so many: a lone command never waits
     readers_max: int = 2  # threads for reads, each with its own connection
 
 
@@ -58,6 +59,7 @@ class Ledger:
         self._waiting: deque[_Waiting] = deque()
         self._wake = threading.Condition()
         self._stopping = False
+        self._last_size = 0
         self._broken: LedgerError | None = None
         self._thread = threading.Thread(target=self._write, name="ledger", daemon=True)
         self._readers = ThreadPool(0, self._settings.readers_max, name="ledger-read")
@@ -176,11 +178,13 @@ class Ledger:
         with self._wake:
             while not self._waiting and not self._stopping:
                 self._wake.wait()
-            if self._settings.linger_ms and len(self._waiting) < size_max and not self._stopping:
+            is_busy = self._last_size >= self._settings.linger_from
+            if is_busy and self._settings.linger_ms and len(self._waiting) < size_max and not self._stopping:
                 self._wake.wait_for(
                     lambda: len(self._waiting) >= size_max or self._stopping, self._settings.linger_ms / 1000
                 )
-            return [self._waiting.popleft() for _ in range(min(size_max, len(self._waiting)))]
+            self._last_size = min(size_max, len(self._waiting))
+            return [self._waiting.popleft() for _ in range(self._last_size)]
 
     def _give_up(self, batch: list[_Waiting], error: LedgerError) -> None:
         with self._wake:

@@ -167,7 +167,7 @@ def test_a_poisoned_command_fails_alone(desk: Desk) -> None:
 
 
 def test_lingering_gathers_company(tmp_path: Path) -> None:
-    desk = Desk(Books(file_url(tmp_path)).setup(), WriterSettings(batch_max=4, linger_ms=2000))
+    desk = Desk(Books(file_url(tmp_path)).setup(), WriterSettings(batch_max=4, linger_ms=2000, linger_from=0))
     desk.ledger.start()
     desk.do(*(desk.books.plain(f"138000000{n:02d}", 100) for n in range(4)))
     desk.wait(4)
