@@ -7,10 +7,12 @@ It reads both databases with bare ``sqlite3`` and shares no code with the produc
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
-__all__ = ["Audit", "audit"]
+__all__ = ["Audit", "audit", "audit_requests"]
 
 REFUSED, HELD, SENT, IN_DOUBT, SETTLED, VOIDED, MANUAL = range(7)
 
@@ -25,11 +27,21 @@ class Audit:
     refused: int = 0
     open: int = 0
     credited: int = 0
+    requests_credited: int = 0
     problems: list[str] = field(default_factory=list)
 
     @property
     def clean(self) -> bool:
         return not self.problems
+
+
+class Wanted(Protocol):
+    """What an outlet asked for once, in however many messages; each target is this request's alone."""
+
+    kind: str
+    phone: str
+    targets: list[str]
+    answered_ok: int
 
 
 def audit(ledger: Path, operator: Path, *, open_allowed: int = 0) -> Audit:
@@ -67,12 +79,50 @@ def audit(ledger: Path, operator: Path, *, open_allowed: int = 0) -> Audit:
     return found
 
 
+def audit_requests(
+    found: Audit, ledger: Path, operator: Path, requests: Iterable[Wanted], received: Mapping[str, int]
+) -> None:
+    """Against what the outlets wanted and the handsets got.
+
+    A request is credited at most once, over all its messages and twins; one whose message was answered OK is in
+    the ledger; everybody whose phone was recharged has an SMS.
+    """
+    credits = dict(
+        _rows(operator, "SELECT msisdn, count(*) FROM credit WHERE amount_fen > 0 GROUP BY msisdn")
+    )
+    written = {msisdn for (msisdn,) in _rows(ledger, "SELECT DISTINCT msisdn FROM txn WHERE kind = 1")}
+    counted = dict(_rows(ledger, "SELECT phone, sum(n) FROM offence GROUP BY phone"))
+    nonsense: dict[str, int] = {}
+    known: set[str] = set()
+    for request in requests:
+        known.update(request.targets)
+        times = sum(credits.get(target, 0) for target in request.targets)
+        found.requests_credited += times > 0
+        if times > 1:
+            found.problems.append(f"a request ({request.kind}) was credited {times} times")
+        if request.targets and request.answered_ok and not written.intersection(request.targets):
+            found.problems.append(f"a message ({request.kind}) was answered OK and is not in the ledger")
+        if request.kind == "nonsense" and request.answered_ok:
+            nonsense[request.phone] = nonsense.get(request.phone, 0) + 1
+    for phone, count in nonsense.items():
+        if counted.get(phone, 0) < count:
+            found.problems.append(
+                f"{count} messages without sense were answered OK, {counted.get(phone, 0)} counted"
+            )
+    found.problems += ["somebody was credited whom nobody named" for _ in credits.keys() - known]
+    settled = _rows(ledger, "SELECT DISTINCT msisdn FROM txn WHERE kind = 1 AND state = 4")
+    untold = sum(not received.get(msisdn, 0) for (msisdn,) in settled)
+    if untold:
+        found.problems.append(f"{untold} customers were recharged and got no SMS")
+
+
 def _books(ledger: Path) -> list[str]:
     problems = []
     for account, posted, held, floor in _rows(ledger, "SELECT account_id, posted, held, floor FROM balance"):
         [(journal,)] = _rows(
             ledger,
-            "SELECT coalesce(sum(CASE WHEN cr = ? THEN amount ELSE -amount END), 0) FROM journal WHERE cr = ? OR dr = ?",
+            "SELECT coalesce(sum(CASE WHEN cr = ? THEN amount ELSE -amount END), 0) FROM journal "
+            "WHERE cr = ? OR dr = ?",
             account,
             account,
             account,

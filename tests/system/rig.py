@@ -1,0 +1,370 @@
+"""Worlds that go wrong: the daemon is killed again and again while operator and SMS centre misbehave.
+
+One ``World`` is one folder with a ledger of its own, the simulated operator as a process, the rig's SMS centre in
+this process, and one life of the daemon after the other. Everything is drawn from one seed; only the operating
+system's scheduling is not.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+import signal
+import sqlite3
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from aircharge.config import load
+from aircharge.instance import DEMO_PIN, Instance, Shop, free_ports
+from aircharge.office import Office
+from aircharge.simulators.sim_card import SimCard
+from aircharge.values import Pin
+from aircharge.wire.stk import StkMessage, StkOperation
+from tests.system.audit import Audit, audit, audit_requests
+from tests.system.points import OUTSIDE, POINTS
+from tests.system.rig_centre import Centre, Mo, Request
+from tests.system.rigged import Life
+from tests.system.zygote import Zygote
+
+__all__ = ["Report", "World", "WorldPlan", "run_world"]
+
+FAULTS: dict[str, Any] = {
+    "latency_ms": 4,
+    "jitter_ms": 10,
+    "lose": 0.06,
+    "swallow": 0.08,
+    "late": 0.08,
+    "duplicate": 0.05,
+    "refuse": 0.05,
+    "busy": 0.02,
+    "strange": 0.01,
+    "reject": 0.01,
+    "disconnect": 0.004,
+    "cut": 0.004,
+}
+DOUBTS = {
+    "resend": 'mode = "resend"\nfirst_s = 0.3\nmax_s = 1.0',
+    "query": 'mode = "query"\nfirst_s = 0.3\nmax_s = 1.0\nfinality_s = 2.2',
+}
+LATE_S, FINALITY_S = 1.6, 2.0
+SETTINGS = """
+[notices]
+poll_s = 0.3
+retry_first_s = 0.3
+retry_max_s = 1.0
+"""
+
+
+@dataclass(frozen=True)
+class WorldPlan:
+    """One world: all points in turn, in an order of chance, until there were so many kills."""
+
+    seed: int
+    mode: str = "resend"
+    kills: int = len(POINTS) + len(OUTSIDE)
+    points: tuple[str, ...] = (*POINTS, *OUTSIDE)
+    mutant: str = ""
+    operator_kills: int = 0  # so often the operator's platform is killed as well, and started again
+    calm_max_s: float = 1.0  # half of the lives run in peace for up to this before they die
+    life_s: float = 1.6  # a life that does not come to its point is ended from outside after this
+    calm_life_s: float = 2.0  # how long it runs when there are no kills at all
+    requests_per_s: float = 120.0
+    drain_s: float = 30.0
+
+
+@dataclass
+class Report:
+    """What one world came to."""
+
+    plan: WorldPlan
+    audit: Audit
+    kills: Counter[str] = field(default_factory=Counter)
+    operator_kills: int = 0
+    requests: int = 0
+    taken_up: int = 0  # open orders found by a daemon that started
+    took_s: float = 0.0
+    fates: dict[str, int] = field(default_factory=dict)
+    centre: dict[str, int] = field(default_factory=dict)
+    folder: Path = Path()
+
+    @property
+    def killed(self) -> int:
+        """kill -9 of the daemon."""
+        return sum(self.kills.values()) - self.kills["stopped in order"]
+
+
+class World:
+    """One run from an empty ledger to the audit."""
+
+    def __init__(self, folder: Path, plan: WorldPlan) -> None:
+        self.plan = plan
+        self._rng = random.Random(plan.seed)
+        self._instance = Instance(
+            folder, free_ports(), doubt=DOUBTS[plan.mode], response_timeout_s=0.6, extra=SETTINGS
+        )
+        self._requests: list[Request] = []
+        self._kills: Counter[str] = Counter()
+        self._operator_kills = 0
+        self._shops = _shops()
+        self._began = time.monotonic()
+
+    def run(self) -> Report:
+        instance, plan = self._instance, self.plan
+        self._create()
+        self._start_operator()
+        self._zygote = Zygote()
+        try:
+            self._live_and_die()
+            if not plan.kills:
+                self._calm_life()
+            self._drain()
+            fates = instance.operator("totals")["attempts"]
+        finally:
+            self._zygote.close()
+            self._centre.lost()
+            instance.stop()
+        return self._report(fates)
+
+    def _start_operator(self) -> None:
+        faults = {**FAULTS, "late_s": LATE_S, "finality_s": FINALITY_S}
+        seed = self.plan.seed + 1000 * self._operator_kills
+        self._instance.start_operator("--faults", json.dumps(faults), "--seed", str(seed))
+
+    # -- making it ----------------------------------------------------------------------------------------
+
+    def _create(self) -> None:
+        instance = self._instance
+        instance.folder.mkdir(parents=True, exist_ok=True)
+        instance.create(self._shops)
+        text = instance.config_file.read_text("utf-8")
+        text = text.replace("[ledger]\n", "[ledger.book]\nhold_look_ms = 2500\n\n[ledger]\n")
+        text = text.replace(
+            'name = "operator"\n', 'name = "operator"\nreconnect_min_s = 0.1\nreconnect_max_s = 0.5\n'
+        )
+        text = text.replace("window_max = 200\nqueue_max", "window_max = 16\nresponse_s = 1.0\nqueue_max")
+        text = text.replace("window_max = 200\nresponse_timeout", "window_max = 24\nresponse_timeout")
+        instance.config_file.write_text(text, "utf-8")
+        rows = json.loads((instance.folder / "cards.json").read_text("utf-8"))
+        self._cards = {row["msisdn"]: SimCard.from_file(row) for row in rows}
+        password = (instance.folder / "keys" / "smsc-password").read_text().strip()
+        self._centre = Centre(instance.ports.smpp, password, random.Random(self.plan.seed + 1))
+
+    def _deaths(self) -> list[str]:
+        """Every point in turn in an order of chance, again and again."""
+        deaths: list[str] = []
+        while len(deaths) < self.plan.kills:
+            deaths += self._rng.sample(self.plan.points, len(self.plan.points))
+        return deaths[: self.plan.kills]
+
+    # -- lives --------------------------------------------------------------------------------------------
+
+    def _start(self, point: str = "", nth: int = 1, calm_s: float = 0.0) -> None:
+        instance, mutant = self._instance, self.plan.mutant
+        life = Life(str(instance.config_file), str(instance.daemon_log), point, nth, calm_s, mutant)
+        self._zygote.start(life)
+
+    def _live_and_die(self) -> None:
+        deaths = self._deaths()
+        operator_dies = set(self._rng.sample(range(len(deaths)), min(self.plan.operator_kills, len(deaths))))
+        for number, point in enumerate(deaths):
+            self._die(point, operator_too=number in operator_dies)
+
+    def _die(self, point: str, *, operator_too: bool) -> None:
+        rng = self._rng
+        calm_s = rng.uniform(0.2, self.plan.calm_max_s) if rng.random() < 0.5 or operator_too else 0.0
+        if point in OUTSIDE:
+            self._start()
+            end_s = rng.uniform(0.05, 0.4) + calm_s
+        else:
+            self._start(point, rng.randint(1, POINTS[point][1]), 0.0 if point == "recovering" else calm_s)
+            end_s = self.plan.life_s + calm_s
+        status = None
+        if operator_too:
+            status = self._trade_for(calm_s)
+            self._instance.stop_one("operator", signal.SIGKILL)
+            self._operator_kills += 1
+            status = self._trade_for(0.1) if status is None else status
+            self._start_operator()
+        if status is None:
+            status = self._trade_for(end_s)
+        if status is None and point == "stopping":
+            self._zygote.signal(signal.SIGTERM)
+            status = self._trade_for(rng.uniform(0.0, 0.3))
+        if status is None:
+            point = point if point in OUTSIDE else "anywhere"
+            self._zygote.signal(signal.SIGKILL)
+            status = self._zygote.ended(5.0)
+        if status not in (-signal.SIGKILL, 0 if point == "stopping" else -signal.SIGKILL):
+            raise RuntimeError(f"the daemon ended by itself ({status}); see {self._instance.daemon_log}")
+        self._kills[point if status else "stopped in order"] += 1
+        self._centre.lost()
+
+    def _trade_for(self, wait_s: float) -> int | None:
+        """Go on until the daemon has ended (its exit code), or for so long (None)."""
+        end = time.monotonic() + wait_s
+        while (status := self._zygote.ended()) is None and time.monotonic() < end:
+            self._trade()
+        return status
+
+    def _calm_life(self) -> None:
+        self._start()
+        self._trade_for(self.plan.calm_life_s)
+
+    def _trade(self) -> None:
+        """Keep requests coming while the SMS centre is bound, and let it work for a moment."""
+        centre, now = self._centre, time.monotonic()
+        if centre.is_bound and centre.open < centre.window:
+            owed = max(self._next_at, now - 0.05) if self._requests else now
+            while owed <= now and centre.open < centre.window:
+                self._ask()
+                owed += self._rng.expovariate(self.plan.requests_per_s)
+            self._next_at = owed
+        if centre.is_bound and self._rng.random() < 0.0005:
+            centre.counts["line cut"] += 1
+            centre.lost()
+        centre.turn(0.004)
+
+    _next_at = 0.0
+
+    def _drain(self) -> None:
+        """Nothing goes wrong any more: everything must become definite; then stop in order."""
+        self._instance.operator("faults", reset=True)
+        self._centre.habits = type(self._centre.habits)(self._centre.habits.forgotten, 0.0, 0.0, 0.0)
+        if not self._zygote.pid:
+            self._start()
+        end = time.monotonic() + self.plan.drain_s
+        look_at = 0.0
+        while time.monotonic() < end:
+            self._centre.turn(0.01)
+            if time.monotonic() >= look_at:
+                look_at = time.monotonic() + 0.25
+                if not self._centre.open and _is_quiet(self._instance.ledger_file):
+                    break
+        self._zygote.signal(signal.SIGTERM)
+        end = time.monotonic() + 25
+        while (status := self._zygote.ended()) is None and time.monotonic() < end:
+            self._centre.turn(0.01)
+        self._stop_status = status
+
+    # -- requests -----------------------------------------------------------------------------------------
+
+    def _ask(self) -> None:
+        rng, number = self._rng, len(self._requests)
+        shop = rng.choice(self._shops)
+        roll = rng.random()
+        now_s = int(time.time())
+        if roll < 0.03:
+            kind, text, to = (
+                ("nonsense", b"hello", "0353911") if roll < 0.01 else ("balance", b"00", "0353910")
+            )
+            request = Request(kind, shop.phone)
+            mos = [Mo(request, to, text)]
+        else:
+            kind = rng.choice(("stk", "stk", "reference", "fingerprint", "bare"))
+            target = f"13{number:09d}"
+            request = Request(kind, shop.phone, [target])
+            fen = rng.choice((1000, 2000, 3000, 5000))
+            mos = [self._mo(request, target, fen, number, now_s)]
+            if kind in ("stk", "reference") and rng.random() < 0.04:
+                twin = f"15{number:09d}"
+                request.targets.append(twin)
+                mos.append(self._mo(request, twin, fen, number, now_s))
+                mos[1].is_twin = True
+                mos[1].ready_at = time.monotonic() + rng.uniform(0, 0.6)
+                self._centre.counts["tampered twins"] += 1
+        self._requests.append(request)
+        self._centre.queue.extend(mos)
+
+    def _mo(self, request: Request, target: str, fen: int, number: int, now_s: int) -> Mo:
+        if request.kind == "stk":
+            card = self._cards[request.phone]
+            serial = self.plan.seed << 32 | number
+            message = StkMessage(StkOperation.RECHARGE, serial, Pin(DEMO_PIN), now_s, target, fen)
+            return Mo(request, "0353911", card.seal(message), True, now_s)
+        text = f"{target} {fen // 100}".encode()
+        reference = number % 65535 + 1 if request.kind == "reference" else 0
+        return Mo(request, "0353911", text, False, 0 if request.kind == "bare" else now_s, reference)
+
+    # -- the end ------------------------------------------------------------------------------------------
+
+    def _report(self, fates: dict[str, int]) -> Report:
+        instance = self._instance
+        found = audit(instance.ledger_file, instance.operator_file)
+        audit_requests(
+            found, instance.ledger_file, instance.operator_file, self._requests, self._centre.received
+        )
+        if self._stop_status != 0:
+            found.problems.append(f"the daemon did not stop in order: {self._stop_status}")
+        if self._centre.open:
+            found.problems.append(f"{self._centre.open} messages were never answered")
+        found.problems += _complaints(instance.daemon_log)
+        found.problems += _verified(instance.config_file)
+        taken_up = _taken_up(instance.daemon_log)
+        took_s = time.monotonic() - self._began
+        counts = dict(self._centre.counts)
+        return Report(
+            self.plan,
+            found,
+            self._kills,
+            self._operator_kills,
+            len(self._requests),
+            taken_up,
+            took_s,
+            fates,
+            counts,
+            instance.folder,
+        )
+
+
+def run_world(folder: Path, plan: WorldPlan) -> Report:
+    return World(folder, plan).run()
+
+
+def _shops() -> list[Shop]:
+    """Four outlets with plenty, two that run dry soon."""
+    return [
+        Shop(f"K{index}", f"1390000000{index}", f"8986000000000000000{index}", float_fen=fen)
+        for index, fen in enumerate((10_000_000,) * 4 + (20_000, 31_000), 1)
+    ]
+
+
+def _is_quiet(ledger: Path) -> bool:
+    """No open order, no notice to be sent."""
+    with sqlite3.connect(f"file:{ledger}?mode=ro", uri=True, timeout=10) as db:
+        open_orders = "SELECT count(*) FROM txn WHERE state IN (1, 2, 3)"
+        unsent = "SELECT count(*) FROM outbox WHERE state = 0"
+        return not db.execute(open_orders).fetchone()[0] and not db.execute(unsent).fetchone()[0]
+
+
+def _verified(config_file: Path) -> list[str]:
+    """The product's own ``aircharge verify`` must say the same as the audit."""
+    office = Office(load(config_file))
+    try:
+        lines, is_sound = office.verify()
+    finally:
+        office.close()
+    return [] if is_sound else [f"verify: {line}" for line in lines]
+
+
+def _taken_up(log: Path) -> int:
+    lines = log.read_text("utf-8", "replace")
+    return sum(int(count) for count in re.findall(r'"text":"(\d+) open orders were taken up"', lines))
+
+
+def _complaints(log: Path) -> list[str]:
+    """Failures the daemon logged: in these worlds there is no excuse for one."""
+    found = Counter()  # type: ignore[var-annotated]
+    for line in log.read_text("utf-8", "replace").splitlines():
+        try:
+            event = json.loads(line)
+        except ValueError:
+            found[f"printed: {line[:120]}"] += 1
+            continue
+        if event["level"] in ("error", "critical") or "trace" in event:
+            last = event.get("trace", "").strip().splitlines()[-1:]
+            found[f"logged: {event['from']}: {event['text'][:60]}: {' '.join(last)[:120]}"] += 1
+    return [f"{what} ({count} times)" for what, count in found.items()]
