@@ -45,9 +45,17 @@ def _table(title: str, rows: list[dict[str, Any]]) -> None:
         return
     table = Table(title=title, title_justify="left")
     for column in rows[0]:
-        table.add_column(column, overflow="fold")
+        table.add_column(column, overflow="fold", no_wrap=column in ("id", "row"))
     for row in rows:
         table.add_row(*(str(value) for value in row.values()))
+    out.print(table)
+
+
+def _sheet(title: str, values: dict[str, Any]) -> None:
+    """One thing, a line a value."""
+    table = Table(title=title, title_justify="left", show_header=False)
+    for name, value in values.items():
+        table.add_row(name, str(value))
     out.print(table)
 
 
@@ -160,9 +168,10 @@ def outlet_show(context: click.Context, code: str) -> None:
     """One outlet: phones, cards, float, last orders."""
     with _office(context) as office:
         shown = office.outlet(code)
-        for key in ("orders", "phones", "cards"):
-            _table(key, shown.pop(key))
-        _table("outlet", [shown])
+        lists = [(key, shown.pop(key)) for key in ("phones", "cards", "orders")]
+        _sheet("outlet", shown)
+        for title, rows in lists:
+            _table(title, rows)
 
 
 @outlet.command("freeze")
@@ -294,9 +303,10 @@ def order_show(context: click.Context, number: str) -> None:
     """One order by its whole id, our reference, or its last 8 digits (流水)."""
     with _office(context) as office:
         for shown in office.orders(number):
-            for key in ("journal", "notices"):
-                _table(key, shown.pop(key))
-            _table("order", [shown])
+            lists = [(key, shown.pop(key)) for key in ("journal", "notices")]
+            _sheet("order", shown)
+            for title, rows in lists:
+                _table(title, rows)
 
 
 @order.command("resolve")

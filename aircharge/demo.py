@@ -32,10 +32,11 @@ def run_demo(folder: Path, *, keep: bool) -> int:
     """Make the instance, recharge twice, show what each party saw; exit code 0 only when all agree."""
     folder = folder.resolve()
     running = Instance(folder, Ports())
-    if folder.exists() and (folder / "aircharge.toml").exists():
-        shutil.rmtree(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     try:
+        running.check_ports()  # before the folder: it may be a running instance's
+        if (folder / "aircharge.toml").exists():
+            shutil.rmtree(folder)
+        folder.mkdir(parents=True, exist_ok=True)
         with running:
             out.print(f"making a throw-away instance in {folder} …")
             running.create(OUTLETS)

@@ -6,6 +6,7 @@ to simulators. Everything listens on 127.0.0.1 only.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import secrets
@@ -185,6 +186,10 @@ response_timeout_s = {self.response_timeout_s}
         self.start_operator()
         self.start_daemon()
         self.start_centre()
+
+    def check_ports(self) -> None:
+        """Raises BusyPort when any port of the instance is taken."""
+        self._check_free(*dataclasses.astuple(self.ports))
 
     def start_operator(self, *options: str) -> None:
         self._check_free(self.ports.operator, self.ports.operator_control)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime, timedelta, timezone
 from typing import Any, Final
 
 from aircharge.config import Config
@@ -22,7 +23,7 @@ from aircharge.outlets.cards import CardKeyBytes
 from aircharge.outlets.pins import random_pin
 from aircharge.outlets.registry import CardForm, Desk, OutletForm
 from aircharge.sms.cardshelf import card_keys
-from aircharge.values import AMOUNT_MAX_FEN, Pin, Receipt, Verdict, mask_msisdn, yuan_text
+from aircharge.values import AMOUNT_MAX_FEN, Channel, Operation, Pin, Receipt, Verdict, mask_msisdn, yuan_text
 
 __all__ = ["Office", "OfficeError", "OutletForm", "fen_from_yuan"]
 
@@ -141,12 +142,10 @@ class Office:
                 raise OfficeError(f"no outlet {code}")
             row = rows[0]
             phones = [
-                phone | {"msisdn": mask_msisdn(phone["msisdn"])}
+                {"phone": mask_msisdn(phone["msisdn"]), "may": _rights(phone["rights"])}
                 for phone in reading.phones_of(txn, row["id"])
             ]
-            cards = [
-                card | {"msisdn": mask_msisdn(card["msisdn"])} for card in reading.cards_of(txn, row["id"])
-            ]
+            cards = [_card(card) for card in reading.cards_of(txn, row["id"])]
             orders = [_short(order) for order in reading.orders_of_outlet(txn, row["float_id"])]
         return {**_outlet(row), "orders": orders, "phones": phones, "cards": cards}
 
@@ -197,9 +196,9 @@ class Office:
             if not found:
                 raise OfficeError(f"no order {number}")
             return [
-                _short(order)
+                _whole(order)
                 | {
-                    "journal": reading.journal_of(txn, order["id"]),
+                    "journal": _journal(reading.journal_of(txn, order["id"])),
                     "notices": _notices(reading.notices_of(txn, order["id"])),
                 }
                 for order in found
@@ -271,20 +270,72 @@ def _outlet(row: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _short(order: Mapping[str, Any]) -> dict[str, Any]:
+def _rights(mask: int) -> str:
+    return " ".join(name for bit, name in ((1, "recharge"), (2, "query"), (4, "admin")) if mask & bit)
+
+
+def _card(card: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        "id": order["id"],
-        "state": order["state"],
-        "reason": order["reason"],
-        "number": mask_msisdn(order["msisdn"]),
-        "amount": yuan_text(order["amount"]),
-        "cost": yuan_text(order["cost"]),
-        "op_ref": order["op_ref"],
-        "op_code": order["op_code"],
-        "created_ms": order["created_ms"],
-        "done_ms": order["done_ms"],
+        "iccid": card["iccid"],
+        "phone": mask_msisdn(card["msisdn"]),
+        "profile": card["profile"],
+        "keys": card["key_version"],
+        "status": {1: "active", 2: "blocked"}[card["status"]],
     }
 
 
+def _short(order: Mapping[str, Any]) -> dict[str, Any]:
+    """A line of a list."""
+    return {
+        "id": order["id"],
+        "made": _local(order["created_ms"])[5:-3],
+        "kind": Operation(order["kind"]).name.lower(),
+        "number": mask_msisdn(order["msisdn"]),
+        "yuan": yuan_text(order["amount"]),
+        "state": order["state"] if order["reason"] == "OK" else f"{order['state']} {order['reason']}",
+    }
+
+
+def _whole(order: Mapping[str, Any]) -> dict[str, Any]:
+    """Everything of one order that may be seen."""
+    return {
+        **_short(order),
+        "made": _local(order["created_ms"]),
+        "cost": yuan_text(order["cost"]),
+        "channel": Channel(order["channel"]).name.lower(),
+        "our reference": order["op_ref"] or "-",
+        "operator's code": order["op_code"] or "-",
+        "operator's number": order["op_serial"] or "-",
+        "asked again": order["attempts"],
+        "next look": _local(order["next_ms"]),
+        "ended": _local(order["done_ms"]),
+        "accounting date": order["biz_date"],
+    }
+
+
+def _local(at_ms: int | None) -> str:
+    """Asia/Shanghai, which is UTC+8 all year."""
+    if not at_ms:
+        return "-"
+    return f"{datetime.fromtimestamp(at_ms / 1000, timezone(timedelta(hours=8))):%Y-%m-%d %H:%M:%S}"
+
+
 def _notices(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    return [{**row, "recipient": mask_msisdn(row["recipient"])} for row in rows]
+    states = ("waiting", "sent", "expired")
+    return [
+        {
+            "topic": row["topic"],
+            "to": mask_msisdn(row["recipient"]),
+            "state": states[row["state"]],
+            "tries": row["attempts"],
+            "sent": _local(row["sent_ms"]),
+        }
+        for row in rows
+    ]
+
+
+def _journal(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    return [
+        {"row": row["jid"], "debit": row["dr"], "credit": row["cr"], "yuan": yuan_text(row["amount"])}
+        for row in rows
+    ]

@@ -25,7 +25,7 @@ __all__ = ["Answer", "SmppGateway", "SmppRefused", "Throttled"]
 _BUSY: Final = frozenset((Status.ESME_RTHROTTLED, Status.ESME_RMSGQFUL))
 
 
-class SmppRefused(LinkError):  # noqa: N818  named for what happened
+class SmppRefused(LinkError):
     """The peer said no; ``status`` is its command_status."""
 
     def __init__(self, status: int) -> None:

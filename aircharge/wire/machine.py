@@ -17,7 +17,7 @@ State = TypeVar("State", bound=Hashable)
 Input = TypeVar("Input", bound=Hashable)
 
 
-class IllegalInput(WireError):  # noqa: N818  says what it is
+class IllegalInput(WireError):
     """An input that the table does not know in this state; ``state`` and ``input`` tell both."""
 
     def __init__(

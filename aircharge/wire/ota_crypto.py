@@ -57,7 +57,7 @@ _KEY_LENGTHS: Final[dict[str, tuple[int, ...]]] = {
 }
 
 
-class KeyUnfit(Exception):  # noqa: N818  named for what is the case
+class KeyUnfit(Exception):
     """The card's key does not have the length of the algorithm that a packet names."""
 
 
