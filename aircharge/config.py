@@ -247,7 +247,7 @@ def load(path: str | Path) -> Config:
 
 def _table(path: str, where: str, kind: type[T], document: Any) -> T:
     if not isinstance(document, dict):
-        raise ConfigError(path, where or "-", "must be a table")
+        raise ConfigError(path, where.rstrip(".") or "-", "must be a table")
     hints = typing.get_type_hints(kind)
     known = {item.name: item for item in dataclasses.fields(kind)}  # type: ignore[arg-type]
     for key in document:

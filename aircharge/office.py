@@ -19,7 +19,7 @@ from aircharge.ledger.commands import CloseRecharge, Fund
 from aircharge.ledger.migrate import check_schema, upgrade
 from aircharge.ledger.verify import verify
 from aircharge.outlets import registry
-from aircharge.outlets.cards import CardKeyBytes
+from aircharge.outlets.cards import CardKeyBytes, fits
 from aircharge.outlets.pins import random_pin
 from aircharge.outlets.registry import CardForm, Desk, OutletForm
 from aircharge.sms.cardshelf import card_keys
@@ -97,12 +97,14 @@ class Office:
         """Bind a card; ``keys`` (kic and kid in hex) are imported and wrapped, else they are derived."""
         if profile not in self._config.card_profiles():
             raise OfficeError(f"no card profile is called {profile!r}")
+        imported = CardKeyBytes(_key(keys, "kic"), _key(keys, "kid")) if keys is not None else None
+        if imported is not None and not fits(imported, self._config.card_profiles()[profile].key_family):
+            raise OfficeError("keys kic and kid must differ and suit the card's profile")
         version = self._config.secrets.card_master_version
         with self._desk(actor) as desk:
             card_id = registry.add_card_txn(desk, code, CardForm(iccid, phone, profile, version))
-            if keys is not None:
-                kic, kid = (_key(keys, name) for name in ("kic", "kid"))
-                wrapped = self._config.key_ring(self._chance).wrap(card_id, 1, CardKeyBytes(kic, kid))
+            if imported is not None:
+                wrapped = self._config.key_ring(self._chance).wrap(card_id, 1, imported)
                 registry.keys_txn(desk, card_id, *wrapped)
         return card_id
 
