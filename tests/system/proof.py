@@ -30,11 +30,11 @@ RUNS_MAX = 3
 KILLS_PER_WORLD = 2 * (len(POINTS) + len(OUTSIDE))
 
 
-def mutant_plan(name: str, seed: int, *, like: str = "", kills: int = 6) -> WorldPlan:
+def mutant_plan(name: str, seed: int, *, like: str = "", kills: int = 7) -> WorldPlan:
     """A short world in which the bug shows; ``like`` gives the sound product the world of a mutant."""
     mutant = MUTANTS[name or like]
     points = mutant.points or (*POINTS, *OUTSIDE)
-    return WorldPlan(seed, mutant.mode, kills, points, name, drain_s=12.0)
+    return WorldPlan(seed, mutant.mode, kills, points, name, drain_s=15.0)
 
 
 def hunt(folder: Path, name: str, seed: int = 30) -> Report | None:
@@ -107,7 +107,8 @@ def _result(reports: list[Report], mutants: dict[str, Report | None], calm: Repo
         f"{stopped} times the daemon had stopped in order before the kill came.",
         f"- Worlds (seed and doubt mode): {seeds}.",
         f"- {sum(report.requests for report in reports)} requests: {_list(sums)}; "
-        f"{sum(report.taken_up for report in reports)} open orders were found after a start and taken up.",
+        f"open orders were taken up {sum(report.taken_up for report in reports)} times after starts; "
+        f"{sum(report.ruled for report in reports)} doubts were decided by two people (mode never).",
         f"- What the operator did: {_list(fates)}.",
         f"- What the SMS centre did: {_list(centre)}.",
         f"- Audit: {'**clean**' if not problems else f'**{len(problems)} problems**'}.",
@@ -160,7 +161,9 @@ def _machine() -> str:
 
 
 def _head() -> str:
-    chances = ", ".join(f"{name} {value:.1%}" for name, value in FAULTS.items() if not name.endswith("_ms"))
+    chances = ", ".join(
+        f"{name} {100 * value:g} %" for name, value in FAULTS.items() if not name.endswith("_ms")
+    )
     return f"""# The kill rig: results
 
 What `make proof` found, newest last. How it works: `tests/system/rig.py` (one world), `points.py` (where the daemon
@@ -168,13 +171,16 @@ dies), `mutants.py` (planted bugs), `audit.py` (the judge, which shares no code 
 
 A world is a fresh ledger on SQLite (FULL), the simulated operator as a process with a durable record of its own, an
 SMS centre, six outlets of which two run out of money, and one life of the daemon after the other, each ended by
-SIGKILL. Operator: {chances}; answers are spread over 4 ms + an exponential 10 ms, so they overtake each other; a late
-execution comes {LATE_S} s after its request (it says that none comes later than {FINALITY_S} s). SMS centre: of the
-unanswered 35 % are never delivered again, 15 % of the answered are delivered once more, 4 % of STK and referenced
-messages have a tampered twin, 3 % of our SMS are throttled, 1 % never answered, the line is cut now and then. At the
-end the faults stop, every order must become definite, the daemon is stopped in order, and then the books are compared:
-one to one by reference, number and amount with the operator's record; at most one credit per request over all its
-messages; no message answered OK that is not in the ledger; balances against the journal; floors; every customer told.
+SIGKILL. What the operator does with a request, beside executing and answering it:
+{chances}.
+Its answers are spread over 4 ms + an exponential 10 ms, so they overtake each other; a late execution comes
+{LATE_S} s after its request (it says that none comes later than {FINALITY_S} s). The SMS centre: of the unanswered 35 %
+are never delivered again, 15 % of the answered are delivered once more, 4 % of STK and referenced messages have a
+tampered twin, 10 % of STK recharges are asked about (重复充值), 3 % of our SMS are throttled, 1 % never answered, the
+line is cut now and then. At the end the faults stop, every order must become definite, the daemon is stopped in order,
+and then the books are compared: one to one by reference, number and amount with the operator's record; at most one
+credit per request over all its messages; no message answered OK that is not in the ledger; balances against the
+journal; floors; every customer told; nothing logged as an error.
 
 """
 

@@ -43,7 +43,6 @@ class Mo:
     sent_s: int = 0  # 0: without
     reference: int = 0  # 0: without
     tries: int = 0
-    is_twin: bool = False
     ready_at: float = 0.0
 
 
