@@ -1,0 +1,248 @@
+"""The SMS door on a real book, in one process: what the SMS centre is answered, and what becomes of the order."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from twisted.internet.defer import Deferred, fail
+
+from aircharge.config import load
+from aircharge.daemon import SystemClock, open_store
+from aircharge.errors import LedgerError, Reason, Refusal
+from aircharge.instance import DEMO_PIN, Instance, Ports, Shop
+from aircharge.ledger.commands import NoticeRow
+from aircharge.ledger.writer import InlineLedger
+from aircharge.outlets.registry import Desk, block_card_txn
+from aircharge.protocols.smpp import PeerInfo
+from aircharge.sms.cardshelf import CardShelf
+from aircharge.sms.door import SmsDoor
+from aircharge.switch.board import Board, CodeTable, DoubtPolicy, OperatorPlan, Products
+from aircharge.values import Msisdn, Pin
+from aircharge.wire.gsm import Element
+from aircharge.wire.ota import Command, KeySet, Spi, seal_command
+from aircharge.wire.smpp.constants import Status
+from aircharge.wire.smpp.message import MobileMessage
+from aircharge.wire.stk import StkMessage, StkOperation, encode
+from tests.switch.world import ScriptedLine, now
+
+PHONE, ICCID = "13900000001", "89860000000000000001"
+PEER = PeerInfo("smsc", 1)
+
+
+class World:
+    """A door with everything real behind it but the operator's line."""
+
+    def __init__(self, folder: Path) -> None:
+        self.instance = Instance(folder, Ports())
+        self.config = self.instance.create([Shop("A1", PHONE, ICCID)])
+        self.clock = SystemClock()
+        self.store = open_store(self.config, self.clock, 1)
+        self.ledger = InlineLedger(self.store)
+        self.notices: list[NoticeRow] = []
+        self.ledger.on_notices(self.notices.extend)
+        self.trace: list[Any] = []
+        self.line = ScriptedLine(self.trace)
+        codes = CodeTable(frozenset({"0000"}), {"1001": Reason.NUMBER_NO})
+        plan = OperatorPlan(1, "op", self.line, ("13", "15"), Products(), codes, DoubtPolicy(mode="resend"))
+        self.board = Board(self.ledger, [plan], self.clock)
+        profiles = self.config.card_profiles()
+        self.shelf = CardShelf(self.ledger, self.config.key_ring(), profiles, size_max=2)
+        self.door = SmsDoor(self.board, self.shelf, self.config.sms, Deferred.fromCoroutine)
+        [card] = json.loads((folder / "cards.json").read_text())
+        self.keys = KeySet(bytes.fromhex(card["kic"]), bytes.fromhex(card["kid"]), 1)
+        self._counter = 0
+
+    def plain(self, text: str, *, source: str = PHONE, to: str = "0353911", **more: Any) -> int:
+        return int(now(self.door.answer(MobileMessage(source, to, text, text.encode(), **more), PEER)))
+
+    def packet(self, message: StkMessage) -> bytes:
+        self._counter += 1
+        return seal_command(
+            Command(Spi.of(), 0x12, 0x12, b"\xa1\xc0\x01", self._counter, encode(message)), self.keys
+        )
+
+    def stk(self, packet: bytes, *, source: str = PHONE) -> int:
+        element = (Element(0x70, b""),)
+        message = MobileMessage(source, "0353911", None, packet, element, 0xF6)
+        return int(now(self.door.answer(message, PEER)))
+
+    def message(
+        self, serial: int = 1, operation: StkOperation = StkOperation.RECHARGE, **more: Any
+    ) -> StkMessage:
+        order = {"target": "13812345678", "amount_fen": 5000} if operation <= StkOperation.RECONFIRM else {}
+        return StkMessage(operation, serial, Pin(DEMO_PIN), self.clock.now_ms() // 1000, **(order | more))
+
+    def topics(self) -> list[str]:
+        told = [(row.topic, row.facts.get("reason")) for row in self.notices]
+        self.notices.clear()
+        return [f"{topic}.{reason}" if reason and "settled" not in topic else topic for topic, reason in told]
+
+    def asked(self) -> int:
+        return len(self.trace)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    made = World(tmp_path)
+    yield made
+    made.store.engine.dispose()
+
+
+SETTLED = ["outlet.settled", "customer.settled"]
+
+
+def test_a_plain_recharge(world: World) -> None:
+    assert world.plain("13812345678 50") == Status.ESME_ROK
+    assert world.topics() == SETTLED
+    assert world.asked() == 1
+
+
+def test_the_same_text_a_moment_later_is_the_same_message(world: World) -> None:
+    world.plain("13812345678 50")
+    world.plain("１３８１２３４５６７８　５０元")
+    assert world.topics() == [*SETTLED, "outlet.settled"]
+    assert world.asked() == 1
+
+
+def test_the_sms_centres_own_mark_tells_messages_apart(world: World) -> None:
+    at_ms = world.clock.now_ms()
+    world.plain("13812345678 50", sent_ms=at_ms, reference=7)
+    world.plain("13812345678 50", sent_ms=at_ms, reference=7)
+    world.plain("13812345678 50*2", sent_ms=at_ms, reference=8)
+    world.plain("13812345678 50", sent_ms=at_ms, reference=9)
+    assert world.topics() == [*SETTLED, "outlet.settled", *SETTLED, "outlet.refused.DUPLICATE"]
+    assert world.asked() == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "to", "topic"),
+    [
+        ("00", "0353910", "outlet.balance"),
+        ("１１", "0353910", "outlet.last"),
+        ("00", "0353911", "outlet.help.FORMAT"),
+        ("hello", "0353911", "outlet.help.FORMAT"),
+        ("1381234567 50", "0353911", "outlet.help.NUMBER"),
+        ("13812345678 50.505", "0353911", "outlet.help.AMOUNT"),
+        ("13812345678 50", "0353999", "outlet.help.FORMAT"),
+        ("17712345678 50", "0353911", "outlet.refused.NUMBER"),
+        ("13812345678 51", "0353911", "outlet.refused.AMOUNT"),
+        ("13812345678 50 000000", "0353911", "outlet.refused.PIN_WRONG"),
+    ],
+)
+def test_what_a_text_is_answered(world: World, text: str, to: str, topic: str) -> None:
+    assert world.plain(text, to=to) == Status.ESME_ROK
+    assert world.topics() == [topic]
+    assert world.asked() == 0
+
+
+def test_a_stranger_is_told_twice_and_then_met_with_silence(world: World) -> None:
+    for _ in range(5):
+        world.plain("13812345678 50", source="13900009999")
+    assert len(world.topics()) == 3
+    assert world.asked() == 0
+
+
+def test_an_encrypted_recharge_its_repetition_and_its_replay_twin(world: World) -> None:
+    packet = world.packet(world.message())
+    assert world.stk(packet) == Status.ESME_ROK
+    assert world.stk(packet) == Status.ESME_ROK
+    assert world.topics() == [*SETTLED, "outlet.settled"]
+    world.stk(world.packet(world.message(amount_fen=10_000)))  # same serial, other content, properly sealed
+    assert world.topics() == ["outlet.refused.CLASH"]
+    assert world.asked() == 1
+
+
+def test_a_bad_mac_consumes_nothing(world: World) -> None:
+    packet = world.packet(world.message())
+    assert world.stk(packet[:-1] + bytes([packet[-1] ^ 1])) == Status.ESME_ROK
+    assert world.topics() == ["outlet.help.CARD"]
+    world.stk(packet)
+    assert world.topics() == SETTLED
+
+
+def test_a_packet_from_another_phone_is_refused(world: World) -> None:
+    world.stk(world.packet(world.message()), source="13900000099")
+    assert world.topics() == ["sender.unknown.CARD"]
+    assert world.asked() == 0
+
+
+def test_a_sealed_message_that_says_nothing(world: World) -> None:
+    nonsense = Command(Spi.of(), 0x12, 0x12, b"\xa1\xc0\x01", 9, b"\x01\x63" + bytes(16))
+    world.stk(seal_command(nonsense, world.keys))
+    assert world.topics() == ["outlet.help.FORMAT"]
+
+
+def test_a_card_may_send_any_digits(world: World) -> None:
+    world.stk(world.packet(world.message(target="123")))
+    assert world.topics() == ["outlet.refused.NUMBER"]
+
+
+def test_reconfirm_of_a_known_and_of_an_unknown_serial(world: World) -> None:
+    world.stk(world.packet(world.message(1)))
+    world.stk(world.packet(world.message(2, StkOperation.RECONFIRM, earlier=1)))
+    assert world.topics() == [*SETTLED, "outlet.state.OK"]
+    late = world.packet(world.message(3, target="13812345679"))
+    world.stk(world.packet(world.message(4, StkOperation.RECONFIRM, earlier=3, target="13812345679")))
+    world.stk(late)
+    assert world.topics() == [*SETTLED, "outlet.settled"]
+    assert world.asked() == 2
+
+
+def test_questions_of_a_card(world: World) -> None:
+    world.stk(world.packet(world.message(1, StkOperation.BALANCE)))
+    world.stk(world.packet(world.message(2, StkOperation.LAST)))
+    assert world.topics() == ["outlet.balance", "outlet.last"]
+
+
+def test_a_blocked_card_is_refused_although_it_is_on_the_shelf(world: World) -> None:
+    world.stk(world.packet(world.message(1)))
+    world.topics()
+    with world.store.writing() as txn:
+        block_card_txn(Desk(txn, world.clock.now_ms(), "clerk"), ICCID)
+    world.stk(world.packet(world.message(2, target="13812345679")))
+    assert world.topics() == ["outlet.refused.CARD"]
+
+
+def test_a_full_ledger_slows_the_sms_centre_down(world: World) -> None:
+    def full(command: object) -> Deferred[object]:
+        raise Refusal(Reason.BUSY)
+
+    world.board.ledger = dataclasses.make_dataclass("Full", [])()
+    world.board.ledger.do = full  # type: ignore[attr-defined]
+    assert world.plain("13812345678 50") == Status.ESME_RTHROTTLED
+
+
+def test_an_unknown_commit_is_to_be_delivered_again(world: World) -> None:
+    world.board.ledger = dataclasses.make_dataclass("Lost", [])()
+    world.board.ledger.do = lambda command: fail(LedgerError("unknown"))  # type: ignore[attr-defined]
+    assert world.plain("13812345678 50") == Status.ESME_RX_T_APPN
+
+
+def test_a_source_that_is_no_number_is_dropped(world: World) -> None:
+    assert world.plain("13812345678 50", source="SMSC") == Status.ESME_ROK
+    assert world.topics() == []
+
+
+def test_the_shelf_keeps_no_more_than_it_may(world: World) -> None:
+    card = now(world.shelf.fetch(PHONE))
+    assert card is not None
+    assert world.shelf.kept(PHONE) is card
+    assert now(world.shelf.fetch("13900000002")) is None
+    assert "kic" not in repr(card)
+
+
+def test_an_outlets_phone_is_recognised_in_any_form(world: World) -> None:
+    world.plain("13812345678 50", source="+8613900000001")
+    world.plain("13812345679 50", source="8613900000001", to="0353911")
+    assert world.topics() == [*SETTLED, *SETTLED]
+
+
+def test_targets_and_operators(world: World) -> None:
+    assert world.board.serving(Msisdn("15012345678")) is not None
+    assert world.board.serving(Msisdn("17712345678")) is None
+    assert load(world.instance.config_file).operator[0].id == 1
