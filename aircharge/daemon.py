@@ -20,7 +20,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from aircharge.config import Config, OperatorSection, SmppPlace
-from aircharge.errors import Reason
+from aircharge.errors import LinkError, Reason
 from aircharge.events.relay import NoticeRelay
 from aircharge.ledger.book import Book
 from aircharge.ledger.store import Store, check_schema, open_engine
@@ -36,6 +36,8 @@ from aircharge.sms.cardshelf import CardShelf
 from aircharge.sms.door import SmsDoor
 from aircharge.switch.board import Board, CodeTable, OperatorPlan
 from aircharge.switch.doubt import DoubtResolver
+from aircharge.wire.gsm import Element
+from aircharge.wire.gsm_udh import RESPONSE_PACKET
 
 __all__ = ["AirchargeService", "SystemClock", "SystemRandomness", "open_store"]
 
@@ -101,7 +103,7 @@ class AirchargeService(Service):
         self.board = Board(self.ledger, plans, clock, config.daemon.in_flight_max)
         self.doubts = DoubtResolver(self.board, reactor)
         shelf = CardShelf(self.ledger, config.key_ring(), config.card_profiles())
-        self.door = SmsDoor(self.board, shelf, config.sms, self._spawn)
+        self.door = SmsDoor(self.board, shelf, config.sms, self._spawn, self._send_packet)
         self.gateway = SmppGateway(reactor, clock.now_ms, self.door.answer)
         sink = SmsSink(self.gateway)
         self.relay = NoticeRelay(self.ledger, sink, config.phrases().word, clock, reactor, config.notices)
@@ -153,6 +155,16 @@ class AirchargeService(Service):
     def _link(self, section: OperatorSection) -> OperatorLink:
         secret = self._config.operator_secret(section)
         return OperatorLink(section.link, secret, self._reactor, self._clock, self._chance)
+
+    async def _send_packet(self, service: str, phone: str, packet: bytes) -> None:
+        """A response packet to a card, once: a card that misses it asks again."""
+        elements = (Element(RESPONSE_PACKET, b""),)
+        try:
+            await self.gateway.send_binary(
+                service, phone, packet, elements=elements, data_coding=0xF6, protocol_id=0x7F
+            )
+        except LinkError as error:
+            log.warn("a proof of receipt was not sent: {why}", why=str(error))
 
     # -- start --------------------------------------------------------------------------------------------
 

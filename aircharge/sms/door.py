@@ -22,7 +22,7 @@ from aircharge.switch.board import Board
 from aircharge.switch.inquiry import inquire, object_to
 from aircharge.switch.recharge import accept, carry
 from aircharge.values import Asker, CardUse, Channel, Key, Msisdn, Operation, Order, address_digits
-from aircharge.wire.ota import Command, open_command
+from aircharge.wire.ota import Command, PorWhen, Response, Sts, open_command, seal_response
 from aircharge.wire.smpp.constants import Status
 from aircharge.wire.smpp.message import MobileMessage
 from aircharge.wire.stk import StkMessage, StkOperation
@@ -34,6 +34,9 @@ log = Logger()
 
 Spawn = Callable[[Coroutine[Any, Any, Any]], object]
 """Runs a coroutine to its end by itself; the daemon waits for those before it stops."""
+
+SendPacket = Callable[[str, str, bytes], Coroutine[Any, Any, None]]
+"""Sends a response packet: service number, card's number, packet (TS 31.115, UDH 02 71 00 not included)."""
 
 _OPERATIONS = {
     StkOperation.RECHARGE: Operation.RECHARGE,
@@ -55,7 +58,15 @@ class SmsSettings:
 class SmsDoor:
     """Answers mobile-originated messages."""
 
-    def __init__(self, board: Board, shelf: CardShelf, settings: SmsSettings, spawn: Spawn) -> None:
+    def __init__(
+        self,
+        board: Board,
+        shelf: CardShelf,
+        settings: SmsSettings,
+        spawn: Spawn,
+        send_packet: SendPacket | None = None,
+    ) -> None:
+        self._send_packet = send_packet
         self._board = board
         self._shelf = shelf
         self._settings = settings
@@ -143,13 +154,35 @@ class SmsDoor:
         except WireError as error:
             log.warn("card {card}: {why}", card=card.card_id, why=error.why)
             await object_to(self._board, asker, Reason.FORMAT)
+            self._prove(asker, card, packet, Sts.UNIDENTIFIED)
             return
         use = CardUse(card.card_id, card.key_version, content.serial, packet.counter)
         asker = Asker(asker.phone, asker.service, use, content.pin)
+        sent_ms = _sent_ms(content, message)
         if content.operation in (StkOperation.RECHARGE, StkOperation.RECONFIRM):
-            await self._stk_order(asker, content)
+            await self._stk_order(asker, content, sent_ms)
         else:
-            await self._stk_question(asker, content)
+            await self._stk_question(asker, content, sent_ms)
+        self._prove(asker, card, packet, Sts.OK)
+
+    def _prove(self, asker: Asker, card: Card, packet: Command, status: Sts) -> None:
+        """Send the card the proof of receipt that its SPI asks for: its packet was opened and is durable.
+
+        What became of the order is told by text. A packet that no key opened is answered by no packet.
+        """
+        when = packet.spi.por
+        if self._send_packet is None or not (
+            when == PorWhen.ALWAYS or (when == PorWhen.ON_ERROR and status is not Sts.OK)
+        ):
+            return
+        try:
+            proof = seal_response(
+                Response(packet.tar, packet.counter, status), packet, card.keys, card.profile
+            )
+        except WireError as error:
+            log.warn("card {card} asks for a proof we may not give: {why}", card=card.card_id, why=error.why)
+            return
+        self._spawn(self._send_packet(asker.service, asker.phone, proof))
 
     async def _open(self, phone: str, packet: bytes) -> tuple[Card, Command] | None:
         """The packet's content under the card's keys; None when it is not from that card.
@@ -168,7 +201,7 @@ class SmsDoor:
                 log.debug("card {card}: packet refused: {why}", card=card.card_id, why=error.why)
         return None
 
-    async def _stk_order(self, asker: Asker, content: StkMessage) -> None:
+    async def _stk_order(self, asker: Asker, content: StkMessage, sent_ms: int | None) -> None:
         assert asker.card is not None
         scope = f"stk:{asker.card.card_id}"
         try:
@@ -182,13 +215,13 @@ class SmsDoor:
             target,
             content.amount_fen,
             self._board.clock.now_ms(),
-            content.sent_s * 1000,
+            sent_ms,
             content.repeat,
             earlier=Key(scope, f"{content.earlier:016x}") if content.earlier is not None else None,
         )
         await self._begin(order, pin_needed=True)
 
-    async def _stk_question(self, asker: Asker, content: StkMessage) -> None:
+    async def _stk_question(self, asker: Asker, content: StkMessage, sent_ms: int | None) -> None:
         operation = _OPERATIONS[content.operation]
         question = Inquire(
             operation,
@@ -196,7 +229,7 @@ class SmsDoor:
             asker,
             self._board.clock.now_ms(),
             Channel.STK,
-            content.sent_s * 1000,
+            sent_ms,
             pin_needed=True,
         )
         await inquire(self._board, question)
@@ -204,3 +237,9 @@ class SmsDoor:
     async def _begin(self, order: Order, *, pin_needed: bool) -> None:
         receipt = await accept(self._board, order, pin_needed=pin_needed)
         self._spawn(carry(self._board, receipt))
+
+
+def _sent_ms(content: StkMessage, message: MobileMessage) -> int | None:
+    """When the menu was left: the earlier of the card's time (0 = its phone has no clock) and the SMS centre's."""
+    times = [at_ms for at_ms in (content.sent_s * 1000, message.sent_ms) if at_ms]
+    return min(times) if times else None

@@ -24,7 +24,7 @@ from aircharge.sms.door import SmsDoor
 from aircharge.switch.board import Board, CodeTable, DoubtPolicy, OperatorPlan, Products
 from aircharge.values import Msisdn, Pin
 from aircharge.wire.gsm import Element
-from aircharge.wire.ota import Command, KeySet, Spi, seal_command
+from aircharge.wire.ota import Check, Command, KeySet, PorWhen, Spi, Sts, open_response, seal_command
 from aircharge.wire.smpp.constants import Status
 from aircharge.wire.smpp.message import MobileMessage
 from aircharge.wire.stk import StkMessage, StkOperation, encode
@@ -52,10 +52,14 @@ class World:
         self.board = Board(self.ledger, [plan], self.clock)
         profiles = self.config.card_profiles()
         self.shelf = CardShelf(self.ledger, self.config.key_ring(), profiles, size_max=2)
-        self.door = SmsDoor(self.board, self.shelf, self.config.sms, Deferred.fromCoroutine)
+        self.door = SmsDoor(self.board, self.shelf, self.config.sms, Deferred.fromCoroutine, self.send_packet)
+        self.proofs: list[tuple[str, str, bytes]] = []
         [card] = json.loads((folder / "cards.json").read_text())
         self.keys = KeySet(bytes.fromhex(card["kic"]), bytes.fromhex(card["kid"]), 1)
         self._counter = 0
+
+    async def send_packet(self, *packet: Any) -> None:
+        self.proofs.append(packet)
 
     def plain(self, text: str, *, source: str = PHONE, to: str = "0353911", **more: Any) -> int:
         return int(now(self.door.answer(MobileMessage(source, to, text, text.encode(), **more), PEER)))
@@ -75,7 +79,8 @@ class World:
         self, serial: int = 1, operation: StkOperation = StkOperation.RECHARGE, **more: Any
     ) -> StkMessage:
         order = {"target": "13812345678", "amount_fen": 5000} if operation <= StkOperation.RECONFIRM else {}
-        return StkMessage(operation, serial, Pin(DEMO_PIN), self.clock.now_ms() // 1000, **(order | more))
+        sent_s = more.pop("sent_s", self.clock.now_ms() // 1000)
+        return StkMessage(operation, serial, Pin(DEMO_PIN), sent_s, **(order | more))
 
     def topics(self) -> list[str]:
         told = [(row.topic, row.facts.get("reason")) for row in self.notices]
@@ -175,6 +180,43 @@ def test_a_sealed_message_that_says_nothing(world: World) -> None:
     nonsense = Command(Spi.of(), 0x12, 0x12, b"\xa1\xc0\x01", 9, b"\x01\x63" + bytes(16))
     world.stk(seal_command(nonsense, world.keys))
     assert world.topics() == ["outlet.help.FORMAT"]
+
+
+@pytest.mark.parametrize("por", list(PorWhen))
+@pytest.mark.parametrize("good", [True, False])
+def test_a_card_that_asks_for_a_proof_of_receipt_gets_it(world: World, por: PorWhen, good: bool) -> None:
+    data = encode(world.message()) if good else b"\x01\x63" + bytes(16)
+    spi = Spi.of(por=por, por_check=Check.CC, por_ciphered=True)
+    command = Command(spi, 0x12, 0x12, b"\xa1\xc0\x01", 5, data)
+    world.stk(seal_command(command, world.keys))
+    if por is PorWhen.NEVER or (good and por is PorWhen.ON_ERROR):
+        assert world.proofs == []
+        return
+    [(service, phone, packet)] = world.proofs
+    assert (service, phone) == ("0353911", PHONE)
+    proof = open_response(packet, command, world.keys)
+    assert (proof.status, proof.counter) == (Sts.OK if good else Sts.UNIDENTIFIED, 5)
+
+
+@pytest.mark.parametrize(
+    ("card_s", "centre_s", "topic"),
+    [(-5, -5, "outlet.balance"), (-700, -5, "outlet.refused.STALE"), (-5, -700, "outlet.refused.STALE")],
+)
+def test_a_message_is_as_old_as_the_elder_of_its_times(
+    world: World, card_s: int, centre_s: int, topic: str
+) -> None:
+    now_s = world.clock.now_ms() // 1000
+    sealed = world.packet(world.message(1, StkOperation.BALANCE, sent_s=now_s + card_s))
+    message = MobileMessage(
+        PHONE, "0353910", None, sealed, (Element(0x70, b""),), 0xF6, sent_ms=(now_s + centre_s) * 1000
+    )
+    now(world.door.answer(message, PEER))
+    assert world.topics() == [topic]
+
+
+def test_a_phone_without_a_clock_may_still_ask(world: World) -> None:
+    world.stk(world.packet(world.message(1, StkOperation.BALANCE, sent_s=0)))
+    assert world.topics() == ["outlet.balance"]
 
 
 def test_a_card_may_send_any_digits(world: World) -> None:
