@@ -11,16 +11,18 @@ import json
 import random
 import re
 import signal
+import socket
 import sqlite3
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from aircharge.config import load
-from aircharge.instance import DEMO_PIN, Instance, Shop, free_ports
+from aircharge.instance import DEMO_PIN, HOST, Instance, Ports, Shop
 from aircharge.office import Office
 from aircharge.simulators.sim_card import SimCard
 from aircharge.values import Pin
@@ -117,7 +119,7 @@ class World:
         self.plan = plan
         self._rng = random.Random(plan.seed)
         self._instance = Instance(
-            folder, free_ports(), doubt=DOUBTS[plan.mode], response_timeout_s=0.6, extra=SETTINGS
+            folder, _ports(), doubt=DOUBTS[plan.mode], response_timeout_s=0.6, extra=SETTINGS
         )
         self._requests: list[Request] = []
         self._kills: Counter[str] = Counter()
@@ -366,6 +368,17 @@ class World:
 
 def run_world(folder: Path, plan: WorldPlan) -> Report:
     return World(folder, plan).run()
+
+
+def _ports() -> Ports:
+    """Free ports below those the system hands out: nobody takes them while the daemon is dead."""
+    found: list[int] = []
+    while len(found) < len(fields(Ports)):
+        port = random.SystemRandom().randrange(20_000, 32_000)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind((HOST, port))
+            found.append(port)
+    return Ports(*found)
 
 
 def _shops() -> list[Shop]:
