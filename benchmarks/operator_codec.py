@@ -86,7 +86,7 @@ async def line(folder: Path, requests: int, window: int) -> None:
     (folder / "secret").write_bytes(SECRET)
     command = [sys.executable, "-m", "aircharge.simulators.operator", "--listen", "tcp:0:interface=127.0.0.1"]
     command += ["--db", str(folder / "record.db"), "--secret-file", str(folder / "secret")]
-    platform = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)  # noqa: ASYNC220
+    platform = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     try:
         assert platform.stdout is not None
         port = json.loads(platform.stdout.readline())["listen"][0]

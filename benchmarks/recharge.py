@@ -36,18 +36,18 @@ class Traffic:
 
     def __init__(self, instance: Instance) -> None:
         cards = json.loads((instance.folder / "cards.json").read_text())
-        self._cards = [
+        self.cards = [
             (card["msisdn"], KeySet(bytes.fromhex(card["kic"]), bytes.fromhex(card["kid"]), 1))
             for card in cards
         ]
-        self._counters = [0] * len(self._cards)
+        self._counters = [0] * len(self.cards)
         self._made = 0
 
     def take(self, count: int) -> tuple[list[bytes], list[str]]:
         bodies, targets = [], []
         for _ in range(count):
-            index = self._made % len(self._cards)
-            phone, keys = self._cards[index]
+            index = self._made % len(self.cards)
+            phone, keys = self.cards[index]
             self._counters[index] += 1
             target = str(13_000_000_000 + self._made)
             message = StkMessage(
