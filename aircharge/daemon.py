@@ -16,6 +16,7 @@ from typing import Any
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.internet.endpoints import clientFromString, serverFromString
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -182,6 +183,7 @@ class AirchargeService(Service):
             log.info("{count} open orders were taken up", count=recovered)
             self.doubts.start()
             self.relay.start()
+            await self._wait_for_lines(self._config.daemon.operator_wait_s)
             for place in self._config.smpp.place:
                 await self._open_place(place)
             if self._config.daemon.metrics_listen:
@@ -198,6 +200,12 @@ class AirchargeService(Service):
         gc.freeze()
         gc.set_threshold(20_000, 20, 50)
         log.info("the doors are open")
+
+    async def _wait_for_lines(self, wait_s: float) -> None:
+        """Give the operators' lines a moment to bind: what the SMS centres keep until then need not be refused."""
+        until_s = self._clock.monotonic_s() + wait_s
+        while not all(link.ready() for link in self.links) and self._clock.monotonic_s() < until_s:
+            await deferLater(self._reactor, 0.05, lambda: None)
 
     async def _open_place(self, place: SmppPlace) -> None:
         smpp = self._config.smpp
