@@ -40,7 +40,7 @@ class DaemonSection:
     node: int = 1  # 0..1023, part of every id; no two daemons on one ledger share it
     desk_node: int = 1023  # the same for the command line on this machine
     stop_wait_s: float = 20.0  # SIGTERM: how long open recharges may still take
-    operator_wait_s: float = 3.0  # start: how long the doors wait for the operators' lines before they open anyway
+    operator_wait_s: float = 3.0  # start: how long the doors wait for the operators' lines
     in_flight_max: int = 5000  # recharges carried at once; more are refused as busy before the hold
     metrics_listen: str = ""  # endpoint of /live /ready /status /metrics, loopback only; "" = none
     log_level: str = "info"
