@@ -7,6 +7,7 @@ and unbind the SMS centres, let open recharges end, leave the rest to recovery.
 from __future__ import annotations
 
 import gc
+import os
 import secrets
 import time
 from collections.abc import Coroutine
@@ -16,6 +17,7 @@ from typing import Any
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.internet.endpoints import clientFromString, serverFromString
+from twisted.internet.error import CannotListenError
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -190,9 +192,13 @@ class AirchargeService(Service):
                 site = health_site(self.board.meters.registry, self._not_ready, self._status)
                 endpoint = serverFromString(self._reactor, self._config.daemon.metrics_listen)
                 self._ports.append(await endpoint.listen(site))
+        except CannotListenError as error:
+            log.critical("a door cannot be opened: {why}", why=str(error))
+            self._fail()
+            return
         except Exception:  # nothing may be half open: say why and go
             log.failure("the doors could not be opened")
-            self._reactor.stop()
+            self._fail()
             return
         self._is_up = True
         # What was built stays: the collector need not look through it again, nor look so often.
@@ -282,7 +288,12 @@ class AirchargeService(Service):
         log.failure("THE LEDGER IS BROKEN, the doors close", failure=failure)
         self.board.closing = True
         self.gateway.throttle(True)
-        self._reactor.callLater(0.5, self._reactor.stop)
+        self._reactor.callLater(0.5, self._fail)
+
+    def _fail(self) -> None:
+        """Stop in order, then leave with exit code 1: whoever watches over us must see it."""
+        self._reactor.addSystemEventTrigger("after", "shutdown", os._exit, 1)
+        self._reactor.stop()
 
 
 def open_store(config: Config, clock: Clock, node: int) -> Store:

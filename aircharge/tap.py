@@ -8,9 +8,10 @@ from twisted.application.service import Service
 from twisted.python.usage import Options as UsageOptions
 from twisted.python.usage import UsageError
 
-from aircharge.config import load
+from aircharge.config import Config, load
 from aircharge.daemon import AirchargeService
-from aircharge.errors import ConfigError
+from aircharge.errors import AirchargeError
+from aircharge.ledger.store import check_schema, open_engine
 
 __all__ = ["Options", "makeService"]
 
@@ -22,13 +23,22 @@ class Options(UsageOptions):
     optParameters: ClassVar = [  # noqa: N815 (Twisted's name)
         ["config", "c", "/etc/aircharge/aircharge.toml", "The configuration file (TOML)."]
     ]
+    loaded: Config
+
+    def postOptions(self) -> None:
+        """Check configuration, secrets and schema here: what is wrong ends twistd with one plain line."""
+        try:
+            self.loaded = load(self["config"])
+            self.loaded.check_secrets()
+            engine = open_engine(self.loaded.database_url())
+            check_schema(engine)
+            engine.dispose()
+        except AirchargeError as error:
+            raise UsageError(str(error)) from error
 
 
 def makeService(options: Options) -> Service:
-    """The daemon as twistd's service. Configuration errors end twistd with one plain line."""
+    """The daemon as twistd's service."""
     from twisted.internet import reactor
 
-    try:
-        return AirchargeService(load(options["config"]), reactor)
-    except ConfigError as error:
-        raise UsageError(str(error)) from error
+    return AirchargeService(options.loaded, reactor)
