@@ -88,8 +88,10 @@ class Page:
         self.ids = ids
         self.changes = Changes()
         self._pin_mac = pin_mac
-        if not rows.day:
-            rows.day = self.changes.day = local_date(now_ms, settings.utc_offset_min)
+        # Until days are cut by hand (end of day), midnight opens the next one; a clock set back opens none.
+        today = local_date(now_ms, settings.utc_offset_min)
+        if rows.day < today:
+            rows.day = self.changes.day = today
 
     # -- writing down -------------------------------------------------------------------------------------
 

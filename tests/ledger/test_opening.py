@@ -418,3 +418,18 @@ def test_a_suspended_outlet_may_ask_but_not_execute(books: Books) -> None:
     suspend(books)
     assert books.do(again(books, known)).state is State.HELD
     assert books.do(again(books, lost, target="13812345670")).reason is Reason.OUTLET
+
+
+def test_midnight_in_shanghai_opens_the_next_accounting_day(books: Books) -> None:
+    first = books.do(books.plain("13812345678", 5_000))
+    books.wait(86_400_000)
+    settled = books.do(books.close(first, Verdict.YES))
+    second = books.do(books.plain("13812345679", 5_000))
+    before, after = (row[0] for row in books.rows("SELECT biz_date FROM day ORDER BY biz_date"))
+    assert before < after
+    dates = dict(books.rows("SELECT id, biz_date FROM txn WHERE kind = 1"))
+    assert (dates[first.order_id], dates[second.order_id]) == (before, after)
+    assert books.value("SELECT biz_date FROM journal WHERE txn_id = :id", id=settled.order_id) == after
+    books.wait(-86_400_000)
+    books.do(books.plain("13812345670", 5_000))
+    assert len(books.rows("SELECT 1 FROM day")) == 2
