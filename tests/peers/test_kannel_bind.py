@@ -92,8 +92,8 @@ def web() -> Iterator[tuple[int, list[dict[str, str]]]]:
         server.server_close()
 
 
-def send_over_kannel(port: int, text: str, to: str) -> None:
-    fields = {"username": "u", "password": "p", "from": "8613900000001", "to": to, "text": text}
+def send_over_kannel(port: int, text: str, to: str, *, source: str = "8613900000001") -> None:
+    fields = {"username": "u", "password": "p", "from": source, "to": to, "text": text}
     if not text.isascii():
         fields |= {"coding": "2", "charset": "UTF-8"}
     url = f"http://127.0.0.1:{port}/cgi-bin/sendsms?{urllib.parse.urlencode(fields)}"
