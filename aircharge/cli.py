@@ -19,7 +19,7 @@ from aircharge.config import load
 from aircharge.demo import DEMO_FOLDER, run_demo, simulate
 from aircharge.errors import AirchargeError, Refusal
 from aircharge.office import Office, OutletForm, fen_from_yuan
-from aircharge.values import yuan_text
+from aircharge.values import mask_msisdn, yuan_text
 
 __all__ = ["main"]
 
@@ -224,6 +224,30 @@ def outlet_card(
         keys = json.loads(keys_file.read_text()) if keys_file else None
         office.add_card(code, iccid, phone, profile=profile, keys=keys, actor=actor)
         out.print(f"card {iccid} bound to outlet {code}")
+
+
+@outlet.command("block-card")
+@click.argument("iccid")
+@click.option("--actor", required=True)
+@click.option("--lift", is_flag=True, help="Lift the block.")
+@click.pass_context
+def outlet_block_card(context: click.Context, iccid: str, actor: str, lift: bool) -> None:
+    """Block a lost SIM card; the float stays with the outlet."""
+    with _office(context) as office:
+        office.block_card(iccid, actor=actor, lift=lift)
+        out.print(f"card {iccid} is {'active' if lift else 'blocked'}")
+
+
+@main.command("language")
+@click.argument("number")
+@click.argument("language", type=click.Choice(["zh", "en"]))
+@click.option("--actor", required=True)
+@click.pass_context
+def number_language(context: click.Context, number: str, language: str, actor: str) -> None:
+    """The language a customer's number is written to in."""
+    with _office(context) as office:
+        office.set_language(number, language, actor=actor)
+        out.print(f"{mask_msisdn(number)} is written to in {language}")
 
 
 @main.command("personalise")

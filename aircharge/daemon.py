@@ -34,13 +34,14 @@ from aircharge.observe.metrics import Registry
 from aircharge.ports import Clock, Notice, Randomness
 from aircharge.protocols.operator_link import OperatorLink
 from aircharge.protocols.shell import GateSettings
-from aircharge.protocols.smpp import SmppClient, SmppGateway, SmppServer
+from aircharge.protocols.smpp import PeerInfo, SmppClient, SmppGateway, SmppServer
 from aircharge.sms.cardshelf import CardShelf
 from aircharge.sms.door import SmsDoor
 from aircharge.switch.board import Board, CodeTable, OperatorPlan
 from aircharge.switch.doubt import DoubtResolver
 from aircharge.wire.gsm import Element
 from aircharge.wire.gsm_udh import RESPONSE_PACKET
+from aircharge.wire.smpp.receipt import DeliveryReceipt
 
 __all__ = ["AirchargeService", "SystemClock", "SystemRandomness", "open_store"]
 
@@ -107,7 +108,7 @@ class AirchargeService(Service):
         self.doubts = DoubtResolver(self.board, reactor)
         shelf = CardShelf(self.ledger, config.key_ring(), config.card_profiles())
         self.door = SmsDoor(self.board, shelf, config.sms, self._spawn, self._send_packet)
-        self.gateway = SmppGateway(reactor, clock.now_ms, self.door.answer)
+        self.gateway = SmppGateway(reactor, clock.now_ms, self.door.answer, self._receipt_received)
         sink = SmsSink(self.gateway)
         self.relay = NoticeRelay(self.ledger, sink, config.phrases().word, clock, reactor, config.notices)
         self.ledger.on_notices(self.relay.take)
@@ -158,6 +159,10 @@ class AirchargeService(Service):
     def _link(self, section: OperatorSection) -> OperatorLink:
         secret = self._config.operator_secret(section)
         return OperatorLink(section.link, secret, self._reactor, self._clock, self._chance)
+
+    def _receipt_received(self, receipt: DeliveryReceipt, peer: PeerInfo) -> None:
+        """A delivery receipt is counted by what it says: news of an SMS, it moves nothing."""
+        self.board.meters.receipt(peer.name, receipt.state.name.lower())
 
     async def _send_packet(self, service: str, phone: str, packet: bytes) -> None:
         """A response packet to a card, once: a card that misses it asks again."""

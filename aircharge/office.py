@@ -112,6 +112,10 @@ class Office:
         with self._desk(actor) as desk:
             registry.block_card_txn(desk, iccid, lift=lift)
 
+    def set_language(self, number: str, language: str, *, actor: str) -> None:
+        with self._desk(actor) as desk:
+            registry.set_language_txn(desk, number, language)
+
     def personalisation(self) -> list[dict[str, Any]]:
         """Every card with its keys, for the card maker: to be kept as a secret."""
         ring = self._config.key_ring()

@@ -72,6 +72,18 @@ def test_an_outlet_from_birth_to_freeze(run: Run) -> None:
     assert re.search(r"new PIN [0-9]{6}", run("outlet", "pin", "B2", "--actor", "wang").output)
 
 
+def test_a_lost_card_is_blocked_and_a_customers_language_kept(run: Run) -> None:
+    run("outlet", "block-card", "89860000000000000001", "--actor", "wang")
+    assert "blocked" in run("outlet", "show", "A1").output
+    run("outlet", "block-card", "89860000000000000001", "--lift", "--actor", "wang")
+    assert "blocked" not in run("outlet", "show", "A1").output
+    assert "no such card" in run("outlet", "block-card", "8986", "--actor", "wang", code=1).output
+    run("language", "13812345678", "en", "--actor", "wang")
+    output = run("language", "13812345678", "zh", "--actor", "wang").output
+    assert "138****5678" in output
+    assert "13812345678" not in output
+
+
 @pytest.mark.parametrize(
     ("words", "why"),
     [

@@ -32,3 +32,8 @@ class Meters:
                 "orders_total", "orders by outcome", **labels
             )
         counter.add()
+
+    def receipt(self, peer: str, said: str) -> None:
+        """A peer's delivery receipt."""
+        text = "delivery receipts by what they say"
+        self.registry.counter("receipts_total", text, peer=peer, state=said).add()

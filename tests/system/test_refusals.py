@@ -14,7 +14,6 @@ import pytest
 from aircharge.config import load
 from aircharge.instance import DEMO_PIN, Instance, Shop, free_ports
 from aircharge.office import Office
-from aircharge.outlets.registry import Desk, block_card_txn
 from tests.system.audit import audit
 
 pytestmark = pytest.mark.slow
@@ -235,9 +234,7 @@ def test_a_frozen_outlet_may_ask_and_not_sell(world: World, language: str) -> No
 def test_a_blocked_card(world: World, language: str) -> None:
     shop, number = world.shop("blocked", language), target()
     has(world.stk(shop, target()), language, "成功", "Done")
-    with world.office._desk("clerk") as desk:
-        assert isinstance(desk, Desk)
-        block_card_txn(desk, shop.iccid)
+    world.office.block_card(shop.iccid, actor="clerk")
     has(world.stk(shop, number), language, "(57):卡片已停用", "(57): the card is blocked")
     assert world.executed(number) == 0
 
