@@ -240,6 +240,8 @@ class SmsDoor:
 
 
 def _sent_ms(content: StkMessage, message: MobileMessage) -> int | None:
-    """When the menu was left: the earlier of the card's time (0 = its phone has no clock) and the SMS centre's."""
-    times = [at_ms for at_ms in (content.sent_s * 1000, message.sent_ms) if at_ms]
-    return min(times) if times else None
+    """When it was sent: by the SMS centre's clock where it tells, else by the phone's (0 = it has none).
+
+    Phones' clocks are often wrong; a phone that is an hour slow must not be refused for ever.
+    """
+    return message.sent_ms or content.sent_s * 1000 or None
