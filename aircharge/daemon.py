@@ -75,7 +75,9 @@ class SmsSink:
         return self._gateway.ready()
 
     async def send(self, notice: Notice) -> None:
-        await self._gateway.text(notice.sender, notice.recipient, notice.text, notice.notice_id & 0xFFFF)
+        # The same for the same notice; the ids' low bits are mostly alike, so not those.
+        reference = 1 + notice.notice_id % 65_521
+        await self._gateway.text(notice.sender, notice.recipient, notice.text, reference)
 
 
 class AirchargeService(Service):
@@ -265,7 +267,7 @@ class AirchargeService(Service):
         tasks = list(self._tasks)
         if not tasks:
             return
-        ended = DeferredList(tasks)
+        ended = DeferredList(tasks, consumeErrors=True)
         ended.addTimeout(wait_s, self._reactor)
         try:
             await ended
