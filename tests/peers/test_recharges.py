@@ -157,7 +157,7 @@ for number, text in got:
 """
 
 SMPP34 = """
-import asyncio, sys
+import asyncio, os, sys
 import smpp34
 
 async def main():
@@ -170,6 +170,8 @@ async def main():
     await centre.unbind()
 
 asyncio.run(asyncio.wait_for(main(), 40))
+sys.stdout.flush()
+os._exit(0)  # its threads sometimes abort in the interpreter's own ending, when all is done
 """
 
 
