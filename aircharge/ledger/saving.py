@@ -10,8 +10,9 @@ from typing import Final
 from sqlalchemy import Connection
 
 from aircharge.ledger.audit import append_audit_txn
-from aircharge.ledger.loading import TXN_COLUMNS, signed
+from aircharge.ledger.loading import signed
 from aircharge.ledger.page import BookSettings, BrokenLedger, local_date
+from aircharge.ledger.queries import TXN_COLUMNS
 from aircharge.ledger.rows import Changes, JournalRow
 from aircharge.ledger.sqlite import SqliteDialect
 

@@ -16,6 +16,8 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import StaticPool
 
+from aircharge.ledger.sqlite_queries import SQLITE_QUERIES
+
 __all__ = ["SqliteDialect", "open_engine"]
 
 _CHUNKS: Final = (64, 16, 4, 1)
@@ -53,6 +55,8 @@ def open_engine(url: str) -> Engine:
 
 class SqliteDialect:
     """Statements are built once and kept by the number of rows they carry."""
+
+    queries = SQLITE_QUERIES
 
     def __init__(self) -> None:
         self._statements: dict[tuple[str, int], str] = {}

@@ -1,0 +1,42 @@
+"""What the loader asks of an engine: one SELECT a question, whose first parameter is the list of keys.
+
+Each engine has one of these (``sqlite_queries``); rows come in the order of the columns named here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Final
+
+from aircharge.ledger.rows import TxnRow
+
+__all__ = ["OUTLET_COLUMNS", "TXN_COLUMNS", "Queries"]
+
+TXN_COLUMNS: Final = tuple(item.name for item in fields(TxnRow) if item.name != "loaded_state")
+"""Columns of an order, in ``TxnRow``'s order."""
+
+OUTLET_COLUMNS: Final = """o.id, o.code, o.status, o.language, o.pin_policy, o.pin_above_fen, o.float_id,
+    b.account_id, b.posted, b.held, b.floor, b.version,
+    c.outlet_id, c.pin_mac, c.salt, c.pepper_ver, c.fails, c.locks, c.locked_until_ms"""
+"""Outlet ``o``, its balance ``b``, its credential ``c`` (which may be missing)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Queries:
+    """Texts of our own; every value is bound."""
+
+    day: str  # the newest open accounting day (of one ignored key)
+    by_phone: str  # phone, rights and outlet, by phone
+    by_float: str  # outlet, by float account
+    cards: str  # cards, by id
+    replays: str  # spent serials, by (card, serial)
+    by_key: str  # orders, by (scope, key)
+    by_id: str  # orders, by id
+    intents: str  # live recharges since a time, by (number, float account)
+    answers: str  # what outlets were told of orders, by order
+    today: str  # count and sum of live recharges since a time, by float account
+    last: str  # the last recharge, by float account
+    offences: str  # offences of a day, by phone
+    languages: str  # languages, by customer's number
+    requests: str  # funding requests, by id
+    first_phones: str  # one phone, by outlet

@@ -1,0 +1,49 @@
+"""The loader's questions in SQLite's tongue: lists of keys go in as JSON."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from aircharge.ledger.queries import OUTLET_COLUMNS, TXN_COLUMNS, Queries
+
+__all__ = ["SQLITE_QUERIES"]
+
+_TXN: Final = ", ".join(f"t.{name}" for name in TXN_COLUMNS)
+_JOINS: Final = """JOIN balance b ON b.account_id = o.float_id
+    LEFT JOIN credential c ON c.outlet_id = o.id"""
+
+# CROSS JOIN keeps SQLite to the order written.
+SQLITE_QUERIES: Final = Queries(
+    day="""SELECT biz_date FROM day WHERE state = 0 AND ? IS NOT NULL ORDER BY biz_date DESC LIMIT 1""",
+    by_phone=f"""SELECT p.msisdn, p.rights, {OUTLET_COLUMNS}
+    FROM json_each(?) k CROSS JOIN outlet_phone p ON p.msisdn = k.value
+    JOIN outlet o ON o.id = p.outlet_id {_JOINS}""",
+    by_float=f"""SELECT {OUTLET_COLUMNS}
+    FROM json_each(?) k CROSS JOIN outlet o ON o.float_id = k.value {_JOINS}""",
+    cards="""SELECT id, outlet_id, msisdn, key_version, status, hi, bitmap FROM card
+    WHERE id IN (SELECT value FROM json_each(?))""",
+    replays="""SELECT r.card_id, r.serial, r.req_hash, r.txn_id, r.seen_ms
+    FROM json_each(?) k CROSS JOIN replay r ON r.card_id = k.value ->> 0 AND r.serial = k.value ->> 1""",
+    by_key=f"""SELECT {_TXN}
+    FROM json_each(?) k CROSS JOIN txn t ON t.idem_scope = k.value ->> 0 AND t.idem_key = k.value ->> 1""",
+    by_id=f"SELECT {_TXN} FROM json_each(?) k CROSS JOIN txn t ON t.id = k.value",
+    intents=f"""SELECT {_TXN}
+    FROM json_each(?) k CROSS JOIN txn t ON t.msisdn = k.value ->> 0 AND t.outlet_acct = k.value ->> 1
+    AND t.created_ms >= ? WHERE t.kind = 1 AND t.state NOT IN (0, 5)""",
+    answers="""SELECT n.txn_id, n.topic, n.body FROM json_each(?) k CROSS JOIN outbox n ON n.txn_id = k.value
+    WHERE n.topic IN ('outlet.settled', 'outlet.refused') ORDER BY n.id""",
+    today="""SELECT t.outlet_acct, count(*), sum(t.amount)
+    FROM json_each(?) k CROSS JOIN txn t ON t.outlet_acct = k.value AND t.created_ms >= ?
+    WHERE t.kind = 1 AND t.state IN (1, 2, 3, 4, 6) GROUP BY t.outlet_acct""",
+    last=f"""SELECT {_TXN} FROM json_each(?) k CROSS JOIN txn t ON t.id = (
+    SELECT l.id FROM txn l WHERE l.outlet_acct = k.value AND l.kind = 1 AND l.state <> 0
+    ORDER BY l.created_ms DESC, l.id DESC LIMIT 1)""",
+    offences="""SELECT o.phone, o.n FROM json_each(?) k
+    CROSS JOIN offence o ON o.phone = k.value AND o.local_date = ?""",
+    languages="""SELECT l.msisdn, l.language FROM json_each(?) k
+    CROSS JOIN number_language l ON l.msisdn = k.value""",
+    requests="""SELECT id, payload, maker, state FROM change_request
+    WHERE what = 'funding' AND id IN (SELECT value FROM json_each(?))""",
+    first_phones="""SELECT p.outlet_id, min(p.msisdn) FROM json_each(?) k
+    CROSS JOIN outlet_phone p ON p.outlet_id = k.value GROUP BY p.outlet_id""",
+)
