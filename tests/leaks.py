@@ -11,8 +11,8 @@ from aircharge.instance import DEMO_PIN
 
 __all__ = ["leaks"]
 
-_NUMBER = re.compile(r"(?<![0-9])(?:86)?1[3-9][0-9]{9}(?![0-9])")
-_PIN = re.compile(rf"(?<![0-9])(?:{DEMO_PIN}|111111)(?![0-9])")  # the PINs that tests use, right and wrong
+_NUMBER = re.compile(r"(?<![0-9.])(?:86)?1[3-9][0-9]{9}(?![0-9])")
+_PIN = re.compile(rf"(?<![0-9.])(?:{DEMO_PIN}|111111)(?![0-9])")  # the PINs that tests use, right and wrong
 _LOGS = ("*.out", "*.log*")
 
 

@@ -15,6 +15,7 @@ from tests.leaks import leaks
     [
         ("order 912571104885739520 SETTLED for 138****5678, 流水85739520", []),
         ("recharge of 13812345678", ["a whole number"]),
+        ('{"delay":0.16376953125} after 0.736194 s', []),  # a fraction of a second is no number of anybody's
         ("from 8613812345678", ["a whole number"]),
         (f"pin={DEMO_PIN}", ["a PIN"]),
         ("AC00912571104885739520 1736194000", []),
