@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, case, func, or_, select
+from sqlalchemy import Connection, or_, select
 
 from aircharge.errors import Reason
 from aircharge.ledger.chart import NOTICE_UNSENT
@@ -27,7 +27,6 @@ __all__ = [
     "orders_of_outlet",
     "outlets",
     "phones_of",
-    "system_balance",
     "unsent_notices",
 ]
 
@@ -207,11 +206,3 @@ def notices_of(txn: Connection, order_id: int) -> list[dict[str, Any]]:
     c = _outbox.c
     found = select(c.id, c.topic, c.recipient, c.language, c.created_ms, c.attempts, c.state, c.sent_ms)
     return [dict(row) for row in txn.execute(found.where(c.txn_id == order_id).order_by(c.id)).mappings()]
-
-
-def system_balance(txn: Connection, account_id: int, normal_side: int) -> int:
-    """Balance in fen of an account without a row: its journal from row 0 (debits minus credits, by its side)."""
-    c = _journal.c
-    signed = func.sum(case((c.dr == account_id, c.amount), else_=-c.amount))
-    total = txn.execute(select(signed).where(or_(c.dr == account_id, c.cr == account_id))).scalar()
-    return normal_side * int(total or 0)

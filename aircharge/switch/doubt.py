@@ -6,7 +6,7 @@ goes to people (MANUAL). A hold never ends by the clock.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredList
@@ -173,16 +173,12 @@ class DoubtResolver:
         log.info("order {order}: late answer {code}", order=order_id, code=answer.code)
 
 
-async def _all(steps: Any) -> None:
+async def _all(steps: Iterable[Coroutine[Any, Any, None]]) -> None:
     """Run coroutines side by side; the first failure is raised when all have ended."""
-    running = [Deferred.fromCoroutine(_typed(step)) for step in steps]
+    running = [Deferred.fromCoroutine(step) for step in steps]
     if running:
         outcomes = await DeferredList(running, consumeErrors=True)
         for succeeded, value in outcomes:
             if not succeeded:
                 failure: Any = value
                 failure.raiseException()
-
-
-def _typed(step: Coroutine[Any, Any, None]) -> Coroutine[Any, Any, None]:
-    return step

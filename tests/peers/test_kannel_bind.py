@@ -70,20 +70,22 @@ class Web(http.server.BaseHTTPRequestHandler):
     seen: list[dict[str, str]]
 
     def do_GET(self) -> None:
-        query = urllib.parse.urlparse(self.path).query
-        self.seen.append({key: values[0] for key, values in urllib.parse.parse_qs(query).items()})
+        self.seen.append(self.read(urllib.parse.urlparse(self.path).query))
         self.send_response(200)
         self.send_header("Content-Length", "0")
         self.end_headers()
+
+    def read(self, query: str) -> dict[str, str]:
+        return {key: values[0] for key, values in urllib.parse.parse_qs(query).items()}
 
     def log_message(self, format: str, *args: object) -> None:
         pass
 
 
 @contextmanager
-def web() -> Iterator[tuple[int, list[dict[str, str]]]]:
+def web(handler: type[Web] = Web) -> Iterator[tuple[int, list[dict[str, str]]]]:
     seen: list[dict[str, str]] = []
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), type("Seen", (Web,), {"seen": seen}))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), type("Seen", (handler,), {"seen": seen}))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         yield server.server_address[1], seen

@@ -6,10 +6,8 @@ it as deliver_sm. The operator is the simulator with its own record.
 
 from __future__ import annotations
 
-import http.server
 import subprocess
 import sys
-import threading
 import time
 import urllib.parse
 from collections.abc import Callable, Iterator
@@ -23,7 +21,7 @@ from aircharge.instance import Instance, Shop, free_ports
 from aircharge.office import Office
 from tests.peers import need
 from tests.peers.smpp_process import free_port, running
-from tests.peers.test_kannel_bind import CONFIGURATION, Web, drain, send_over_kannel
+from tests.peers.test_kannel_bind import CONFIGURATION, Web, drain, send_over_kannel, web
 from tests.system.audit import audit
 
 pytestmark = [pytest.mark.peer, pytest.mark.slow]
@@ -79,27 +77,11 @@ def settled(instance: Instance, target: str, timeout_s: float = 20.0) -> dict[st
 class RawWeb(Web):
     """Kannel hands UCS-2 on as it came (%b), with its coding (%c: 2 = UCS-2)."""
 
-    def do_GET(self) -> None:
-        query = urllib.parse.urlparse(self.path).query
+    def read(self, query: str) -> dict[str, str]:
         one = {key: values[0] for key, values in urllib.parse.parse_qs(query, encoding="latin-1").items()}
         raw = one["text"].encode("latin-1")
         one["text"] = raw.decode("utf-16-be" if one["coding"] == "2" else "latin-1")
-        self.seen.append(one)
-        self.send_response(200)
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-
-@contextmanager
-def raw_web() -> Iterator[tuple[int, list[dict[str, str]]]]:
-    seen: list[dict[str, str]] = []
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), type("Seen", (RawWeb,), {"seen": seen}))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield server.server_address[1], seen
-    finally:
-        server.shutdown()
-        server.server_close()
+        return one
 
 
 def until(is_so: Callable[[], bool], timeout_s: float = 15.0) -> bool:
@@ -113,7 +95,7 @@ def test_a_recharge_over_kannel_is_settled_and_its_answers_reach_kannel(tmp_path
     need("bearerbox", "smsbox")
     with ExitStack() as stack:
         instance, port = stack.enter_context(world(tmp_path / "world"))
-        web_port, seen = stack.enter_context(raw_web())
+        web_port, seen = stack.enter_context(web(RawWeb))
         ports = {"admin": free_port(), "box": free_port(), "send": free_port()}
         conf = tmp_path / "kannel.conf"
         text = CONFIGURATION.format(smpp=port, web=web_port, **ports)
