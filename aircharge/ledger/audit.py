@@ -14,12 +14,15 @@ __all__ = ["append_audit_txn", "first_bad_audit"]
 
 _audit = metadata.tables["audit"]
 _GENESIS = bytes(32)
+_AUDIT_LOCK = 0x41434155  # "ACAU"
 
 
 def append_audit_txn(
     txn: Connection, at_ms: int, actor: str, action: str, thing: str, detail: dict[str, Any]
 ) -> None:
     """Append one row within the caller's transaction (which must be a writing one: rows are numbered)."""
+    if txn.dialect.name == "postgresql":  # several daemons write: one after the other, until their commits
+        txn.execute(select(func.pg_advisory_xact_lock(_AUDIT_LOCK)))
     last = txn.execute(select(_audit.c.seq, _audit.c.hash).order_by(_audit.c.seq.desc()).limit(1)).first()
     seq, previous = (last.seq + 1, last.hash) if last else (1, _GENESIS)
     row = {

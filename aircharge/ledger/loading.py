@@ -9,6 +9,7 @@ from typing import Any, Final
 from sqlalchemy import Connection
 
 from aircharge.ledger.asking import FUNDING_SCOPE
+from aircharge.ledger.dialect import Dialect
 from aircharge.ledger.page import BookSettings, local_date, midnight_ms
 from aircharge.ledger.rows import (
     BalanceRow,
@@ -23,7 +24,6 @@ from aircharge.ledger.rows import (
     TxnRow,
     Usage,
 )
-from aircharge.ledger.sqlite import SqliteDialect
 from aircharge.values import State
 
 __all__ = ["Loader", "signed", "unsigned"]
@@ -44,7 +44,7 @@ def unsigned(number: int) -> int:
 class Loader:
     """Loads within the store's transaction."""
 
-    def __init__(self, dialect: SqliteDialect, settings: BookSettings) -> None:
+    def __init__(self, dialect: Dialect, settings: BookSettings) -> None:
         self._dialect = dialect
         self._ask = dialect.queries
         self._settings = settings

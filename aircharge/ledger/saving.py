@@ -10,13 +10,13 @@ from typing import Final
 from sqlalchemy import Connection
 
 from aircharge.ledger.audit import append_audit_txn
+from aircharge.ledger.dialect import Dialect
 from aircharge.ledger.loading import signed
 from aircharge.ledger.page import BookSettings, BrokenLedger, local_date
 from aircharge.ledger.queries import TXN_COLUMNS
 from aircharge.ledger.rows import Changes, JournalRow
-from aircharge.ledger.sqlite import SqliteDialect
 
-__all__ = ["Saver"]
+__all__ = ["RowsChanged", "Saver"]
 
 _encode = JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False).encode
 _txn_values = attrgetter(*TXN_COLUMNS)
@@ -25,15 +25,19 @@ _journal_values = attrgetter(*_JOURNAL)
 _OUTBOX: Final = "id, txn_id, topic, recipient, sender, language, body, created_ms, next_ms, expires_ms"
 
 
+class RowsChanged(BrokenLedger):
+    """Rows are no longer as they were read: a breach where one process writes, elsewhere another was quicker."""
+
+
 class Saver:
     """Writes within the store's transaction."""
 
-    def __init__(self, dialect: SqliteDialect, settings: BookSettings) -> None:
+    def __init__(self, dialect: Dialect, settings: BookSettings) -> None:
         self._dialect = dialect
         self._settings = settings
 
     def save(self, txn: Connection, changes: Changes, now_ms: int) -> None:
-        """All of a batch. Raises BrokenLedger when a row is not in the state it was read in."""
+        """All of a batch. Raises RowsChanged when a row is not in the state it was read in."""
         if changes.day:
             self._dialect.insert(txn, "day", "biz_date, state", [(changes.day, 0)])
         self._money(txn, changes)
@@ -155,4 +159,4 @@ class Saver:
 
 def _must_be(what: str, met: int, expected: int) -> None:
     if met != expected:
-        raise BrokenLedger(f"invariant broken: {met} of {expected} {what} were as they had been read")
+        raise RowsChanged(f"invariant broken: {met} of {expected} {what} were as they had been read")

@@ -1,8 +1,8 @@
 """SQLite's way of saying what the store needs: set-based reads and writes, and the connection's pragmas.
 
-A second engine is a second class with these methods and nothing else. Each statement carries a whole batch: the
-interpreter's lock is given up once per statement, not once per row, so the reactor's thread does not interleave
-with every row.
+The methods are explained in ``dialect.Dialect``; ``postgres`` is the other engine. Each statement carries a whole
+batch: the interpreter's lock is given up once per statement, not once per row, so the reactor's thread does not
+interleave with every row.
 """
 
 from __future__ import annotations
@@ -12,13 +12,15 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, RootTransaction, create_engine, event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import StaticPool
 
+from aircharge.ledger.rows import Needs
 from aircharge.ledger.sqlite_queries import SQLITE_QUERIES
+from aircharge.ports import Clock
 
-__all__ = ["SqliteDialect", "open_engine"]
+__all__ = ["SqliteDialect", "open_sqlite"]
 
 _CHUNKS: Final = (64, 16, 4, 1)
 _PRAGMAS: Final = (
@@ -29,9 +31,10 @@ _PRAGMAS: Final = (
     "PRAGMA temp_store = MEMORY",
     "PRAGMA cache_size = -65536",
 )
+_BROKEN: Final = ("disk i/o error", "malformed", "not a database", "readonly")
 
 
-def open_engine(url: str) -> Engine:
+def open_sqlite(url: str) -> Engine:
     """An engine with durable settings: WAL, fsync at every commit, foreign keys on."""
     options: dict[str, Any] = {}
     if url in ("sqlite://", "sqlite:///:memory:"):
@@ -57,9 +60,34 @@ class SqliteDialect:
     """Statements are built once and kept by the number of rows they carry."""
 
     queries = SQLITE_QUERIES
+    attempts = 1  # one writer at a time: nothing can be in its way
 
     def __init__(self) -> None:
         self._statements: dict[tuple[str, int], str] = {}
+
+    # -- time, locks, commits: one process writes, and its transaction locks the whole file ---------------
+
+    def settle(self, writing: Engine) -> None:
+        """A commit has reached the disk or has not: there is no standby to wait for."""
+
+    def lock(self, txn: Connection, needs: Needs) -> None:
+        """BEGIN IMMEDIATE has done it."""
+
+    @staticmethod
+    def now_ms(_txn: Connection, clock: Clock) -> int:
+        return clock.now_ms()
+
+    @staticmethod
+    def commit(_txn: Connection, begun: RootTransaction) -> None:
+        begun.commit()
+
+    @staticmethod
+    def is_passing(_error: Exception) -> bool:
+        return False
+
+    @staticmethod
+    def is_broken(error: DBAPIError) -> bool:
+        return any(sign in str(error.orig).lower() for sign in _BROKEN)
 
     # -- reading: lists go in as JSON ---------------------------------------------------------------------
 

@@ -10,25 +10,26 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
-from sqlalchemy import Connection, Engine, func, insert, select
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy import Connection, Engine, RootTransaction, func, insert, select
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
 from aircharge.errors import LedgerError
 from aircharge.ledger.book import Book
 from aircharge.ledger.chart import KIND_STOCK, NORMAL_SIDE
 from aircharge.ledger.commands import Command, NoticeRow, Result
+from aircharge.ledger.dialect import dialect_of, open_engine
 from aircharge.ledger.ids import IdSeries
 from aircharge.ledger.loading import Loader
 from aircharge.ledger.migrate import check_schema
 from aircharge.ledger.page import BrokenLedger
-from aircharge.ledger.saving import Saver
-from aircharge.ledger.sqlite import SqliteDialect, open_engine
+from aircharge.ledger.saving import RowsChanged, Saver
 from aircharge.ledger.tables import metadata
 from aircharge.ports import Clock
 
 __all__ = ["BrokenLedger", "Outcome", "Store", "check_schema", "open_engine"]
 
-_BROKEN: Final = ("disk i/o error", "malformed", "not a database", "readonly")
+_ITS_OWN: Final = (IntegrityError, DataError)
+"""Errors that one command of a batch may have brought upon all of it."""
 
 
 @dataclass(slots=True)
@@ -42,16 +43,21 @@ class Outcome:
 class Store:
     """A book kept in a database. One thread writes; readers use connections of their own."""
 
-    def __init__(self, engine: Engine, book: Book, clock: Clock, node: int) -> None:
+    def __init__(
+        self, engine: Engine, book: Book, clock: Clock, node: int, *, own_time: bool = False
+    ) -> None:
+        """``own_time``: go by ``clock`` even where the database has one that all daemons share."""
         self.engine = engine
         self._writing = engine.execution_options(immediate=True)
         self._book = book
         self._clock = clock
         self._node = node
         self._ids: IdSeries | None = None
-        dialect = SqliteDialect()
+        self._dialect = dialect = dialect_of(engine)
+        self._own_time = own_time
         self._loader = Loader(dialect, book.settings)
         self._saver = Saver(dialect, book.settings)
+        self.commit_began_s: float | None = None
 
     def run(self, commands: Sequence[Command]) -> list[Result]:
         """Results in order. Raises LedgerError if any command met one."""
@@ -69,38 +75,66 @@ class Store:
         nothing more may be written.
         """
         try:
-            return self._transact(commands)
-        except IntegrityError:
+            return self._persist(commands)
+        except _ITS_OWN:
             return self._one_by_one(commands)
         except DBAPIError as error:
-            raise _ledger_error(error, "nothing was written") from error
+            raise self._error(error, "nothing was written") from error
 
     def _one_by_one(self, commands: Sequence[Command]) -> Outcome:
+        """Where several daemons write, a key that clashes may be known by now: then its answer is a stored one."""
         total = Outcome([])
         for command in commands:
             try:
-                outcome = self._transact([command])
-            except IntegrityError as error:
+                outcome = self._persist([command], _ITS_OWN)
+            except _ITS_OWN as error:
                 total.results.append(LedgerError(f"refused by the database: {error.orig}"))
             except DBAPIError as error:
-                total.results.append(_ledger_error(error, "nothing was written"))
+                total.results.append(self._error(error, "nothing was written"))
             else:
                 total.results += outcome.results
                 total.notices += outcome.notices
         return total
 
+    def _persist(self, commands: Sequence[Command], again: tuple[type[Exception], ...] = ()) -> Outcome:
+        """Transact, and once more while nothing but the work of others was in the way: ``attempts`` at most."""
+        dialect = self._dialect
+        for _ in range(dialect.attempts - 1):
+            try:
+                return self._transact(commands)
+            except (DBAPIError, RowsChanged) as error:
+                if not isinstance(error, (RowsChanged, *again)) and not dialect.is_passing(error):
+                    raise
+        return self._transact(commands)
+
     def _transact(self, commands: Sequence[Command]) -> Outcome:
+        dialect = self._dialect
+        dialect.settle(self._writing)
         with self._writing.connect() as txn:
             begun = txn.begin()
-            now_ms = self._clock.now_ms()
-            rows = self._loader.load(txn, self._book.needs(commands), now_ms)
+            needs = self._book.needs(commands)
+            dialect.lock(txn, needs)
+            now_ms = self._clock.now_ms() if self._own_time else dialect.now_ms(txn, self._clock)
+            rows = self._loader.load(txn, needs, now_ms)
             decision = self._book.apply(commands, rows, now_ms, self._series(txn))
             self._saver.save(txn, decision.changes, now_ms)
-            try:
-                begun.commit()
-            except DBAPIError as error:
-                raise _ledger_error(error, "the commit's fate is unknown: ask again by key") from error
+            self._commit(txn, begun)
         return Outcome(list(decision.results), decision.changes.notices)
+
+    def _commit(self, txn: Connection, begun: RootTransaction) -> None:
+        self.commit_began_s = self._clock.monotonic_s()
+        try:
+            self._dialect.commit(txn, begun)
+        except DBAPIError as error:
+            if self._dialect.is_passing(error) and not error.connection_invalidated:
+                raise  # the database says that it was rolled back
+            raise self._error(error, "the commit's fate is unknown: ask again by key") from error
+        finally:
+            self.commit_began_s = None
+
+    def _error(self, error: DBAPIError, fate: str) -> LedgerError:
+        family = BrokenLedger if self._dialect.is_broken(error) else LedgerError
+        return family(f"{error.orig}: {fate}")
 
     def _series(self, txn: Connection) -> IdSeries:
         """Ids above every one in the ledger, even if the clock stepped back while nothing ran."""
@@ -116,8 +150,11 @@ class Store:
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """A transaction of one's own (registry, requests): committed at the end, rolled back on an error."""
-        with self._writing.begin() as txn:
+        self._dialect.settle(self._writing)
+        with self._writing.connect() as txn:
+            begun = txn.begin()
             yield txn
+            self._commit(txn, begun)
 
     def ensure_operators(self, operators: Mapping[int, str]) -> None:
         """A stock account for each operator: {1..99: name}. Does nothing for those that have one."""
@@ -134,9 +171,3 @@ class Store:
                     "normal_side": NORMAL_SIDE[KIND_STOCK],
                 }
                 txn.execute(insert(account).values(**values, created_ms=self._clock.now_ms()))
-
-
-def _ledger_error(error: DBAPIError, fate: str) -> LedgerError:
-    text = str(error.orig)
-    family = BrokenLedger if any(sign in text.lower() for sign in _BROKEN) else LedgerError
-    return family(f"{text}: {fate}")

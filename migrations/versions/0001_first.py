@@ -38,7 +38,8 @@ def _refuse_changes(dialect: str, table: str) -> list[str]:
         ]
     return [
         f"CREATE FUNCTION {table}_immutable() RETURNS trigger LANGUAGE plpgsql AS "
-        f"$$ BEGIN RAISE EXCEPTION '{table} rows are immutable'; END $$",
+        f"$$ BEGIN RAISE EXCEPTION '{table} rows are immutable' "
+        f"USING ERRCODE = 'integrity_constraint_violation'; END $$",
         f"CREATE TRIGGER {table}_no_change BEFORE UPDATE OR DELETE OR TRUNCATE ON {table} "
         f"FOR EACH STATEMENT EXECUTE FUNCTION {table}_immutable()",
     ]

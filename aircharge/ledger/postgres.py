@@ -1,0 +1,274 @@
+"""PostgreSQL's way of saying what the store needs: arrays in, locks in order, commits that are sure.
+
+Statements go to psycopg's own cursor within SQLAlchemy's transaction, each with one array literal a column, so that
+its text and its parameters' types are always the same and the server keeps its plan. Errors come out as SQLAlchemy's.
+"""
+
+from __future__ import annotations
+
+import re
+import select as readiness
+from collections.abc import Callable, Iterable, Sequence
+from operator import itemgetter
+from typing import Any, Final
+
+import psycopg
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    Engine,
+    Integer,
+    LargeBinary,
+    RootTransaction,
+    SmallInteger,
+    create_engine,
+    event,
+    make_url,
+)
+from sqlalchemy.exc import DBAPIError, DisconnectionError
+from sqlalchemy.types import TypeEngine
+
+from aircharge.errors import LedgerError
+from aircharge.ledger.postgres_queries import (
+    LOCK_BALANCES,
+    LOCK_CARDS,
+    LOCK_PINS,
+    LOCK_REQUESTS,
+    POSTGRES_QUERIES,
+)
+from aircharge.ledger.rows import Needs
+from aircharge.ledger.tables import metadata
+from aircharge.ports import Clock
+
+__all__ = ["PostgresDialect", "array_literal", "open_postgres"]
+
+_SETTINGS: Final = {
+    "statement_timeout": "0",  # a time-out over a commit would make its fate unknown
+    "synchronous_commit": "on",
+    "idle_in_transaction_session_timeout": "30s",  # a daemon that sleeps with locks in its hands loses them
+    "jit": "off",
+    "application_name": "aircharge",
+}
+_KEEPALIVE: Final = {
+    "connect_timeout": "5",
+    "keepalives_idle": "5",
+    "keepalives_interval": "2",
+    "keepalives_count": "3",
+}
+_DOUBTFUL: Final = "aircharge.warning"
+_READ: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+_OTHERS_IN_THE_WAY: Final = ("40001", "40P01", "55P03")
+_STANDBY: Final = "25006"
+_DAMAGED: Final = ("XX001", "XX002", "58030")
+_VALUE: Final = re.compile(r"(\w+) = v\.column(\d+)")
+_NOW: Final = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint"
+_FENCE: Final = "SELECT pg_logical_emit_message(true, 'aircharge', 'fence')"
+
+
+def open_postgres(url: str) -> Engine:
+    """An engine for ``postgresql://…``. Writers say BEGIN; readers get one consistent picture that is read only."""
+    place = make_url(url).set(drivername="postgresql+psycopg")
+    place = place.update_query_dict({**_KEEPALIVE, **place.query})
+    options = " ".join(f"-c {name}={value}" for name, value in _SETTINGS.items())
+    engine = create_engine(
+        place, connect_args={"options": options}, pool_reset_on_return=None, use_native_hstore=False
+    )
+
+    @event.listens_for(engine, "connect")
+    def connected(connection: psycopg.Connection[Any], record: Any) -> None:
+        connection.autocommit = True  # transactions are begun below, not guessed by the driver
+
+        def noticed(notice: psycopg.errors.Diagnostic) -> None:
+            if notice.severity_nonlocalized == "WARNING" and notice.sqlstate == "01000":
+                record.info[_DOUBTFUL] = notice.message_primary
+
+        connection.add_notice_handler(noticed)
+
+    @event.listens_for(engine, "checkout")
+    def checked_out(connection: psycopg.Connection[Any], _record: Any, _proxy: Any) -> None:
+        """A server that has gone has closed the line: what waits to be read there is its last word."""
+        if connection.closed or readiness.select([connection.fileno()], [], [], 0)[0]:
+            raise DisconnectionError("the database has ended this connection")
+
+    @event.listens_for(engine, "begin")
+    def begun(connection: Connection) -> None:
+        immediate = connection.get_execution_options().get("immediate", False)
+        connection.exec_driver_sql("BEGIN" if immediate else _READ)
+
+    return engine
+
+
+class PostgresDialect:
+    """See ``dialect.Dialect``. Statements are built once and kept."""
+
+    queries = POSTGRES_QUERIES
+    attempts = 6
+
+    def __init__(self) -> None:
+        self._statements: dict[tuple[str, str], str] = {}
+        self._is_unsure = False
+
+    # -- time, locks, commits -----------------------------------------------------------------------------
+
+    def settle(self, writing: Engine) -> None:
+        """Nothing is read before a commit of ours has reached the standby, and with it everything before it."""
+        if self._is_unsure:
+            with writing.connect() as txn:
+                begun = txn.begin()
+                _execute(txn, _FENCE, ())
+                self.commit(txn, begun)
+            self._is_unsure = False
+
+    @staticmethod
+    def now_ms(txn: Connection, _clock: Clock) -> int:
+        """The database's clock: all daemons agree on it."""
+        row = _execute(txn, _NOW, ()).fetchone()
+        assert row is not None
+        return int(row[0])
+
+    def lock(self, txn: Connection, needs: Needs) -> None:
+        """Requests, balances, PINs and cards that this batch may change, each in the order of ids."""
+        accounts: list[int] = []
+        if needs.requests:
+            accounts = [row[0] for row in self.rows(txn, LOCK_REQUESTS, needs.requests)]
+        if needs.phones or needs.orders or accounts:
+            arrays = (array_literal(needs.phones), array_literal(needs.orders), array_literal(accounts))
+            _execute(txn, LOCK_BALANCES, arrays)
+        if needs.phones:
+            self.rows(txn, LOCK_PINS, needs.phones)
+        if needs.cards:
+            self.rows(txn, LOCK_CARDS, needs.cards)
+
+    def commit(self, txn: Connection, begun: RootTransaction) -> None:
+        """A wait for the standby that somebody cancelled looks like success, with a warning: that is no success."""
+        info = txn.connection.info
+        info.pop(_DOUBTFUL, None)
+        is_sure = False
+        try:
+            begun.commit()
+            is_sure = _DOUBTFUL not in info
+        except DBAPIError as error:
+            is_sure = self.is_passing(error) and not error.connection_invalidated
+            raise
+        finally:
+            self._is_unsure |= not is_sure
+        if not is_sure:
+            txn.invalidate()
+            raise LedgerError(f"{info[_DOUBTFUL]}: the commit's fate is unknown: ask again by key")
+
+    @staticmethod
+    def is_passing(error: Exception) -> bool:
+        """Deadlocks, serialization failures, and connections that were lost before the commit."""
+        if not isinstance(error, DBAPIError):
+            return False
+        state = getattr(error.orig, "sqlstate", None)
+        return state in _OTHERS_IN_THE_WAY or error.connection_invalidated
+
+    @staticmethod
+    def is_broken(error: DBAPIError) -> bool:
+        return getattr(error.orig, "sqlstate", None) in _DAMAGED
+
+    # -- reading ------------------------------------------------------------------------------------------
+
+    @staticmethod
+    def rows(txn: Connection, statement: str, keys: Iterable[Any], *more: Any) -> Sequence[Any]:
+        """Run a SELECT whose first parameters are arrays: one of the keys, or one for each column of the keys."""
+        found = list(keys)
+        columns = list(zip(*found, strict=True)) if found and isinstance(found[0], tuple) else [found]
+        arrays = tuple([array_literal(column) for column in columns])
+        return _execute(txn, statement, (*arrays, *more)).fetchall()
+
+    # -- writing ------------------------------------------------------------------------------------------
+
+    def insert(
+        self, txn: Connection, table: str, columns: str, rows: Sequence[tuple[Any, ...]], suffix: str = ""
+    ) -> None:
+        """``INSERT … SELECT FROM unnest(…)``: one array a column."""
+        statement = self._statements.get((table, columns))
+        if statement is None:
+            types = [_type_of(table, name.strip()) for name in columns.split(",")]
+            head = f"INSERT INTO {table} ({columns}) SELECT * FROM unnest({_arrays(types)})"
+            statement = self._statements[table, columns] = f"{head} {suffix}"
+        _execute(txn, statement, _columns(rows))
+
+    def update(self, txn: Connection, head: str, rows: Sequence[tuple[Any, ...]], condition: str) -> int:
+        """``UPDATE … FROM unnest(…)``; the type of a value is that of the column it is set or compared with."""
+        statement = self._statements.get((head, condition))
+        if statement is None:
+            table = head.split(None, 2)[1]
+            types = {
+                int(place): _type_of(table, name) for name, place in _VALUE.findall(f"{head} {condition}")
+            }
+            count = len(rows[0])
+            names = ", ".join(f"column{place}" for place in range(1, count + 1))
+            arrays = _arrays([types[place] for place in range(1, count + 1)])
+            statement = f"{head} FROM unnest({arrays}) AS v({names}) WHERE {condition}"
+            self._statements[head, condition] = statement
+        return _execute(txn, statement, _columns(sorted(rows, key=itemgetter(0)))).rowcount
+
+
+def _execute(txn: Connection, statement: str, parameters: tuple[Any, ...]) -> psycopg.Cursor[Any]:
+    """Run a statement on the driver's own cursor. A connection that is of no more use is thrown away."""
+    driver: Any = txn.connection.dbapi_connection
+    try:
+        cursor: psycopg.Cursor[Any] = driver.execute(statement, parameters)
+    except psycopg.Error as error:
+        wrapped = DBAPIError.instance(
+            statement, None, error, psycopg.Error, hide_parameters=True, dialect=txn.dialect
+        )
+        if driver.closed or error.sqlstate == _STANDBY:
+            txn.invalidate(error)
+            wrapped.connection_invalidated = True
+        raise wrapped from error
+    return cursor
+
+
+# -- arrays -----------------------------------------------------------------------------------------------
+
+
+def _type_of(table: str, column: str) -> str:
+    """An array element's type. Texts are cast to text, never to varchar(n): that cast would cut them silently."""
+    kind: TypeEngine[Any] = metadata.tables[table].c[column].type
+    for family, name in ((SmallInteger, "smallint"), (BigInteger, "bigint"), (Integer, "integer")):
+        if isinstance(kind, family):
+            return name
+    return "bytea" if isinstance(kind, LargeBinary) else "text"
+
+
+def _arrays(types: Iterable[str]) -> str:
+    return ", ".join(f"%s::{name}[]" for name in types)
+
+
+def _columns(rows: Sequence[tuple[Any, ...]]) -> tuple[str, ...]:
+    return tuple([array_literal(column) for column in zip(*rows, strict=True)])
+
+
+def array_literal(values: Iterable[Any]) -> str:
+    """Integers, texts, octets and None as PostgreSQL writes an array: ``{1,NULL,"a \\"word\\"","\\\\x00ff"}``.
+
+    One piece of text a column costs a tenth of what the driver takes for its elements one by one.
+    """
+    return "{" + ",".join([_ELEMENT[type(value)](value) for value in values]) + "}"
+
+
+def _text(value: str) -> str:
+    return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+class _Elements(dict[type, Callable[[Any], str]]):
+    """How a type is written; a subclass (an enumeration's member) as its base."""
+
+    def __missing__(self, kind: type) -> Callable[[Any], str]:
+        base = next(base for base in (int, str, bytes) if issubclass(kind, base))
+        self[kind] = self[base]
+        return self[base]
+
+
+_ELEMENT: Final = _Elements(
+    {
+        int: int.__repr__,
+        str: _text,
+        bytes: lambda value: f'"\\\\x{value.hex()}"',
+        type(None): lambda value: "NULL",
+    }
+)
