@@ -37,16 +37,27 @@ class Reason(Enum):
     PIN_LOCKED = (8, "75")
     PIN_WRONG = (9, "55")
     PIN_NEEDED = (10, "55")
+    PIN_CHANGE = (23, "55")  # the initial PIN opens nothing but its own change
+    PIN_WEAK = (24, "55")  # the new PIN is trivial, or one of the last three
     NUMBER = (11, "14")  # not a number any of our operators serves
     AMOUNT = (12, "13")  # not one of the operator's products
     FORMAT = (13, "30")  # text that says nothing
     DUPLICATE = (14, "26")  # intent guard: same outlet, number and amount a moment ago
     NOT_FOUND = (15, "25")  # the order asked about does not exist
+    NOT_REVERSIBLE = (25, "40")  # not settled, not of today, or reversed already
+    CONSENT = (26, "40")  # the customer's consent code is missing or wrong
+    LISTED = (27, "57")  # number, outlet or terminal is on a black list
+    NO_RULE = (28, "57")  # no transfer between these two
+    RULE = (29, "57")  # a rule of the agent forbids it
+    CONFIRM = (30, "26")  # wrong-number guard: asked back, nothing is charged until the answer
+    LIMIT_VALUE = (31, "61")
+    LIMIT_COUNT = (32, "65")
     OPERATOR_DOWN = (16, "91")  # no link to the operator: refused before the hold
     BUSY = (17, "91")  # our queue or the operator's window is full: refused before the hold
     FLOAT = (18, "51")  # float too short
     OPERATOR_NO = (19, "05")  # the operator declined
     NUMBER_NO = (20, "14")  # the operator says: no such number
+    REVIEW = (33, "09")  # held until a clerk lets it go on
     DOUBT = (21, "09")  # asked, unanswered
     INTERNAL = (22, "96")
 

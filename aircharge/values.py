@@ -63,6 +63,17 @@ class Operation(IntEnum):
     RECONFIRM = 6
     BALANCE = 7
     LAST = 8
+    BATCH = 9  # the reserve of a file of recharges
+    WITHDRAWAL = 10  # float leaves the house
+    COMMISSION = 11  # commission account → float
+    DEPOSIT = 12  # float → frozen deposit (保证金), or back
+    STOCK = 13  # we buy stock from an operator
+    PAYOUT = 14  # commission of a month
+    STATUS = 15  # what became of this order?
+    RECAP = 16  # a day's count and sums
+    HISTORY = 17  # the last few orders
+    TICKET = 18  # announce a deposit
+    PIN_CHANGE = 19
 
 
 class State(IntEnum):
@@ -76,6 +87,7 @@ class State(IntEnum):
     VOIDED = 5
     MANUAL = 6
     REVERSED = 7
+    PARKED = 8  # held, and kept from the operator until a clerk lets it go on
 
     @property
     def is_open(self) -> bool:
@@ -83,7 +95,7 @@ class State(IntEnum):
         return self in _OPEN
 
 
-_OPEN: Final = frozenset((State.HELD, State.SENT, State.IN_DOUBT, State.MANUAL))
+_OPEN: Final = frozenset((State.HELD, State.SENT, State.IN_DOUBT, State.MANUAL, State.PARKED))
 
 
 class Verdict(IntEnum):

@@ -66,7 +66,7 @@ def orders(clock: SystemClock) -> Iterator[OpenRecharge]:
         key = Key(f"stk:{use.card_id}", f"{use.serial:016x}")
         target = Msisdn(f"138{number % 10**8:08d}")
         order = Order(Channel.STK, key, asker, target, 100, now_ms, now_ms)
-        yield OpenRecharge(order, 1, 100, pin_needed=True)
+        yield OpenRecharge(order, 1, pin_needed=True)
 
 
 def pairs(store: Store, source: Iterator[OpenRecharge], size: int) -> Callable[[], None]:

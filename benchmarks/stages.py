@@ -124,7 +124,6 @@ class Bench:
                     now_ms,
                 ),
                 1,
-                content.amount_fen,
                 pin_needed=True,
             )
             for phone, card, packet, content in opened

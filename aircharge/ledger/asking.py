@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from aircharge.errors import Reason
 from aircharge.ledger.chart import BANK_CLEARING, JOURNAL_FUNDING, RIGHT_QUERY
 from aircharge.ledger.commands import Fund, Inquire, InquiryReceipt, NoticesDone, Offence
 from aircharge.ledger.page import Facts, Page
-from aircharge.ledger.rows import JournalRow, OutletRow, PhoneRow, TxnRow, Usage
+from aircharge.ledger.rows import Needs, OutletRow, PhoneRow, TxnRow, Usage
+from aircharge.ledger.rule import Rule, asker_needs
 from aircharge.values import Channel, Operation, Receipt, State, content_hash
 
-__all__ = ["FUNDING_SCOPE", "fund", "inquire", "inquiry_hash", "notices_done", "offence"]
+__all__ = ["FUNDING_SCOPE", "RULES", "fund", "inquire", "inquiry_hash", "notices_done", "offence"]
 
 FUNDING_SCOPE = "funding"
 
@@ -97,7 +100,7 @@ def notices_done(page: Page, command: NoticesDone) -> None:
 def fund(page: Page, command: Fund) -> Receipt | str:
     """Bank clearing pays into the float, on the word of two people. One bank slip counts once."""
     request = page.rows.requests.get(command.request_id)
-    if request is None or request.state:
+    if request is None or request.state or request.what != FUNDING_SCOPE:
         return f"no request {command.request_id} waits to be confirmed"
     if not command.checker.strip() or command.checker == request.maker:
         return "maker and checker are two people"
@@ -109,22 +112,9 @@ def fund(page: Page, command: Fund) -> Receipt | str:
         return f"bank slip {slip} has been booked already"
     row = _funding_row(page, outlet, amount_fen, slip)
     page.add_txn(row)
-    balance = page.rows.balances[account]
-    before_fen = balance.posted
-    balance.posted += amount_fen
-    page.touch_balance(balance)
-    page.changes.journal.append(
-        JournalRow(
-            page.ids(),
-            row.id,
-            JOURNAL_FUNDING,
-            BANK_CLEARING,
-            account,
-            amount_fen,
-            page.rows.day,
-            page.now_ms,
-        )
-    )
+    balance = page.credit(account, amount_fen)
+    before_fen = balance.posted - amount_fen
+    page.post(row, JOURNAL_FUNDING, BANK_CLEARING, account, amount_fen)
     request.state = 1
     page.changes.requests.append((request.id, command.checker, row.id))
     page.audit(
@@ -171,8 +161,26 @@ def _funding_row(page: Page, outlet: OutletRow, amount_fen: int, slip: str) -> T
         op_code=None,
         op_serial=None,
         attempts=0,
-        biz_date=page.rows.day,
+        biz_date=page.date(),
         created_ms=page.now_ms,
         next_ms=None,
         done_ms=page.now_ms,
     )
+
+
+def _inquire_needs(needs: Needs, command: Inquire) -> None:
+    asker_needs(needs, command.asker)
+    needs.usage.add(command.asker.phone)
+
+
+def _offence_needs(needs: Needs, command: Offence) -> None:
+    asker_needs(needs, command.asker)
+    needs.offenders.add(command.asker.phone)
+
+
+RULES: Final = {
+    Inquire: Rule(_inquire_needs, inquire),
+    Offence: Rule(_offence_needs, offence),
+    NoticesDone: Rule(lambda needs, command: None, notices_done),
+    Fund: Rule(lambda needs, command: needs.requests.add(command.request_id), fund),
+}

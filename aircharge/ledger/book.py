@@ -7,25 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any, Final
 
-from aircharge.ledger.asking import fund, inquire, notices_done, offence
-from aircharge.ledger.closing import close_recharge, postpone
-from aircharge.ledger.commands import (
-    CloseRecharge,
-    Command,
-    Fund,
-    Inquire,
-    Offence,
-    OpenRecharge,
-    Postpone,
-    Result,
-)
-from aircharge.ledger.opening import keys_of, open_recharge
+from aircharge.ledger import asking, closing, opening
+from aircharge.ledger.commands import Command, Result
 from aircharge.ledger.page import BookSettings, BrokenLedger, Page, PinMac
 from aircharge.ledger.rows import Changes, Needs, Rows
-from aircharge.values import Asker
+from aircharge.ledger.rule import Rule
 
-__all__ = ["Book", "BookSettings", "Decision"]
+__all__ = ["RULES", "Book", "BookSettings", "Decision"]
+
+RULES: Final[dict[type[Any], Rule]] = {**opening.RULES, **closing.RULES, **asking.RULES}
+"""Every command the book understands. A room of rules has a ``RULES`` of its own and is named here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,54 +40,15 @@ class Book:
         """Which rows a batch touches."""
         needs = Needs()
         for command in commands:
-            if isinstance(command, OpenRecharge):
-                order = command.order
-                _asker_needs(needs, order.asker)
-                needs.keys.update((key.scope, key.mark) for key in keys_of(order))
-                needs.intents.add((order.asker.phone, str(order.target)))
-                needs.keys.add((order.key.scope, order.key.mark))
-            elif isinstance(command, CloseRecharge | Postpone):
-                needs.orders.add(command.order_id)
-            elif isinstance(command, Inquire):
-                _asker_needs(needs, command.asker)
-                needs.usage.add(command.asker.phone)
-            elif isinstance(command, Offence):
-                _asker_needs(needs, command.asker)
-                needs.offenders.add(command.asker.phone)
-            elif isinstance(command, Fund):
-                needs.requests.add(command.request_id)
+            RULES[type(command)].needs(needs, command)
         return needs
 
     def apply(self, commands: Sequence[Command], rows: Rows, now_ms: int, ids: Callable[[], int]) -> Decision:
         """Decide a batch. ``rows`` is changed and must not be used again."""
         page = Page(self.settings, self._pin_mac, rows, now_ms, ids)
-        results = [_decide(page, command) for command in commands]
+        results = [RULES[type(command)].decide(page, command) for command in commands]
         _check(page)
         return Decision(results, page.changes)
-
-
-def _asker_needs(needs: Needs, asker: Asker) -> None:
-    needs.phones.add(asker.phone)
-    if asker.card is not None:
-        needs.cards.add(asker.card.card_id)
-        needs.serials.add((asker.card.card_id, asker.card.serial))
-
-
-def _decide(page: Page, command: Command) -> Result:
-    if isinstance(command, OpenRecharge):
-        return open_recharge(page, command)
-    if isinstance(command, CloseRecharge):
-        return close_recharge(page, command)
-    if isinstance(command, Postpone):
-        return postpone(page, command)
-    if isinstance(command, Inquire):
-        return inquire(page, command)
-    if isinstance(command, Offence):
-        return offence(page, command)
-    if isinstance(command, Fund):
-        return fund(page, command)
-    notices_done(page, command)
-    return None
 
 
 def _check(page: Page) -> None:

@@ -6,13 +6,14 @@ from enum import Enum
 from typing import Final
 
 from aircharge.errors import Reason
-from aircharge.ledger.chart import JOURNAL_SETTLE
 from aircharge.ledger.commands import CloseRecharge, Postpone
-from aircharge.ledger.page import MACHINE, Facts, Page
-from aircharge.ledger.rows import JournalRow, OutletRow, ReconItem, TxnRow
-from aircharge.values import Receipt, State, Verdict
+from aircharge.ledger.page import MACHINE, Page
+from aircharge.ledger.rows import Needs, OutletRow, ReconItem, TxnRow
+from aircharge.ledger.rule import Rule
+from aircharge.ledger.settling import RECHARGE, Ending, order_facts, tell
+from aircharge.values import Operation, Receipt, State, Verdict
 
-__all__ = ["ANSWERS", "Step", "close_recharge", "postpone"]
+__all__ = ["ANSWERS", "ENDINGS", "RULES", "Step", "close_recharge", "postpone"]
 
 
 class Step(Enum):
@@ -60,7 +61,14 @@ ANSWERS: Final[dict[tuple[State, Verdict], Step]] = {
     (State.REVERSED, _NO): Step.QUARREL,
     (State.REVERSED, _UNKNOWN): Step.KEEP,
     (State.REVERSED, _NOT_SENT): Step.KEEP,
+    (State.PARKED, _YES): Step.QUARREL,  # nobody has asked the operator yet
+    (State.PARKED, _NO): Step.KEEP,
+    (State.PARKED, _UNKNOWN): Step.KEEP,
+    (State.PARKED, _NOT_SENT): Step.KEEP,
 }
+
+ENDINGS: Final[dict[Operation, Ending]] = {Operation.RECHARGE: RECHARGE}
+"""What moves when an order of each kind ends."""
 
 YES_AFTER_NO, NO_AFTER_YES, NO_SUCH_ORDER = 1, 2, 3
 
@@ -78,56 +86,17 @@ def close_recharge(page: Page, command: CloseRecharge) -> Receipt:
     outlet = page.rows.accounts[row.outlet_acct]
     if step is Step.DOUBT:
         return page.receipt(row, fresh=_doubt(page, command, row, outlet))
+    ending = ENDINGS[Operation(row.kind)]
     row.op_code, row.op_serial = command.code[:8] or row.op_code, command.serial[:40] or row.op_serial
     row.next_ms, row.done_ms = None, page.now_ms
     if step is Step.SETTLE:
-        _settle(page, row, outlet)
+        ending.settle(page, row, outlet)
     else:
-        _void(page, row, outlet, command.reason)
+        ending.void(page, row, outlet, command.reason)
     page.touch_txn(row)
     if command.actor:
         page.audit("order.ruled", f"order {row.id}", command.actor, state=State(row.state).name)
     return page.receipt(row, fresh=True)
-
-
-def _settle(page: Page, row: TxnRow, outlet: OutletRow) -> None:
-    """Float → operator stock; the hold ends; outlet and customer are told."""
-    balance = page.rows.balances[row.outlet_acct]
-    before_fen = balance.posted
-    balance.posted -= row.cost
-    balance.held -= row.cost
-    page.touch_balance(balance)
-    row.state, row.reason = int(State.SETTLED), Reason.OK.number
-    page.changes.journal.append(
-        JournalRow(
-            page.ids(),
-            row.id,
-            JOURNAL_SETTLE,
-            row.outlet_acct,
-            row.operator_id,
-            row.cost,
-            page.rows.day,
-            page.now_ms,
-        )
-    )
-    facts = _facts(page, row, outlet)
-    told = {**facts, "cost_fen": row.cost, "before_fen": before_fen, "after_fen": balance.posted}
-    _tell(page, row, outlet, "outlet.settled", told)
-    language = page.rows.languages.get(row.msisdn, page.settings.customer_language)
-    page.notice(row.id, "customer.settled", row.msisdn, row.service, language, facts)
-
-
-def _void(page: Page, row: TxnRow, outlet: OutletRow, reason: Reason) -> None:
-    """The hold ends and nothing else moves."""
-    balance = page.rows.balances[row.outlet_acct]
-    balance.held -= row.cost
-    page.touch_balance(balance)
-    row.state, row.reason = int(State.VOIDED), reason.number
-    usage = page.rows.usage.get(outlet.id)
-    if usage is not None and row.created_ms >= page.today_began_ms:
-        usage.today_n, usage.today_fen = usage.today_n - 1, usage.today_fen - row.amount
-    facts = {**_facts(page, row, outlet), "reason": reason.name, **page.float_facts(outlet)}
-    _tell(page, row, outlet, "outlet.refused", facts)
 
 
 def _doubt(page: Page, command: CloseRecharge, row: TxnRow, outlet: OutletRow) -> bool:
@@ -141,7 +110,7 @@ def _doubt(page: Page, command: CloseRecharge, row: TxnRow, outlet: OutletRow) -
     row.next_ms = None if command.manual else command.next_ms or None
     page.touch_txn(row)
     if before is not State.IN_DOUBT:
-        _tell(page, row, outlet, "outlet.pending", _facts(page, row, outlet))
+        tell(page, row, outlet, "outlet.pending", order_facts(page, row, outlet))
     if command.manual:
         page.audit("alarm.manual", f"order {row.id}", command.actor or MACHINE)
     return True
@@ -184,16 +153,8 @@ def postpone(page: Page, command: Postpone) -> Receipt:
     return page.receipt(row, fresh=False)
 
 
-def _facts(page: Page, row: TxnRow, outlet: OutletRow) -> Facts:
-    return {
-        "order_id": row.id,
-        "target": row.msisdn,
-        "amount_fen": row.amount,
-        "at_ms": page.now_ms,
-        "outlet": outlet.code,
-    }
+def _needs(needs: Needs, command: CloseRecharge | Postpone) -> None:
+    needs.orders.add(command.order_id)
 
 
-def _tell(page: Page, row: TxnRow, outlet: OutletRow, topic: str, facts: Facts) -> None:
-    page.notice(row.id, topic, row.asker, row.service, outlet.language, facts)
-    page.rows.answers[row.id] = (topic, facts)
+RULES: Final = {CloseRecharge: Rule(_needs, close_recharge), Postpone: Rule(_needs, postpone)}

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aircharge.errors import Reason
-from aircharge.values import Asker, Channel, Operation, Order, Receipt, State, Verdict
+from aircharge.values import Asker, Channel, Operation, Order, State, Verdict
 
 __all__ = [
     "CloseRecharge",
@@ -37,9 +37,11 @@ class OpenRecharge:
 
     order: Order
     operator_id: int  # the operator's stock account, 1..99; 0 = none serves this number
-    cost_fen: int  # what the outlet pays; equals the face value until tariffs come
     refuse: Reason = Reason.OK
     pin_needed: bool = False  # the channel always asks for a PIN (STK)
+    confirmed: bool = False  # the asker has said that this number and amount are meant
+    terminal: str = ""  # the POS terminal it came from
+    batch_id: int = 0  # a line of this file: paid from its reserve
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,8 +139,10 @@ class Fund:
     service: str = "0353910"  # the number the outlet's notice comes from
 
 
-Command = OpenRecharge | CloseRecharge | Postpone | Inquire | Offence | NoticesDone | Fund
-Result = Receipt | InquiryReceipt | int | str | None
+Command = Any
+"""One of the classes named in ``aircharge.ledger.book.RULES``."""
+Result = Any
+"""What that class's text promises; mostly a Receipt."""
 
 OPEN_STATES = (State.HELD, State.SENT, State.IN_DOUBT)
 """States the machine itself still works on; MANUAL waits for people."""

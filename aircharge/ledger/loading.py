@@ -6,15 +6,29 @@ import json
 from collections.abc import Iterable
 from typing import Any, Final
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, select
 
-from aircharge.ledger.asking import FUNDING_SCOPE
+from aircharge.ledger.chart import (
+    COMMISSION_INSTANT,
+    SUBJECT_OUTLET,
+    SUBJECT_PHONE,
+    SUBJECT_TARGET,
+    SUBJECT_TERMINAL,
+    commission_account,
+)
 from aircharge.ledger.dialect import Dialect
+from aircharge.ledger.limits import counters_of
 from aircharge.ledger.page import BookSettings, local_date, midnight_ms
+from aircharge.ledger.policy import EMPTY_POLICY, CounterKey
+from aircharge.ledger.policy_loading import load_policy
 from aircharge.ledger.rows import (
     BalanceRow,
     CardState,
+    Charge,
+    CounterRow,
     CredentialRow,
+    JournalRow,
+    ListRow,
     Needs,
     OutletRow,
     PhoneRow,
@@ -24,6 +38,8 @@ from aircharge.ledger.rows import (
     TxnRow,
     Usage,
 )
+from aircharge.ledger.settling import charge_of_row
+from aircharge.ledger.tables import metadata
 from aircharge.values import State
 
 __all__ = ["Loader", "signed", "unsigned"]
@@ -48,40 +64,67 @@ class Loader:
         self._dialect = dialect
         self._ask = dialect.queries
         self._settings = settings
+        self._policy = EMPTY_POLICY
 
     def load(self, txn: Connection, needs: Needs, now_ms: int) -> Rows:
         """Everything the batch's rules may look at."""
         rows = Rows()
-        days = self._dialect.rows(txn, self._ask.day, ())
-        rows.day = int(days[0][0]) if days else 0
+        self._days(txn, rows)
         accounts = self._requests(txn, rows, needs)
-        self._phones(txn, rows, needs.phones)
+        self._phones(txn, rows, needs)
         self._cards(txn, rows, needs)
         self._orders(txn, rows, needs)
         accounts |= {row.outlet_acct for row in rows.txns.values()}
+        accounts |= {row.counter_acct for row in rows.txns.values() if row.counter_acct is not None}
         self._accounts(txn, rows, accounts)
+        self._balances(txn, rows, needs)
         self._intents(txn, rows, needs, now_ms)
         self._answers(txn, rows, needs)
         self._usage(txn, rows, needs, now_ms)
         self._people(txn, rows, needs, now_ms)
+        self._charges(txn, rows, needs, now_ms)
+        self._wanted(txn, rows, needs)
         return rows
+
+    def _days(self, txn: Connection, rows: Rows) -> None:
+        """Open days, and the agent's rules, read anew when their version has changed."""
+        version = 0
+        for operator_id, number in self._dialect.rows(txn, self._ask.days, (0,)):
+            if operator_id < 0:
+                version = number
+            else:
+                rows.days[operator_id] = number
+        if version != self._policy.version:
+            self._policy = load_policy(txn, version)
+        rows.policy = self._policy
 
     def _requests(self, txn: Connection, rows: Rows, needs: Needs) -> set[int]:
         """Requests for funding, and what they need in turn: bank slip and float."""
         accounts = set()
         if needs.requests:
-            for number, payload, maker, state in self._dialect.rows(txn, self._ask.requests, needs.requests):
-                request = RequestRow(number, json.loads(payload), maker, state)
+            for number, what, payload, maker, state in self._dialect.rows(
+                txn, self._ask.requests, needs.requests
+            ):
+                request = RequestRow(number, what, json.loads(payload), maker, state)
                 rows.requests[number] = request
-                accounts.add(request.payload["account"])
-                needs.keys.add((FUNDING_SCOPE, request.payload["slip"]))
+                if "account" in request.payload:
+                    accounts.add(request.payload["account"])
+                if "slip" in request.payload:
+                    needs.keys.add((what, request.payload["slip"]))
         return accounts
 
-    def _phones(self, txn: Connection, rows: Rows, phones: set[str]) -> None:
-        if phones:
-            for msisdn, rights, *outlet in self._dialect.rows(txn, self._ask.by_phone, phones):
-                rows.phones[msisdn] = PhoneRow(outlet[0], rights)
+    def _phones(self, txn: Connection, rows: Rows, needs: Needs) -> None:
+        """Outlets, by the phones that ask and by their codes."""
+        if needs.phones:
+            for msisdn, rights, status, from_ms, *outlet in self._dialect.rows(
+                txn, self._ask.by_phone, needs.phones
+            ):
+                rows.phones[msisdn] = PhoneRow(outlet[0], rights, status, from_ms)
                 _add_outlet(rows, outlet)
+        if needs.codes:
+            for outlet in self._dialect.rows(txn, self._ask.by_code, needs.codes):
+                found = _add_outlet(rows, outlet)
+                rows.codes[found.code] = found
 
     def _accounts(self, txn: Connection, rows: Rows, accounts: set[int]) -> None:
         missing = accounts - rows.accounts.keys()
@@ -108,6 +151,22 @@ class Loader:
         numbers = needs.orders | {replay.txn_id for replay in rows.replays.values() if replay.txn_id}
         if numbers := numbers - rows.txns.keys():
             self._add_txns(rows, self._dialect.rows(txn, self._ask.by_id, numbers))
+        if originals := {row.orig_txn for row in rows.txns.values() if row.orig_txn} - rows.txns.keys():
+            self._add_txns(rows, self._dialect.rows(txn, self._ask.by_id, originals))
+
+    def _balances(self, txn: Connection, rows: Rows, needs: Needs) -> None:
+        """Accounts beside the floats, and the journal rows of orders that are taken back."""
+        wanted = set(needs.accounts)
+        for row in rows.txns.values():
+            if row.commission_mode == COMMISSION_INSTANT and row.is_live:
+                wanted.add(commission_account(row.outlet_acct))
+        if wanted := wanted - rows.balances.keys():
+            for values in self._dialect.rows(txn, self._ask.balances, sorted(wanted)):
+                rows.balances[values[0]] = BalanceRow(*values)
+        taken_back = {row.orig_txn for row in rows.txns.values() if row.orig_txn and row.is_open}
+        if journals := needs.journals | taken_back:
+            for values in self._dialect.rows(txn, self._ask.journal, journals):
+                rows.journal.setdefault(values[1], []).append(JournalRow(*values))
 
     def _intents(self, txn: Connection, rows: Rows, needs: Needs, now_ms: int) -> None:
         pairs = {
@@ -152,11 +211,62 @@ class Loader:
             rows.languages.update(
                 tuple(row) for row in self._dialect.rows(txn, self._ask.languages, customers)
             )
-        if rows.requests:
-            outlets = [rows.accounts[request.payload["account"]].id for request in rows.requests.values()]
+        requested = (request.payload.get("account") for request in rows.requests.values())
+        outlets = {rows.accounts[account].id for account in requested if account in rows.accounts}
+        outlets |= {outlet.id for outlet in rows.codes.values()}
+        others = (row.counter_acct for row in rows.txns.values())
+        outlets |= {rows.accounts[account].id for account in others if account in rows.accounts}
+        if outlets:
             rows.first_phones.update(
                 tuple(row) for row in self._dialect.rows(txn, self._ask.first_phones, outlets)
             )
+
+    def _charges(self, txn: Connection, rows: Rows, needs: Needs, now_ms: int) -> None:
+        """Counters and list entries of whatever is to be counted or given back."""
+        if rows.policy.limits:
+            keys: set[CounterKey] = set()
+            offset_min = self._settings.utc_offset_min
+            for charge in needs.charges:
+                if phone := rows.phones.get(charge.phone):
+                    outlet = rows.outlets[phone.outlet_id]
+                    keys.update(counters_of(rows.policy, outlet, charge, now_ms, offset_min))
+            for row in rows.txns.values():
+                if row.is_live:
+                    outlet = rows.accounts[row.outlet_acct]
+                    charge = charge_of_row(row)
+                    keys.update(counters_of(rows.policy, outlet, charge, row.created_ms, offset_min))
+            if keys:
+                for *key, n, total_fen in self._dialect.rows(txn, self._ask.counters, keys):
+                    rows.counters[tuple(key)] = CounterRow(n, total_fen)
+        if rows.policy.listed and needs.charges:
+            values = {pair for charge in needs.charges for pair in self._listed(rows, charge)}
+            for subject, value, *entry in self._dialect.rows(txn, self._ask.lists, values):
+                rows.lists[subject, value] = ListRow(*entry)
+
+    @staticmethod
+    def _listed(rows: Rows, charge: Charge) -> set[tuple[int, str]]:
+        """What may be on a list: the asking phone, its outlet, the terminal, the target."""
+        phone = rows.phones.get(charge.phone)
+        return {
+            (subject, value)
+            for subject, value in (
+                (SUBJECT_PHONE, charge.phone),
+                (SUBJECT_TARGET, charge.target),
+                (SUBJECT_TERMINAL, charge.terminal),
+                (SUBJECT_OUTLET, rows.outlets[phone.outlet_id].code if phone else ""),
+            )
+            if value
+        }
+
+    @staticmethod
+    def _wanted(txn: Connection, rows: Rows, needs: Needs) -> None:
+        """Rare rows as mappings, locked where the engine locks rows."""
+        for name, column, value in sorted(needs.wanted, key=str):
+            table = metadata.tables[name]
+            found = select(table).where(table.c[column] == value).order_by(*table.primary_key)
+            rows.found[name, column, value] = [
+                dict(row) for row in txn.execute(found.with_for_update()).mappings()
+            ]
 
     @staticmethod
     def _add_txns(rows: Rows, found: Iterable[Any]) -> list[TxnRow]:
@@ -168,11 +278,14 @@ class Loader:
         return added
 
 
-def _add_outlet(rows: Rows, values: Any) -> None:
-    outlet = OutletRow(*values[0:7])
-    if outlet.id in rows.outlets:
-        return
+def _add_outlet(rows: Rows, values: Any) -> OutletRow:
+    """Outlet, float and PIN, in the order of ``queries.OUTLET_COLUMNS``; one object each."""
+    known = rows.outlets.get(values[0])
+    if known is not None:
+        return known
+    outlet = OutletRow(*values[0:12])
     rows.outlets[outlet.id] = rows.accounts[outlet.float_id] = outlet
-    rows.balances[outlet.float_id] = BalanceRow(*values[7:12])
-    if values[12] is not None:
-        rows.credentials[outlet.id] = CredentialRow(*values[12:19])
+    rows.balances[outlet.float_id] = BalanceRow(*values[12:17])
+    if values[17] is not None:
+        rows.credentials[outlet.id] = CredentialRow(*values[17:26])
+    return outlet

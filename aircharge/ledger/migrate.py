@@ -6,7 +6,7 @@ Migrations are alembic's and live in ``migrations/`` at the root of the source t
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from alembic import command
 from alembic.config import Config
@@ -21,12 +21,25 @@ __all__ = ["MIGRATIONS", "check_schema", "upgrade"]
 MIGRATIONS: Final = Path(__file__).resolve().parents[2] / "migrations"
 
 
-def upgrade(engine: Engine) -> None:
-    """Bring the database to this code's schema, in one transaction."""
-    with engine.execution_options(immediate=True).begin() as connection:
-        config = _config()
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+def upgrade(engine: Engine, revision: str = "head") -> None:
+    """Bring the database to this code's schema (or an earlier ``revision``), in one transaction."""
+    with engine.execution_options(immediate=True).connect() as connection:
+        is_sqlite = connection.dialect.name == "sqlite"
+        driver: Any = connection.connection.dbapi_connection
+        if is_sqlite:  # a table that is made anew must not take its children along; it is checked below
+            driver.execute("PRAGMA foreign_keys = OFF")
+        try:
+            with connection.begin():
+                config = _config()
+                config.attributes["connection"] = connection
+                command.upgrade(config, revision)
+                if is_sqlite and (orphan := driver.execute("PRAGMA foreign_key_check").fetchone()):
+                    raise LedgerError(
+                        f"the upgrade would leave orphans in table {orphan[0]}: nothing is changed"
+                    )
+        finally:
+            if is_sqlite:
+                driver.execute("PRAGMA foreign_keys = ON")
 
 
 def check_schema(engine: Engine) -> None:

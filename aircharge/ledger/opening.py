@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from aircharge.errors import Reason
+from aircharge.ledger import limits
 from aircharge.ledger.chart import RIGHT_RECHARGE
 from aircharge.ledger.commands import OpenRecharge
 from aircharge.ledger.page import Facts, Page
-from aircharge.ledger.rows import OutletRow, PhoneRow, TxnRow, Usage
+from aircharge.ledger.pricing import Quote, quote, sells
+from aircharge.ledger.rows import Charge, Needs, OutletRow, PhoneRow, TxnRow, Usage
+from aircharge.ledger.rule import Rule, asker_needs
 from aircharge.values import AMOUNT_MAX_FEN, Key, Operation, Order, Receipt, State, content_hash
 
-__all__ = ["earlier_hash", "keys_of", "open_recharge"]
+__all__ = ["RULES", "charge_of", "earlier_hash", "keys_of", "open_recharge"]
 
 _CONTENT_REASONS = (Reason.NUMBER, Reason.AMOUNT, Reason.FORMAT)
 
@@ -30,6 +35,15 @@ def earlier_hash(order: Order) -> bytes:
     assert order.earlier is not None
     target = f"{order.earlier.mark}|{order.target}"
     return content_hash(Operation.RECONFIRM, target, order.amount_fen, order.repeat)
+
+
+def _needs(needs: Needs, command: OpenRecharge) -> None:
+    order = command.order
+    asker_needs(needs, order.asker)
+    needs.keys.update((key.scope, key.mark) for key in keys_of(order))
+    needs.keys.add((order.key.scope, order.key.mark))
+    needs.intents.add((order.asker.phone, str(order.target)))
+    needs.charges.add(charge_of(command))
 
 
 def open_recharge(page: Page, command: OpenRecharge) -> Receipt:
@@ -221,16 +235,32 @@ def _what(page: Page, command: OpenRecharge, outlet: OutletRow) -> tuple[Reason,
         return command.refuse, {}
     if not command.operator_id:
         return Reason.NUMBER, {}
-    if not (0 < order.amount_fen <= AMOUNT_MAX_FEN and 0 < command.cost_fen <= AMOUNT_MAX_FEN):
+    if not 0 < order.amount_fen <= AMOUNT_MAX_FEN:
+        return Reason.AMOUNT, {}
+    if not sells(page.rows.policy, command.operator_id, order.amount_fen, page.today):
         return Reason.AMOUNT, {}
     duplicate = _intended_before(page, order, outlet)
     if duplicate:
         return Reason.DUPLICATE, duplicate
     if command.refuse is not Reason.OK:
         return command.refuse, {}
-    if page.rows.balances[outlet.float_id].available < command.cost_fen:
+    reason, facts = limits.check(page, outlet, charge_of(command), order.amount_fen)
+    if reason is not Reason.OK:
+        return reason, facts
+    cost_fen = _quote(page, command, outlet).cost_fen
+    if page.rows.balances[outlet.float_id].available - outlet.residual_fen < cost_fen:
         return Reason.FLOAT, {}
     return Reason.OK, {}
+
+
+def _quote(page: Page, command: OpenRecharge, outlet: OutletRow) -> Quote:
+    return quote(page.rows.policy, command.operator_id, outlet.group, command.order.amount_fen, page.today)
+
+
+def charge_of(command: OpenRecharge) -> Charge:
+    """What a recharge counts against."""
+    order = command.order
+    return Charge(order.asker.phone, int(Operation.RECHARGE), str(order.target)[:20], command.terminal)
 
 
 def _intended_before(page: Page, order: Order, outlet: OutletRow) -> Facts:
@@ -271,6 +301,7 @@ def _record(
     page.add_txn(row)
     if reason is Reason.OK:
         _hold(page, outlet, row)
+        limits.count(page, outlet, charge_of(command), row.amount)
     else:
         facts = _facts(page, order, outlet, row.id, reason) | extra
         page.notice(row.id, "outlet.refused", order.asker.phone, order.asker.service, outlet.language, facts)
@@ -284,6 +315,7 @@ def _row(
     order, order_id = command.order, page.ids()
     is_held = reason is Reason.OK
     amount_fen = max(order.amount_fen, 0)
+    price = _quote(page, command, outlet) if is_held else Quote(amount_fen)
     return TxnRow(
         id=order_id,
         kind=int(Operation.RECHARGE),
@@ -295,7 +327,7 @@ def _row(
         operator_id=command.operator_id,
         msisdn=str(order.target)[:20],
         amount=amount_fen,
-        cost=max(command.cost_fen, 0) if amount_fen else 0,
+        cost=price.cost_fen,
         repeat_n=order.repeat,
         asker=order.asker.phone,
         service=order.asker.service,
@@ -305,10 +337,13 @@ def _row(
         op_code=None,
         op_serial=None,
         attempts=0,
-        biz_date=page.rows.day,
+        biz_date=page.date(command.operator_id),
         created_ms=page.now_ms,
         next_ms=page.now_ms + page.settings.hold_look_ms if is_held else None,
         done_ms=None if is_held else page.now_ms,
+        commission=price.commission_fen,
+        commission_mode=price.mode,
+        price_id=price.price_id,
     )
 
 
@@ -331,3 +366,6 @@ def _facts(page: Page, order: Order, outlet: OutletRow, order_id: int, reason: R
         "reason": reason.name,
         **page.float_facts(outlet),
     }
+
+
+RULES: Final = {OpenRecharge: Rule(_needs, open_recharge)}

@@ -11,9 +11,11 @@ from typing import Any, Final
 from aircharge.errors import LedgerError, Reason
 from aircharge.ledger.chart import (
     CARD_ACTIVE,
+    HOUSE,
     OUTLET_ACTIVE,
     OUTLET_CLOSING,
     OUTLET_SUSPENDED,
+    PHONE_ACTIVE,
     PIN_ABOVE,
     PIN_ALWAYS,
 )
@@ -23,6 +25,7 @@ from aircharge.ledger.rows import (
     AuditEntry,
     BalanceRow,
     Changes,
+    JournalRow,
     OutletRow,
     PhoneRow,
     ReplayRow,
@@ -88,10 +91,30 @@ class Page:
         self.ids = ids
         self.changes = Changes()
         self._pin_mac = pin_mac
-        # Until days are cut by hand (end of day), midnight opens the next one; a clock set back opens none.
-        today = local_date(now_ms, settings.utc_offset_min)
-        if rows.day < today:
-            rows.day = self.changes.day = today
+        self.today = local_date(now_ms, settings.utc_offset_min)
+
+    # -- days ---------------------------------------------------------------------------------------------
+
+    def date(self, operator_id: int = HOUSE) -> int:
+        """The open accounting day of an operator, or the house's, as yyyymmdd.
+
+        Whoever was not cut at the hour that is set for him gets his next day at midnight; a clock set back opens none.
+        """
+        if self.rows.days.get(operator_id, 0) < self.today:
+            self.rows.days[operator_id] = self.changes.days[operator_id] = self.today
+        return self.rows.days[operator_id]
+
+    def post(self, row: TxnRow, op: int, dr: int, cr: int, amount_fen: int) -> None:
+        """One transfer into the journal; balances of outlets' accounts are the caller's to move."""
+        date = self.date(row.operator_id)
+        self.changes.journal.append(JournalRow(self.ids(), row.id, op, dr, cr, amount_fen, date, self.now_ms))
+
+    def credit(self, account_id: int, amount_fen: int) -> BalanceRow:
+        """Add to (or, less than nothing, take from) an outlet's account."""
+        balance = self.rows.balances[account_id]
+        balance.posted += amount_fen
+        self.changes.balances[account_id] = balance
+        return balance
 
     # -- writing down -------------------------------------------------------------------------------------
 
@@ -110,6 +133,7 @@ class Page:
         self.changes.audit.append(AuditEntry(actor, action, thing, detail))
 
     def add_txn(self, row: TxnRow) -> None:
+        row.owner_node, row.owner_epoch = self.rows.node, self.rows.epoch
         self.rows.add_txn(row)
         self.changes.new_txns.append(row)
 
@@ -160,7 +184,8 @@ class Page:
         may_ask = asks_only and outlet.status in (OUTLET_SUSPENDED, OUTLET_CLOSING)
         if outlet.status != OUTLET_ACTIVE and not may_ask:
             return Reason.OUTLET
-        return Reason.OK if phone.rights & right else Reason.RIGHTS
+        is_bound = phone.status == PHONE_ACTIVE and phone.active_from_ms <= self.now_ms
+        return Reason.OK if is_bound and phone.rights & right else Reason.RIGHTS
 
     def is_stale(self, sent_ms: int | None, received_ms: int) -> bool:
         return self.now_ms - (received_ms if sent_ms is None else sent_ms) > self.settings.stale_ms

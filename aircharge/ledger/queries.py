@@ -16,8 +16,10 @@ TXN_COLUMNS: Final = tuple(item.name for item in fields(TxnRow) if item.name != 
 """Columns of an order, in ``TxnRow``'s order."""
 
 OUTLET_COLUMNS: Final = """o.id, o.code, o.status, o.language, o.pin_policy, o.pin_above_fen, o.float_id,
+    o.level, o.parent_id, o.group_code, o.manager, o.residual_fen,
     b.account_id, b.posted, b.held, b.floor, b.version,
-    c.outlet_id, c.pin_mac, c.salt, c.pepper_ver, c.fails, c.locks, c.locked_until_ms"""
+    c.outlet_id, c.pin_mac, c.salt, c.pepper_ver, c.fails, c.locks, c.locked_until_ms, c.must_change,
+    c.duress_mac"""
 """Outlet ``o``, its balance ``b``, its credential ``c`` (which may be missing)."""
 
 
@@ -25,8 +27,9 @@ OUTLET_COLUMNS: Final = """o.id, o.code, o.status, o.language, o.pin_policy, o.p
 class Queries:
     """Texts of our own; every value is bound."""
 
-    day: str  # the newest open accounting day (of one ignored key)
-    by_phone: str  # phone, rights and outlet, by phone
+    days: str  # open accounting days by operator, and the policy's version (of one ignored key)
+    by_phone: str  # phone, rights, status, active from, and outlet, by phone
+    by_code: str  # outlet, by code
     by_float: str  # outlet, by float account
     cards: str  # cards, by id
     replays: str  # spent serials, by (card, serial)
@@ -38,5 +41,9 @@ class Queries:
     last: str  # the last recharge, by float account
     offences: str  # offences of a day, by phone
     languages: str  # languages, by customer's number
-    requests: str  # funding requests, by id
+    requests: str  # requests, by id
     first_phones: str  # one phone, by outlet
+    balances: str  # accounts, by id
+    journal: str  # journal rows, by order
+    counters: str  # limit counters, by key
+    lists: str  # list entries, by (subject, value)

@@ -8,7 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from aircharge.ledger.chart import LEVEL_OUTLET, PHONE_ACTIVE
 from aircharge.ledger.commands import NoticeRow
+from aircharge.ledger.policy import EMPTY_POLICY, CounterKey, Policy
 from aircharge.values import State
 
 __all__ = [
@@ -16,14 +18,18 @@ __all__ = [
     "BalanceRow",
     "CardState",
     "Changes",
+    "Charge",
+    "CounterRow",
     "CredentialRow",
     "JournalRow",
+    "ListRow",
     "Needs",
     "OutletRow",
     "PhoneRow",
     "ReconItem",
     "ReplayRow",
     "RequestRow",
+    "RowChange",
     "Rows",
     "TxnRow",
     "Usage",
@@ -39,12 +45,19 @@ class OutletRow:
     pin_policy: int
     pin_above_fen: int
     float_id: int
+    level: int = LEVEL_OUTLET
+    parent_id: int | None = None
+    group: str = "standard"
+    manager: str = ""
+    residual_fen: int = 0
 
 
 @dataclass(slots=True)
 class PhoneRow:
     outlet_id: int
     rights: int
+    status: int = PHONE_ACTIVE
+    active_from_ms: int = 0
 
 
 @dataclass(slots=True)
@@ -71,6 +84,8 @@ class CredentialRow:
     fails: int
     locks: int
     locked_until_ms: int
+    must_change: int = 0
+    duress_mac: bytes | None = None
 
 
 @dataclass(slots=True)
@@ -123,11 +138,24 @@ class TxnRow:
     created_ms: int
     next_ms: int | None
     done_ms: int | None
+    orig_txn: int | None = None
+    counter_acct: int | None = None
+    commission: int = 0
+    commission_mode: int = 0
+    price_id: int = 0
+    undo: int = 0
+    owner_node: int = 0
+    owner_epoch: int = 0
     loaded_state: int | None = None
 
     @property
     def is_open(self) -> bool:
         return State(self.state).is_open
+
+    @property
+    def is_live(self) -> bool:
+        """Not yet at an end that nothing can change."""
+        return self.state not in (State.REFUSED, State.VOIDED, State.REVERSED)
 
 
 @dataclass(slots=True)
@@ -160,9 +188,49 @@ class RequestRow:
     """A request that waits for a second person; ``payload`` is decoded."""
 
     id: int
+    what: str
     payload: dict[str, Any]
     maker: str
     state: int
+
+
+@dataclass(slots=True)
+class CounterRow:
+    """What was used of a limit in its period."""
+
+    n: int = 0
+    total_fen: int = 0
+
+
+@dataclass(slots=True)
+class ListRow:
+    """A number, outlet or terminal on a list. colour: LIST_BLACK or LIST_WHITE."""
+
+    colour: int
+    reason: str
+    until_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """What an order or question counts against: the loader finds its counters, lists and live orders."""
+
+    phone: str
+    operation: int  # values.Operation
+    target: str = ""
+    terminal: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RowChange:
+    """A rare change of one row of a table without a class of its own (ticket, batch line, credit line …).
+
+    ``where`` empty: the row is new. Else exactly one row must be met, or the ledger is broken.
+    """
+
+    table: str
+    values: dict[str, Any]
+    where: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -192,6 +260,11 @@ class Needs:
     keys: set[tuple[str, str]] = field(default_factory=set)
     orders: set[int] = field(default_factory=set)
     intents: set[tuple[str, str]] = field(default_factory=set)  # (asking phone, target)
+    charges: set[Charge] = field(default_factory=set)
+    codes: set[str] = field(default_factory=set)  # outlets by their code
+    accounts: set[int] = field(default_factory=set)  # balances beside the floats
+    journals: set[int] = field(default_factory=set)  # orders whose journal rows are needed
+    wanted: set[tuple[str, str, Any]] = field(default_factory=set)  # rare rows: (table, column, value)
     usage: set[str] = field(default_factory=set)  # phones of outlets whose day is asked for
     offenders: set[str] = field(default_factory=set)
     requests: set[int] = field(default_factory=set)
@@ -201,7 +274,10 @@ class Needs:
 class Rows:
     """What was found."""
 
-    day: int = 0  # biz_date of the open day, 0 = there is none yet
+    node: int = 0  # which daemon writes, and under which lease
+    epoch: int = 0
+    policy: Policy = EMPTY_POLICY
+    days: dict[int, int] = field(default_factory=dict)  # open day by operator, HOUSE = 0
     phones: dict[str, PhoneRow] = field(default_factory=dict)
     outlets: dict[int, OutletRow] = field(default_factory=dict)
     accounts: dict[int, OutletRow] = field(default_factory=dict)  # outlets by their float
@@ -220,6 +296,11 @@ class Rows:
     languages: dict[str, str] = field(default_factory=dict)
     requests: dict[int, RequestRow] = field(default_factory=dict)
     first_phones: dict[int, str] = field(default_factory=dict)  # by outlet, for notices nobody asked for
+    codes: dict[str, OutletRow] = field(default_factory=dict)
+    counters: dict[CounterKey, CounterRow] = field(default_factory=dict)
+    lists: dict[tuple[int, str], ListRow] = field(default_factory=dict)  # (subject, value)
+    journal: dict[int, list[JournalRow]] = field(default_factory=dict)  # by order
+    found: dict[tuple[str, str, Any], list[dict[str, Any]]] = field(default_factory=dict)  # what was wanted
 
     def add_txn(self, row: TxnRow) -> TxnRow:
         """Keep one object per order."""
@@ -232,7 +313,7 @@ class Rows:
 class Changes:
     """What is to be written, in the order of its foreign keys. Updated rows are kept by id."""
 
-    day: int = 0  # a first day to open
+    days: dict[int, int] = field(default_factory=dict)  # days to open, by operator; the open one is cut
     new_txns: list[TxnRow] = field(default_factory=list)
     txns: dict[int, TxnRow] = field(default_factory=dict)
     journal: list[JournalRow] = field(default_factory=list)
@@ -248,3 +329,5 @@ class Changes:
     audit: list[AuditEntry] = field(default_factory=list)
     recon: list[ReconItem] = field(default_factory=list)
     requests: list[tuple[int, str, int]] = field(default_factory=list)  # (request, checker, order)
+    counters: dict[CounterKey, CounterRow] = field(default_factory=dict)
+    rare: list[RowChange] = field(default_factory=list)

@@ -7,7 +7,7 @@ from json import JSONEncoder
 from operator import attrgetter
 from typing import Final
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, insert, update
 
 from aircharge.ledger.audit import append_audit_txn
 from aircharge.ledger.dialect import Dialect
@@ -15,6 +15,7 @@ from aircharge.ledger.loading import signed
 from aircharge.ledger.page import BookSettings, BrokenLedger, local_date
 from aircharge.ledger.queries import TXN_COLUMNS
 from aircharge.ledger.rows import Changes, JournalRow
+from aircharge.ledger.tables import metadata
 
 __all__ = ["RowsChanged", "Saver"]
 
@@ -38,12 +39,34 @@ class Saver:
 
     def save(self, txn: Connection, changes: Changes, now_ms: int) -> None:
         """All of a batch. Raises RowsChanged when a row is not in the state it was read in."""
-        if changes.day:
-            self._dialect.insert(txn, "day", "biz_date, state", [(changes.day, 0)])
+        self._days(txn, changes, now_ms)
         self._money(txn, changes)
         self._guards(txn, changes, now_ms)
         self._notices(txn, changes, now_ms)
         self._people(txn, changes, now_ms)
+        self._rare(txn, changes)
+
+    def _days(self, txn: Connection, changes: Changes, now_ms: int) -> None:
+        """The open day is cut as the next one opens. Another daemon may have done the same already."""
+        if changes.days:
+            rows = [(operator_id, date, now_ms) for operator_id, date in sorted(changes.days.items())]
+            head = "UPDATE day SET state = 1, cut_ms = v.column3"
+            condition = "day.operator_id = v.column1 AND day.state = 0 AND day.biz_date < v.column2"
+            self._dialect.update(txn, head, rows, condition)
+            opened = [(operator_id, date, 0) for operator_id, date, _ in rows]
+            self._dialect.insert(txn, "day", "operator_id, biz_date, state", opened, "ON CONFLICT DO NOTHING")
+
+    @staticmethod
+    def _rare(txn: Connection, changes: Changes) -> None:
+        """Rows without a class of their own: new ones, and changes that must meet exactly one."""
+        for change in changes.rare:
+            table = metadata.tables[change.table]
+            if not change.where:
+                txn.execute(insert(table).values(**change.values))
+                continue
+            conditions = [table.c[name] == value for name, value in change.where.items()]
+            met = txn.execute(update(table).where(*conditions).values(**change.values)).rowcount
+            _must_be(f"rows of {change.table}", met, 1)
 
     def _money(self, txn: Connection, changes: Changes) -> None:
         dialect = self._dialect
@@ -61,13 +84,15 @@ class Saver:
                     t.attempts,
                     t.next_ms,
                     t.done_ms,
+                    t.cost,
+                    t.undo,
                 )
                 for t in changes.txns.values()
             ]
             met = dialect.update(
                 txn,
                 "UPDATE txn SET state = v.column3, reason = v.column4, op_code = v.column5, op_serial = v.column6,"
-                " attempts = v.column7, next_ms = v.column8, done_ms = v.column9",
+                " attempts = v.column7, next_ms = v.column8, done_ms = v.column9, cost = v.column10, undo = v.column11",
                 rows,
                 "txn.id = v.column1 AND txn.state = v.column2",
             )
@@ -103,6 +128,14 @@ class Saver:
             pins = [(c.outlet_id, c.fails, c.locks, c.locked_until_ms) for c in changes.credentials.values()]
             head = "UPDATE credential SET fails = v.column2, locks = v.column3, locked_until_ms = v.column4"
             _must_be("PINs", dialect.update(txn, head, pins, "credential.outlet_id = v.column1"), len(pins))
+        if changes.counters:
+            counters = [(*key, row.n, row.total_fen) for key, row in sorted(changes.counters.items())]
+            columns = "subject, value, operation, period, began, n, total_fen"
+            upsert = (
+                "ON CONFLICT (subject, value, operation, period, began)"
+                " DO UPDATE SET n = excluded.n, total_fen = excluded.total_fen"
+            )
+            dialect.insert(txn, "limit_counter", columns, counters, upsert)
         if changes.offences:
             today = local_date(now_ms, self._settings.utc_offset_min)
             offences = [(phone, today, count) for phone, count in changes.offences.items()]

@@ -14,8 +14,11 @@ _JOINS: Final = """JOIN balance b ON b.account_id = o.float_id
 
 # CROSS JOIN keeps SQLite to the order written.
 SQLITE_QUERIES: Final = Queries(
-    day="""SELECT biz_date FROM day WHERE state = 0 AND ? IS NOT NULL ORDER BY biz_date DESC LIMIT 1""",
-    by_phone=f"""SELECT p.msisdn, p.rights, {OUTLET_COLUMNS}
+    days="""SELECT operator_id, biz_date FROM day WHERE state = 0 AND ? IS NOT NULL
+    UNION ALL SELECT -1, version FROM policy""",
+    by_code=f"""SELECT {OUTLET_COLUMNS}
+    FROM json_each(?) k CROSS JOIN outlet o ON o.code = k.value {_JOINS}""",
+    by_phone=f"""SELECT p.msisdn, p.rights, p.status, p.active_from_ms, {OUTLET_COLUMNS}
     FROM json_each(?) k CROSS JOIN outlet_phone p ON p.msisdn = k.value
     JOIN outlet o ON o.id = p.outlet_id {_JOINS}""",
     by_float=f"""SELECT {OUTLET_COLUMNS}
@@ -42,8 +45,17 @@ SQLITE_QUERIES: Final = Queries(
     CROSS JOIN offence o ON o.phone = k.value AND o.local_date = ?""",
     languages="""SELECT l.msisdn, l.language FROM json_each(?) k
     CROSS JOIN number_language l ON l.msisdn = k.value""",
-    requests="""SELECT id, payload, maker, state FROM change_request
-    WHERE what = 'funding' AND id IN (SELECT value FROM json_each(?))""",
+    requests="""SELECT id, what, payload, maker, state FROM change_request
+    WHERE id IN (SELECT value FROM json_each(?))""",
     first_phones="""SELECT p.outlet_id, min(p.msisdn) FROM json_each(?) k
     CROSS JOIN outlet_phone p ON p.outlet_id = k.value GROUP BY p.outlet_id""",
+    balances="""SELECT b.account_id, b.posted, b.held, b.floor, b.version
+    FROM json_each(?) k CROSS JOIN balance b ON b.account_id = k.value""",
+    journal="""SELECT j.jid, j.txn_id, j.op, j.dr, j.cr, j.amount, j.biz_date, j.at_ms
+    FROM json_each(?) k CROSS JOIN journal j ON j.txn_id = k.value ORDER BY j.jid""",
+    counters="""SELECT c.subject, c.value, c.operation, c.period, c.began, c.n, c.total_fen
+    FROM json_each(?) k CROSS JOIN limit_counter c ON c.subject = k.value ->> 0 AND c.value = k.value ->> 1
+    AND c.operation = k.value ->> 2 AND c.period = k.value ->> 3 AND c.began = k.value ->> 4""",
+    lists="""SELECT l.subject, l.value, l.colour, l.reason, l.until_ms
+    FROM json_each(?) k CROSS JOIN list_entry l ON l.subject = k.value ->> 0 AND l.value = k.value ->> 1""",
 )

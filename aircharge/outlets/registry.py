@@ -17,6 +17,9 @@ from aircharge.ledger.audit import append_audit_txn
 from aircharge.ledger.chart import (
     CARD_ACTIVE,
     CARD_BLOCKED,
+    FIRST_ACCOUNT,
+    KIND_COMMISSION,
+    KIND_DEPOSIT,
     KIND_FLOAT,
     NORMAL_SIDE,
     OUTLET_ACTIVE,
@@ -27,6 +30,8 @@ from aircharge.ledger.chart import (
     PIN_NEVER,
     RIGHT_QUERY,
     RIGHT_RECHARGE,
+    commission_account,
+    deposit_account,
 )
 from aircharge.ledger.tables import metadata
 from aircharge.outlets.pins import PinHash, check_pin
@@ -49,7 +54,6 @@ _t = metadata.tables
 _CODE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,15}")
 _ICCID: Final = re.compile(r"89[0-9]{16,18}")
 _POLICIES: Final = {"never": PIN_NEVER, "above": PIN_ABOVE, "always": PIN_ALWAYS}
-FIRST_ACCOUNT: Final = 1000
 
 
 class RegistryError(AirchargeError):
@@ -103,19 +107,7 @@ def add_outlet_txn(desk: Desk, form: OutletForm, pin: Pin, pins: PinHash, salt: 
         raise RegistryError("an outlet needs a phone")
     if _outlet_row(desk.txn, form.code, needed=False) is not None:
         raise RegistryError(f"outlet {form.code} exists already")
-    account = _t["account"]
-    highest = desk.txn.execute(select(func.max(account.c.id))).scalar() or 0
-    outlet_id = max(int(highest) + 1, FIRST_ACCOUNT)
-    desk.txn.execute(
-        insert(account).values(
-            id=outlet_id,
-            kind=KIND_FLOAT,
-            owner_id=outlet_id,
-            normal_side=NORMAL_SIDE[KIND_FLOAT],
-            created_ms=desk.now_ms,
-        )
-    )
-    desk.txn.execute(insert(_t["balance"]).values(account_id=outlet_id))
+    outlet_id = _open_accounts(desk)
     desk.txn.execute(
         insert(_t["outlet"]).values(
             id=outlet_id,
@@ -129,11 +121,34 @@ def add_outlet_txn(desk: Desk, form: OutletForm, pin: Pin, pins: PinHash, salt: 
             created_ms=desk.now_ms,
         )
     )
+    desk.txn.execute(insert(_t["outlet_profile"]).values(outlet_id=outlet_id, opened_ms=desk.now_ms))
     desk.note("outlet.add", form.code, name=form.name, language=form.language, pin_policy=form.pin_policy)
     for phone in form.phones:
         bind_phone_txn(desk, form.code, phone)
     set_pin_txn(desk, form.code, pin, pins, salt)
     return outlet_id
+
+
+def _open_accounts(desk: Desk) -> int:
+    """Float, commission and frozen deposit of a new outlet, each with a balance of nothing; returns the float's id."""
+    account = _t["account"]
+    floats = select(func.max(account.c.id)).where(account.c.kind == KIND_FLOAT)
+    highest = desk.txn.execute(floats).scalar() or 0
+    float_id = max(int(highest) + 1, FIRST_ACCOUNT)
+    for kind, account_id in (
+        (KIND_FLOAT, float_id),
+        (KIND_COMMISSION, commission_account(float_id)),
+        (KIND_DEPOSIT, deposit_account(float_id)),
+    ):
+        values = {
+            "kind": kind,
+            "owner_id": float_id,
+            "normal_side": NORMAL_SIDE[kind],
+            "created_ms": desk.now_ms,
+        }
+        desk.txn.execute(insert(account).values(id=account_id, **values))
+        desk.txn.execute(insert(_t["balance"]).values(account_id=account_id))
+    return float_id
 
 
 def bind_phone_txn(desk: Desk, code: str, phone: str, rights: int = RIGHT_RECHARGE | RIGHT_QUERY) -> str:

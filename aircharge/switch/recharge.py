@@ -32,7 +32,6 @@ async def accept(board: Board, order: Order, *, pin_needed: bool = False) -> Rec
         OpenRecharge(
             order,
             operator_id=plan.operator_id if plan else 0,
-            cost_fen=order.amount_fen,
             refuse=_objection(board, order, plan),
             pin_needed=pin_needed,
         )

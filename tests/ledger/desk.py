@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import insert, text
 
 from aircharge.ledger.book import Book, BookSettings
 from aircharge.ledger.commands import (
@@ -19,7 +19,9 @@ from aircharge.ledger.commands import (
 )
 from aircharge.ledger.funding import propose_txn
 from aircharge.ledger.migrate import upgrade
+from aircharge.ledger.policy_loading import bump_policy_txn
 from aircharge.ledger.store import Store, open_engine
+from aircharge.ledger.tables import metadata
 from aircharge.ledger.verify import verify
 from aircharge.outlets import registry
 from aircharge.outlets.pins import PinHash
@@ -83,6 +85,12 @@ class Books:
             number = propose_txn(txn, code, amount_fen, slip, maker="maker", now_ms=self.clock.ms)
         return self.do(Fund(number, "checker"))
 
+    def add(self, table: str, **values: Any) -> None:
+        """A row of the agent's rules (price, product, limit_rule …), in force from the next command on."""
+        with self.store.writing() as txn:
+            txn.execute(insert(metadata.tables[table]).values(**values))
+            bump_policy_txn(txn)
+
     def do(self, command: Command) -> Any:
         [result] = self.batch(command)
         return result
@@ -136,7 +144,9 @@ class Books:
     ) -> OpenRecharge:
         """A plain SMS."""
         phone = more.pop("phone", PHONES.get(outlet, outlet))
-        command = {name: more.pop(name) for name in ("refuse", "pin_needed", "cost_fen") if name in more}
+        command = {
+            name: more.pop(name) for name in ("refuse", "pin_needed", "confirmed", "terminal") if name in more
+        }
         operator_id = more.pop("operator_id", 1)
         self._serial += 1
         order = Order(
@@ -148,7 +158,7 @@ class Books:
             self.clock.ms,
             **more,
         )
-        return OpenRecharge(order, operator_id, command.pop("cost_fen", amount_fen), **command)
+        return OpenRecharge(order, operator_id, **command)
 
     def card(
         self, outlet: str = "A", serial: int | None = None, counter: int | None = None, **more: Any
@@ -191,7 +201,7 @@ class Books:
             earlier=Key(scope, f"{earlier:016x}") if earlier is not None else None,
             **more,
         )
-        return OpenRecharge(order, 1, amount_fen, pin_needed=True, **refuse)
+        return OpenRecharge(order, 1, pin_needed=True, **refuse)
 
     def ask(self, operation: Operation = Operation.BALANCE, outlet: str = "A", **more: Any) -> Inquire:
         pin = more.pop("pin", None)

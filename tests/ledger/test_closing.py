@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from aircharge.errors import Reason
+from aircharge.ledger.chart import COMMISSION_DISCOUNT
 from aircharge.ledger.closing import ANSWERS, Step
 from aircharge.ledger.commands import CloseRecharge
 from aircharge.values import State, Verdict
@@ -114,7 +115,8 @@ def test_postponing_counts_and_changes_nothing_else(books: Books) -> None:
 
 
 def test_the_facts_of_a_settlement(books: Books) -> None:
-    order = books.do(books.plain(cost_fen=4950))
+    books.add("price", id=1, mode=COMMISSION_DISCOUNT, rate_ppm=10_000, from_date=20260101)
+    order = books.do(books.plain())
     books.wait(1500)
     books.do(books.close(order, Verdict.YES, code="0000", serial="OP77"))
     outlet, customer = books.notices
@@ -134,8 +136,8 @@ def test_the_facts_of_a_settlement(books: Books) -> None:
     assert books.rows("SELECT op_code, op_serial, done_ms FROM txn WHERE id = :id", id=order.order_id) == [
         ("0000", "OP77", books.clock.ms)
     ]
-    [(dr, cr, amount)] = books.rows("SELECT dr, cr, amount FROM journal WHERE op = 1")
-    assert (dr, cr, amount) == (1000, 1, 4950)
+    rows = books.rows("SELECT op, dr, cr, amount FROM journal WHERE txn_id = :id", id=order.order_id)
+    assert rows == [(1, 1000, 1, 4950), (3, 201, 1, 50)]  # what the outlet pays, and what we give for it
 
 
 def test_the_customer_reads_the_language_of_the_number(books: Books) -> None:

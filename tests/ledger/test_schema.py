@@ -43,7 +43,7 @@ FORBIDDEN = {
     "an order over nothing": _NEW_TXN + "(1, 1, 1, 's', 'k', x'00', 1000, 0, 0, 1, 'R', 20261123, 1, NULL)",
     "an order less than nothing": _NEW_TXN
     + "(1, 1, 1, 's', 'k', x'00', 1000, -5, 5, 0, NULL, 20261123, 1, NULL)",
-    "no such state": _NEW_TXN + "(1, 1, 1, 's', 'k', x'00', 1000, 5, 5, 8, 'R', 20261123, 1, NULL)",
+    "no such state": _NEW_TXN + "(1, 1, 1, 's', 'k', x'00', 1000, 5, 5, 9, 'R', 20261123, 1, NULL)",
     "a reference used twice": "UPDATE txn SET op_ref = (SELECT max(op_ref) FROM txn) WHERE kind = 1",
     "a reversal of nothing": _NEW_TXN + "(1, 2, 1, 's', 'k', x'00', 1000, 5, 5, 1, 'R', 20261123, 1, NULL)",
     "two live reversals": _NEW_TXN
@@ -52,7 +52,8 @@ FORBIDDEN = {
     "maker = checker": "UPDATE change_request SET checker = maker",
     "approved by nobody": "UPDATE change_request SET checker = NULL",
     "a serial spent twice": "INSERT INTO replay SELECT * FROM replay",
-    "a phone of two outlets": "INSERT INTO outlet_phone VALUES ('13900000001', 1001, 1, 0)",
+    "a phone of two outlets": "INSERT INTO outlet_phone (msisdn, outlet_id, rights, created_ms)"
+    " VALUES ('13900000001', 1001, 1, 0)",
     "a card of two": "INSERT INTO card (id, iccid, outlet_id, msisdn, profile, key_source, master_version, key_version,"
     " created_ms) SELECT 9, iccid, outlet_id, '13900000009', profile, 0, 1, 1, 0 FROM card WHERE id = 1",
     "an imported card without keys": "UPDATE card SET key_source = 1",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,12 @@ from sqlalchemy.exc import OperationalError
 
 from aircharge.errors import LedgerError, Reason
 from aircharge.ledger.book import Book
+from aircharge.ledger.closing import ENDINGS
+from aircharge.ledger.page import Page
 from aircharge.ledger.reading import open_orders
+from aircharge.ledger.rows import OutletRow, TxnRow
 from aircharge.ledger.store import BrokenLedger, Store
-from aircharge.values import State, Verdict
+from aircharge.values import Operation, State, Verdict
 from tests.ledger.desk import Books, file_url
 
 
@@ -107,10 +111,10 @@ def test_a_second_writer_is_waited_for_then_refused(file_books: Books, tmp_path:
 
 
 def test_a_bug_in_the_book_writes_nothing(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        "aircharge.ledger.closing._settle",
-        lambda page, row, outlet: page.touch_balance(_overdrawn(page.rows.balances[row.outlet_acct])),
-    )
+    def settle(page: Page, row: TxnRow, outlet: OutletRow) -> None:
+        page.touch_balance(_overdrawn(page.rows.balances[row.outlet_acct]))
+
+    monkeypatch.setitem(ENDINGS, Operation.RECHARGE, replace(ENDINGS[Operation.RECHARGE], settle=settle))
     order = books.do(books.plain())
     with pytest.raises(BrokenLedger, match="invariant"):
         books.do(books.close(order, Verdict.YES))
