@@ -49,39 +49,39 @@ class Office:
     """One desk on one ledger. Close it."""
 
     def __init__(self, config: Config) -> None:
-        self._config = config
-        self._clock = SystemClock()
-        self._chance = SystemRandomness()
-        self._store = open_store(config, self._clock, config.daemon.desk_node)
+        self.config = config
+        self.clock = SystemClock()
+        self.chance = SystemRandomness()
+        self.store = open_store(config, self.clock, config.daemon.desk_node)
 
     def close(self) -> None:
-        self._store.engine.dispose()
+        self.store.engine.dispose()
 
     # -- schema -------------------------------------------------------------------------------------------
 
     def upgrade(self) -> None:
         """Bring the schema to this program's, and make the operators' stock accounts."""
-        upgrade(self._store.engine)
-        self._store.ensure_operators({section.id: section.link.name for section in self._config.operator})
+        upgrade(self.store.engine)
+        self.store.ensure_operators({section.id: section.link.name for section in self.config.operator})
 
     def check_schema(self) -> None:
-        check_schema(self._store.engine)
+        check_schema(self.store.engine)
 
     # -- outlets ------------------------------------------------------------------------------------------
 
     def random_pin(self) -> Pin:
-        return Pin(random_pin(self._chance.token(256)))
+        return Pin(random_pin(self.chance.token(256)))
 
     def add_outlet(self, form: OutletForm, pin: Pin, *, actor: str) -> int:
-        with self._desk(actor) as desk:
-            return registry.add_outlet_txn(desk, form, pin, self._config.pin_hash(), self._chance.token(16))
+        with self.desk(actor) as desk:
+            return registry.add_outlet_txn(desk, form, pin, self.config.pin_hash(), self.chance.token(16))
 
     def set_pin(self, code: str, pin: Pin, *, actor: str) -> None:
-        with self._desk(actor) as desk:
-            registry.set_pin_txn(desk, code, pin, self._config.pin_hash(), self._chance.token(16))
+        with self.desk(actor) as desk:
+            registry.set_pin_txn(desk, code, pin, self.config.pin_hash(), self.chance.token(16))
 
     def freeze(self, code: str, *, actor: str, lift: bool = False) -> None:
-        with self._desk(actor) as desk:
+        with self.desk(actor) as desk:
             registry.freeze_txn(desk, code, lift=lift)
 
     def add_card(
@@ -95,34 +95,34 @@ class Office:
         keys: Mapping[str, str] | None = None,
     ) -> int:
         """Bind a card; ``keys`` (kic and kid in hex) are imported and wrapped, else they are derived."""
-        if profile not in self._config.card_profiles():
+        if profile not in self.config.card_profiles():
             raise OfficeError(f"no card profile is called {profile!r}")
         imported = CardKeyBytes(_key(keys, "kic"), _key(keys, "kid")) if keys is not None else None
-        if imported is not None and not fits(imported, self._config.card_profiles()[profile].key_family):
+        if imported is not None and not fits(imported, self.config.card_profiles()[profile].key_family):
             raise OfficeError("keys kic and kid must differ and suit the card's profile")
-        version = self._config.secrets.card_master_version
-        with self._desk(actor) as desk:
+        version = self.config.secrets.card_master_version
+        with self.desk(actor) as desk:
             card_id = registry.add_card_txn(desk, code, CardForm(iccid, phone, profile, version))
             if imported is not None:
-                wrapped = self._config.key_ring(self._chance).wrap(card_id, 1, imported)
+                wrapped = self.config.key_ring(self.chance).wrap(card_id, 1, imported)
                 registry.keys_txn(desk, card_id, *wrapped)
         return card_id
 
     def block_card(self, iccid: str, *, actor: str, lift: bool = False) -> None:
-        with self._desk(actor) as desk:
+        with self.desk(actor) as desk:
             registry.block_card_txn(desk, iccid, lift=lift)
 
     def set_language(self, number: str, language: str, *, actor: str) -> None:
-        with self._desk(actor) as desk:
+        with self.desk(actor) as desk:
             registry.set_language_txn(desk, number, language)
 
     def personalisation(self) -> list[dict[str, Any]]:
         """Every card with its keys, for the card maker: to be kept as a secret."""
-        ring = self._config.key_ring()
+        ring = self.config.key_ring()
         cards = []
-        with self._store.engine.connect() as txn:
+        with self.store.engine.connect() as txn:
             for row in reading.all_cards(txn):
-                profile = self._config.card_profiles()[row.profile]
+                profile = self.config.card_profiles()[row.profile]
                 keys = card_keys(ring, row, profile)
                 cards.append(
                     {
@@ -138,11 +138,11 @@ class Office:
         return cards
 
     def outlets(self) -> list[dict[str, Any]]:
-        with self._store.engine.connect() as txn:
+        with self.store.engine.connect() as txn:
             return [_outlet(row) for row in reading.outlets(txn)]
 
     def outlet(self, code: str) -> dict[str, Any]:
-        with self._store.engine.connect() as txn:
+        with self.store.engine.connect() as txn:
             rows = reading.outlets(txn, code)
             if not rows:
                 raise OfficeError(f"no outlet {code}")
@@ -159,12 +159,12 @@ class Office:
 
     def propose_funding(self, code: str, amount_fen: int, slip: str, *, maker: str) -> int:
         """Ask for float; returns the request's number. Another person confirms it."""
-        with self._desk(maker) as desk:
+        with self.desk(maker) as desk:
             return funding.propose_txn(desk.txn, code, amount_fen, slip, maker=maker, now_ms=desk.now_ms)
 
     def propose_funding_rows(self, rows: Sequence[Mapping[str, str]], *, maker: str) -> list[int]:
         """All rows of a file or none; an error names its row."""
-        with self._desk(maker) as desk:
+        with self.desk(maker) as desk:
             requests = []
             for number, row in enumerate(rows, 2):
                 try:
@@ -181,15 +181,15 @@ class Office:
             return requests
 
     def waiting_requests(self) -> list[dict[str, Any]]:
-        with self._store.engine.connect() as txn:
+        with self.store.engine.connect() as txn:
             return funding.waiting(txn)
 
     def approve_funding(self, request: int, *, checker: str) -> tuple[str, int]:
         """Confirm a request; returns the outlet's code and the amount. The checker is another person."""
-        [receipt] = self._store.run([Fund(request, checker)])
+        [receipt] = self.store.run([Fund(request, checker)])
         if not isinstance(receipt, Receipt):
             raise OfficeError(str(receipt))
-        with self._store.engine.connect() as txn:
+        with self.store.engine.connect() as txn:
             code = next(row["code"] for row in reading.outlets(txn) if row["id"] == receipt.outlet_id)
         return code, receipt.amount_fen
 
@@ -197,7 +197,7 @@ class Office:
 
     def orders(self, number: str) -> list[dict[str, Any]]:
         """Orders by id, reference or last digits, with their journal rows and notices."""
-        with self._store.engine.connect() as txn:
+        with self.store.engine.connect() as txn:
             found = reading.orders_by_number(txn, number)
             if not found:
                 raise OfficeError(f"no order {number}")
@@ -211,12 +211,12 @@ class Office:
             ]
 
     def orders_of(self, code: str) -> list[dict[str, Any]]:
-        with self._store.engine.connect() as txn:
+        with self.store.engine.connect() as txn:
             [row] = reading.outlets(txn, code)
             return reading.orders_of_outlet(txn, row["float_id"])
 
     def journal_of(self, order_id: int) -> list[str]:
-        with self._store.engine.connect() as txn:
+        with self.store.engine.connect() as txn:
             return [
                 f"journal {row['jid']}: {yuan_text(row['amount'])} yuan, debit {row['dr']} credit {row['cr']}"
                 for row in reading.journal_of(txn, order_id)
@@ -226,10 +226,10 @@ class Office:
         """Two people's ruling on a doubt, by evidence from outside."""
         if not maker or not checker or maker == checker:
             raise OfficeError("maker and checker are two people")
-        with self._desk(maker) as desk:
+        with self.desk(maker) as desk:
             desk.note("order.resolve", str(order_id), executed=executed, evidence=evidence, checker=checker)
         verdict = Verdict.YES if executed else Verdict.NO
-        [receipt] = self._store.run([CloseRecharge(order_id, verdict, actor=f"{maker}+{checker}")])
+        [receipt] = self.store.run([CloseRecharge(order_id, verdict, actor=f"{maker}+{checker}")])
         assert isinstance(receipt, Receipt)
         if not receipt.order_id:
             raise OfficeError(f"no order {order_id}")
@@ -239,18 +239,19 @@ class Office:
 
     def verify(self) -> tuple[list[str], bool]:
         """The lines to show, and whether the books are sound."""
-        with self._store.engine.connect() as txn:
+        with self.store.engine.connect() as txn:
             report = verify(txn)
         counts = f"{report.rows} journal rows, {report.accounts} floats, {report.orders} orders"
         said = report.problems or ["every balance is what its rows say; every order has its posting"]
         return [f"{counts}, {yuan_text(report.debits_fen)} yuan moved", *said], report.sound
 
     @contextmanager
-    def _desk(self, actor: str) -> Iterator[Desk]:
+    def desk(self, actor: str) -> Iterator[Desk]:
+        """One transaction in somebody's name: committed at the end, nothing changed on an error."""
         if not actor.strip():
             raise OfficeError("whose name does this bear?")
-        with self._store.writing() as txn:
-            yield Desk(txn, self._clock.now_ms(), actor)
+        with self.store.writing() as txn:
+            yield Desk(txn, self.clock.now_ms(), actor)
 
 
 def _key(keys: Mapping[str, str], name: str) -> bytes:

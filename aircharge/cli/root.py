@@ -5,58 +5,18 @@ from __future__ import annotations
 import csv
 import json
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import click
-from rich.console import Console
-from rich.table import Table
 
 from aircharge import __version__
+from aircharge.cli.show import desk_of, out, plain_errors, show_sheet, show_table
 from aircharge.config import load
 from aircharge.demo import DEMO_FOLDER, run_demo, simulate
-from aircharge.errors import AirchargeError, Refusal
-from aircharge.office import Office, OutletForm, fen_from_yuan
+from aircharge.office import OutletForm, fen_from_yuan
 from aircharge.values import mask_msisdn, yuan_text
 
 __all__ = ["main"]
-
-out = Console(highlight=False, soft_wrap=True)
-
-
-@contextmanager
-def _plain_errors() -> Iterator[None]:
-    """What went wrong in one line, exit code 1; a refusal says its code."""
-    try:
-        yield
-    except Refusal as refusal:
-        raise click.ClickException(
-            f"refused ({refusal.reason.code} {refusal.reason.name}) {refusal.detail}".rstrip()
-        ) from refusal
-    except (AirchargeError, OSError, RuntimeError) as error:
-        raise click.ClickException(str(error)) from error
-
-
-def _table(title: str, rows: list[dict[str, Any]]) -> None:
-    if not rows:
-        out.print(f"{title}: none")
-        return
-    table = Table(title=title, title_justify="left")
-    for column in rows[0]:
-        table.add_column(column, overflow="fold", no_wrap=column in ("id", "row"))
-    for row in rows:
-        table.add_row(*(str(value) for value in row.values()))
-    out.print(table)
-
-
-def _sheet(title: str, values: dict[str, Any]) -> None:
-    """One thing, a line a value."""
-    table = Table(title=title, title_justify="left", show_header=False)
-    for name, value in values.items():
-        table.add_row(name, str(value))
-    out.print(table)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
@@ -76,24 +36,14 @@ def main(context: click.Context, config_file: Path) -> None:
     context.obj = config_file
 
 
-@contextmanager
-def _office(context: click.Context) -> Iterator[Office]:
-    with _plain_errors():
-        office = Office(load(context.obj))
-        try:
-            yield office
-        finally:
-            office.close()
-
-
 @main.command("check-config")
 @click.pass_context
 def check_config(context: click.Context) -> None:
     """Read the whole configuration, its secrets and the ledger's schema; say what is wrong."""
-    with _plain_errors():
+    with plain_errors():
         config = load(context.obj)
         config.check_secrets()
-        with _office(context) as office:
+        with desk_of(context) as office:
             office.check_schema()
         out.print(
             f"{config.path}: in order; {len(config.smpp.peer)} SMPP peers, {len(config.operator)} operators"
@@ -109,7 +59,7 @@ def database() -> None:
 @click.pass_context
 def db_upgrade(context: click.Context) -> None:
     """Bring the schema to the newest revision."""
-    with _office(context) as office:
+    with desk_of(context) as office:
         office.upgrade()
         out.print("the schema is up to date")
 
@@ -146,7 +96,7 @@ def outlet_add(
     actor: str,
 ) -> None:
     """Add an outlet; its initial PIN is printed once and stored nowhere."""
-    with _office(context) as office:
+    with desk_of(context) as office:
         pin = office.random_pin()
         form = OutletForm(code, name, phones, language, pin_policy, fen_from_yuan(pin_above))
         outlet_id = office.add_outlet(form, pin, actor=actor)
@@ -157,8 +107,8 @@ def outlet_add(
 @click.pass_context
 def outlet_list(context: click.Context) -> None:
     """All outlets with their floats."""
-    with _office(context) as office:
-        _table("outlets", office.outlets())
+    with desk_of(context) as office:
+        show_table("outlets", office.outlets())
 
 
 @outlet.command("show")
@@ -166,12 +116,12 @@ def outlet_list(context: click.Context) -> None:
 @click.pass_context
 def outlet_show(context: click.Context, code: str) -> None:
     """One outlet: phones, cards, float, last orders."""
-    with _office(context) as office:
+    with desk_of(context) as office:
         shown = office.outlet(code)
         lists = [(key, shown.pop(key)) for key in ("phones", "cards", "orders")]
-        _sheet("outlet", shown)
+        show_sheet("outlet", shown)
         for title, rows in lists:
-            _table(title, rows)
+            show_table(title, rows)
 
 
 @outlet.command("freeze")
@@ -181,7 +131,7 @@ def outlet_show(context: click.Context, code: str) -> None:
 @click.pass_context
 def outlet_freeze(context: click.Context, code: str, actor: str, lift: bool) -> None:
     """Refuse new orders of an outlet; open ones still settle."""
-    with _office(context) as office:
+    with desk_of(context) as office:
         office.freeze(code, actor=actor, lift=lift)
         out.print(f"outlet {code} is {'active' if lift else 'suspended'}")
 
@@ -192,7 +142,7 @@ def outlet_freeze(context: click.Context, code: str, actor: str, lift: bool) -> 
 @click.pass_context
 def outlet_pin(context: click.Context, code: str, actor: str) -> None:
     """Give an outlet a new random PIN and lift a lock; printed once."""
-    with _office(context) as office:
+    with desk_of(context) as office:
         pin = office.random_pin()
         office.set_pin(code, pin, actor=actor)
         out.print(f"outlet {code}: new PIN {pin.secret}")
@@ -220,7 +170,7 @@ def outlet_card(
     actor: str,
 ) -> None:
     """Bind a SIM card to an outlet's phone."""
-    with _office(context) as office:
+    with desk_of(context) as office:
         keys = json.loads(keys_file.read_text()) if keys_file else None
         office.add_card(code, iccid, phone, profile=profile, keys=keys, actor=actor)
         out.print(f"card {iccid} bound to outlet {code}")
@@ -233,7 +183,7 @@ def outlet_card(
 @click.pass_context
 def outlet_block_card(context: click.Context, iccid: str, actor: str, lift: bool) -> None:
     """Block a lost SIM card; the float stays with the outlet."""
-    with _office(context) as office:
+    with desk_of(context) as office:
         office.block_card(iccid, actor=actor, lift=lift)
         out.print(f"card {iccid} is {'active' if lift else 'blocked'}")
 
@@ -245,7 +195,7 @@ def outlet_block_card(context: click.Context, iccid: str, actor: str, lift: bool
 @click.pass_context
 def number_language(context: click.Context, number: str, language: str, actor: str) -> None:
     """The language a customer's number is written to in."""
-    with _office(context) as office:
+    with desk_of(context) as office:
         office.set_language(number, language, actor=actor)
         out.print(f"{mask_msisdn(number)} is written to in {language}")
 
@@ -255,7 +205,7 @@ def number_language(context: click.Context, number: str, language: str, actor: s
 @click.pass_context
 def personalise(context: click.Context, file: Path) -> None:
     """Write all cards with their keys for the card maker (or the simulator): a secret file, mode 600."""
-    with _office(context) as office:
+    with desk_of(context) as office:
         cards = office.personalisation()
         file.touch(mode=0o600)
         file.chmod(0o600)
@@ -276,7 +226,7 @@ def fund() -> None:
 @click.pass_context
 def fund_ask(context: click.Context, code: str, amount: str, slip: str, maker: str) -> None:
     """Ask for AMOUNT yuan of float for an outlet."""
-    with _office(context) as office:
+    with desk_of(context) as office:
         request = office.propose_funding(code, fen_from_yuan(amount), slip, maker=maker)
         out.print(
             f"request {request}: {amount} yuan for {code} waits for another person: "
@@ -290,7 +240,7 @@ def fund_ask(context: click.Context, code: str, amount: str, slip: str, maker: s
 @click.pass_context
 def fund_file(context: click.Context, file: Path, maker: str) -> None:
     """Ask for all rows of a CSV file (outlet,amount,slip), all or nothing."""
-    with _office(context) as office, open(file, encoding="utf-8-sig", newline="") as handle:
+    with desk_of(context) as office, open(file, encoding="utf-8-sig", newline="") as handle:
         requests = office.propose_funding_rows(list(csv.DictReader(handle)), maker=maker)
         out.print(f"{len(requests)} requests: {', '.join(str(request) for request in requests)}")
 
@@ -299,8 +249,8 @@ def fund_file(context: click.Context, file: Path, maker: str) -> None:
 @click.pass_context
 def fund_list(context: click.Context) -> None:
     """Requests that wait for a second person."""
-    with _office(context) as office:
-        _table("waiting", office.waiting_requests())
+    with desk_of(context) as office:
+        show_table("waiting", office.waiting_requests())
 
 
 @fund.command("confirm")
@@ -309,7 +259,7 @@ def fund_list(context: click.Context) -> None:
 @click.pass_context
 def fund_confirm(context: click.Context, requests: tuple[int, ...], checker: str) -> None:
     """Confirm requests; the checker is not the maker."""
-    with _office(context) as office:
+    with desk_of(context) as office:
         for request in requests:
             code, amount_fen = office.approve_funding(request, checker=checker)
             out.print(f"request {request}: {yuan_text(amount_fen)} yuan on the float of {code}")
@@ -325,12 +275,12 @@ def order() -> None:
 @click.pass_context
 def order_show(context: click.Context, number: str) -> None:
     """One order by its whole id, our reference, or its last 8 digits (流水)."""
-    with _office(context) as office:
+    with desk_of(context) as office:
         for shown in office.orders(number):
             lists = [(key, shown.pop(key)) for key in ("journal", "notices")]
-            _sheet("order", shown)
+            show_sheet("order", shown)
             for title, rows in lists:
-                _table(title, rows)
+                show_table(title, rows)
 
 
 @order.command("resolve")
@@ -344,7 +294,7 @@ def order_resolve(
     context: click.Context, number: int, ruling: str, evidence: str, maker: str, checker: str
 ) -> None:
     """Two people decide a doubt by evidence."""
-    with _office(context) as office:
+    with desk_of(context) as office:
         out.print(
             office.resolve(
                 number, executed=ruling == "executed", evidence=evidence, maker=maker, checker=checker
@@ -356,7 +306,7 @@ def order_resolve(
 @click.pass_context
 def verify_books(context: click.Context) -> None:
     """Recompute every balance from row 0; exit code 1 and the first bad row when something is wrong."""
-    with _office(context) as office:
+    with desk_of(context) as office:
         lines, sound = office.verify()
         out.print("\n".join(lines))
         if not sound:
@@ -368,7 +318,7 @@ def verify_books(context: click.Context) -> None:
 @click.option("--folder", type=click.Path(path_type=Path), default=DEMO_FOLDER)
 def demo(keep: bool, folder: Path) -> None:
     """A throw-away instance with both simulators: recharges a phone and shows what each party saw."""
-    with _plain_errors():
+    with plain_errors():
         sys.exit(run_demo(folder, keep=keep))
 
 
@@ -404,6 +354,6 @@ def simulate_command(what: str, words: tuple[str, ...], folder: Path) -> None:
     reconfirm                重复充值: what became of the last STK recharge?
     operator-timeout         the next recharge gets no answer
     """
-    with _plain_errors():
+    with plain_errors():
         for line in simulate(folder, what, list(words)):
             out.print(line)
