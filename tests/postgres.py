@@ -19,7 +19,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +72,12 @@ def _free_port() -> int:
         found.bind(("127.0.0.1", 0))
         port: int = found.getsockname()[1]
         return port
+
+
+def _upgrade(url: str) -> None:
+    engine = open_engine(url)
+    upgrade(engine)
+    engine.dispose()
 
 
 class Cluster:
@@ -160,13 +166,14 @@ class Cluster:
 
     def fresh(self) -> str:
         """The URL of a new database with the ledger's schema: a copy of a template, in tens of milliseconds."""
-        found = self.execute(f"SELECT 1 FROM pg_database WHERE datname = '{_TEMPLATE}'")
-        if not found:
-            self.execute(f"CREATE DATABASE {_TEMPLATE} TEMPLATE template0")
-            engine = open_engine(self.url(_TEMPLATE))
-            upgrade(engine)
-            engine.dispose()
-        return self._create(_TEMPLATE)
+        return self.copy(_TEMPLATE, _upgrade)
+
+    def copy(self, template: str, prepare: Callable[[str], None]) -> str:
+        """The URL of a copy of what ``prepare`` once made of an empty database."""
+        if not self.execute(f"SELECT 1 FROM pg_database WHERE datname = '{template}'"):
+            self.execute(f"CREATE DATABASE {template} TEMPLATE template0")
+            prepare(self.url(template))
+        return self._create(template)
 
     def _create(self, template: str) -> str:
         self._made += 1

@@ -29,6 +29,7 @@ from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.types import TypeEngine
 
 from aircharge.errors import LedgerError
+from aircharge.ledger.chart import commission_account
 from aircharge.ledger.postgres_queries import (
     LOCK_BALANCES,
     LOCK_CARDS,
@@ -56,6 +57,7 @@ _KEEPALIVE: Final = {
     "keepalives_count": "3",
 }
 _DOUBTFUL: Final = "aircharge.warning"
+_WRITE: Final = "BEGIN; SET LOCAL enable_seqscan = off"  # plans are kept: none may be made for a table still empty
 _READ: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 _OTHERS_IN_THE_WAY: Final = ("40001", "40P01", "55P03")
 _STANDBY: Final = "25006"
@@ -93,7 +95,7 @@ def open_postgres(url: str) -> Engine:
     @event.listens_for(engine, "begin")
     def begun(connection: Connection) -> None:
         immediate = connection.get_execution_options().get("immediate", False)
-        connection.exec_driver_sql("BEGIN" if immediate else _READ)
+        _execute(connection, _WRITE if immediate else _READ)
 
     return engine
 
@@ -115,25 +117,26 @@ class PostgresDialect:
         if self._is_unsure:
             with writing.connect() as txn:
                 begun = txn.begin()
-                _execute(txn, _FENCE, ())
+                _execute(txn, _FENCE)
                 self.commit(txn, begun)
             self._is_unsure = False
 
     @staticmethod
     def now_ms(txn: Connection, _clock: Clock) -> int:
         """The database's clock: all daemons agree on it."""
-        row = _execute(txn, _NOW, ()).fetchone()
+        row = _execute(txn, _NOW).fetchone()
         assert row is not None
         return int(row[0])
 
     def lock(self, txn: Connection, needs: Needs) -> None:
         """Requests, balances, PINs and cards that this batch may change, each in the order of ids."""
-        accounts: list[int] = []
+        accounts = set(needs.accounts)
         if needs.requests:
-            accounts = [row[0] for row in self.rows(txn, LOCK_REQUESTS, needs.requests)]
-        if needs.phones or needs.orders or accounts:
-            arrays = (array_literal(needs.phones), array_literal(needs.orders), array_literal(accounts))
-            _execute(txn, LOCK_BALANCES, arrays)
+            asked = self.rows(txn, LOCK_REQUESTS, needs.requests)
+            accounts.update(account for (account,) in asked if account is not None)
+        if needs.phones or needs.codes or needs.orders or accounts:
+            keys = (needs.phones, needs.codes, needs.orders, accounts)
+            _execute(txn, LOCK_BALANCES, (*map(array_literal, keys), commission_account(0)))
         if needs.phones:
             self.rows(txn, LOCK_PINS, needs.phones)
         if needs.cards:
@@ -207,7 +210,9 @@ class PostgresDialect:
         return _execute(txn, statement, _columns(sorted(rows, key=itemgetter(0)))).rowcount
 
 
-def _execute(txn: Connection, statement: str, parameters: tuple[Any, ...]) -> psycopg.Cursor[Any]:
+def _execute(
+    txn: Connection, statement: str, parameters: tuple[Any, ...] | None = None
+) -> psycopg.Cursor[Any]:
     """Run a statement on the driver's own cursor. A connection that is of no more use is thrown away."""
     driver: Any = txn.connection.dbapi_connection
     try:

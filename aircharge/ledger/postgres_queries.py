@@ -13,8 +13,11 @@ _JOINS: Final = """JOIN balance b ON b.account_id = o.float_id
     LEFT JOIN credential c ON c.outlet_id = o.id"""
 
 POSTGRES_QUERIES: Final = Queries(
-    day="""SELECT biz_date FROM day WHERE state = 0 AND %s::text[] IS NOT NULL ORDER BY biz_date DESC LIMIT 1""",
-    by_phone=f"""SELECT p.msisdn, p.rights, {OUTLET_COLUMNS}
+    days="""SELECT operator_id, biz_date FROM day WHERE state = 0 AND %s::bigint[] IS NOT NULL
+    UNION ALL SELECT -1, version FROM policy""",
+    by_code=f"""SELECT {OUTLET_COLUMNS}
+    FROM unnest(%s::text[]) k(code) JOIN outlet o ON o.code = k.code {_JOINS}""",
+    by_phone=f"""SELECT p.msisdn, p.rights, p.status, p.active_from_ms, {OUTLET_COLUMNS}
     FROM unnest(%s::text[]) k(phone) JOIN outlet_phone p ON p.msisdn = k.phone
     JOIN outlet o ON o.id = p.outlet_id {_JOINS}""",
     by_float=f"""SELECT {OUTLET_COLUMNS}
@@ -44,10 +47,23 @@ POSTGRES_QUERIES: Final = Queries(
     JOIN offence o ON o.phone = k.phone AND o.local_date = %s""",
     languages="""SELECT l.msisdn, l.language FROM unnest(%s::text[]) k(phone)
     JOIN number_language l ON l.msisdn = k.phone""",
-    requests="""SELECT q.id, q.payload, q.maker, q.state FROM unnest(%s::bigint[]) k(id)
-    JOIN change_request q ON q.id = k.id WHERE q.what = 'funding'""",
+    requests="""SELECT q.id, q.what, q.payload, q.maker, q.state
+    FROM unnest(%s::bigint[]) k(id) JOIN change_request q ON q.id = k.id""",
     first_phones="""SELECT p.outlet_id, min(p.msisdn) FROM unnest(%s::bigint[]) k(id)
     JOIN outlet_phone p ON p.outlet_id = k.id GROUP BY p.outlet_id""",
+    balances="""SELECT b.account_id, b.posted, b.held, b.floor, b.version
+    FROM unnest(%s::bigint[]) k(id) JOIN balance b ON b.account_id = k.id""",
+    journal="""SELECT j.jid, j.txn_id, j.op, j.dr, j.cr, j.amount, j.biz_date, j.at_ms
+    FROM unnest(%s::bigint[]) k(id) JOIN journal j ON j.txn_id = k.id ORDER BY j.jid""",
+    # Counters are shared by outlets, and may not be there yet: those missing are made, all are locked, in order.
+    counters="""INSERT INTO limit_counter AS c (subject, value, operation, period, began, n, total_fen)
+    SELECT k.*, 0, 0 FROM unnest(%s::smallint[], %s::text[], %s::smallint[], %s::smallint[], %s::integer[]) k
+    ORDER BY 1, 2, 3, 4, 5
+    ON CONFLICT (subject, value, operation, period, began) DO UPDATE SET n = c.n
+    RETURNING c.subject, c.value, c.operation, c.period, c.began, c.n, c.total_fen""",
+    lists="""SELECT l.subject, l.value, l.colour, l.reason, l.until_ms
+    FROM unnest(%s::smallint[], %s::text[]) k(subject, value)
+    JOIN list_entry l ON l.subject = k.subject AND l.value = k.value""",
 )
 
 # Locks are taken in this order of tables, in each table in the order of ids and by one statement: two batches can
@@ -55,10 +71,13 @@ POSTGRES_QUERIES: Final = Queries(
 
 LOCK_REQUESTS: Final = """SELECT (payload::json ->> 'account')::bigint FROM change_request
     WHERE id = ANY(%s::bigint[]) ORDER BY id FOR UPDATE"""
-LOCK_BALANCES: Final = """SELECT account_id FROM balance WHERE account_id IN (
+LOCK_BALANCES: Final = """WITH f (id) AS (
     SELECT o.float_id FROM outlet_phone p JOIN outlet o ON o.id = p.outlet_id WHERE p.msisdn = ANY(%s::text[])
-    UNION ALL SELECT outlet_acct FROM txn WHERE id = ANY(%s::bigint[])
-    UNION ALL SELECT unnest(%s::bigint[])) ORDER BY account_id FOR UPDATE"""
+    UNION SELECT float_id FROM outlet WHERE code = ANY(%s::text[])
+    UNION SELECT unnest(ARRAY[outlet_acct, counter_acct]) FROM txn WHERE id = ANY(%s::bigint[])
+    UNION SELECT unnest(%s::bigint[]))
+    SELECT account_id FROM balance WHERE account_id IN (
+    SELECT id FROM f UNION ALL SELECT id + %s FROM f) ORDER BY account_id FOR UPDATE"""
 LOCK_PINS: Final = """SELECT c.outlet_id FROM outlet_phone p JOIN credential c ON c.outlet_id = p.outlet_id
     WHERE p.msisdn = ANY(%s::text[]) ORDER BY c.outlet_id FOR UPDATE OF c"""
 LOCK_CARDS: Final = "SELECT id FROM card WHERE id = ANY(%s::bigint[]) ORDER BY id FOR UPDATE"

@@ -218,7 +218,8 @@ def _refuse_changes(is_sqlite: bool) -> list[str]:
         ]
     return [
         "CREATE FUNCTION seal_immutable() RETURNS trigger LANGUAGE plpgsql AS "
-        "$$ BEGIN RAISE EXCEPTION 'seal rows are immutable'; END $$",
+        "$$ BEGIN RAISE EXCEPTION 'seal rows are immutable' "
+        "USING ERRCODE = 'integrity_constraint_violation'; END $$",
         "CREATE TRIGGER seal_no_change BEFORE UPDATE OR DELETE OR TRUNCATE ON seal "
         "FOR EACH STATEMENT EXECUTE FUNCTION seal_immutable()",
     ]

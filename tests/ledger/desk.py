@@ -27,6 +27,7 @@ from aircharge.outlets import registry
 from aircharge.outlets.pins import PinHash
 from aircharge.outlets.registry import CardForm, Desk, OutletForm
 from aircharge.values import Asker, CardUse, Channel, Key, Msisdn, Operation, Order, Pin, Receipt, Verdict
+from tests.ledger import engines
 
 START_MS = 1_795_399_200_000  # 2026-11-23 02:00 UTC, 10:00 in Shanghai
 PIN = "735194"
@@ -53,9 +54,11 @@ class Hand:
 class Books:
     """A store and short ways to speak to it."""
 
-    def __init__(self, url: str = "sqlite://", settings: BookSettings | None = None) -> None:
+    def __init__(self, url: str = "", settings: BookSettings | None = None, node: int = 1) -> None:
         self.clock = Hand()
-        self.store = Store(open_engine(url), Book(settings or BookSettings(), PINS.mac), self.clock, 1)
+        self.url = url or engines.new_url()
+        book = Book(settings or BookSettings(), PINS.mac)
+        self.store = Store(open_engine(self.url), book, self.clock, node, own_time=True)
         self.notices: list[NoticeRow] = []
         self._serial = 0
         self._counter = 0

@@ -10,6 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from aircharge.errors import Reason
 from aircharge.values import Operation, State, Verdict
+from tests.ledger import engines
 from tests.ledger.desk import MINUTE, PIN, WRONG, Books
 
 TARGETS = st.sampled_from(["13800000001", "13800000002"])
@@ -118,3 +119,20 @@ Trade.TestCase.settings = settings(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 TestTrade = Trade.TestCase
+
+
+class PostgresTrade(Trade):
+    """The same with PostgreSQL."""
+
+    def __init__(self) -> None:
+        self.place = engines.kept_in("postgresql")
+        self.place.__enter__()
+        super().__init__()
+
+    def teardown(self) -> None:
+        super().teardown()
+        self.place.__exit__(None, None, None)
+
+
+PostgresTrade.TestCase.settings = settings(Trade.TestCase.settings, max_examples=10)
+TestPostgresTrade = PostgresTrade.TestCase

@@ -6,6 +6,7 @@ import dataclasses
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from aircharge.errors import Reason
 from aircharge.ledger.commands import OpenRecharge
@@ -19,7 +20,7 @@ DAY = 24 * 60 * MINUTE
 
 def change(books: Books, statement: str, **values: Any) -> None:
     with books.store.writing() as txn:
-        txn.exec_driver_sql(statement, values)
+        txn.execute(text(statement), values)
 
 
 def suspend(books: Books) -> None:
@@ -55,6 +56,7 @@ STEPS: list[tuple[Reason, Any, dict[str, Any]]] = [
 ]
 
 
+@pytest.mark.usefixtures("engine")
 @pytest.mark.parametrize("worst", range(len(STEPS)))
 def test_reasons_come_in_their_order_of_precedence(worst: int) -> None:
     """Everything from here on is wrong at once: the first in order is what is told."""
@@ -335,6 +337,7 @@ POLICIES = [
 ]
 
 
+@pytest.mark.usefixtures("engine")
 @pytest.mark.parametrize(("policy", "above_fen", "amount_fen", "pin", "reason"), POLICIES)
 def test_the_outlets_policy_for_plain_sms(
     policy: str, above_fen: int, amount_fen: int, pin: str | None, reason: Reason

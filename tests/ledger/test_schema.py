@@ -16,7 +16,8 @@ from aircharge.ledger.sqlite_queries import SQLITE_QUERIES
 from aircharge.ledger.store import open_engine
 from aircharge.ledger.tables import metadata
 from aircharge.values import Verdict
-from tests.ledger.desk import Books, file_url
+from tests.ledger import engines
+from tests.ledger.desk import Books
 
 _NEW_TXN = (
     "INSERT INTO txn (id, kind, channel, idem_scope, idem_key, req_hash, outlet_acct, amount, cost, state, op_ref,"
@@ -37,18 +38,18 @@ FORBIDDEN = {
     "a transfer of nothing": "INSERT INTO journal SELECT jid + 1, txn_id, 9, dr, cr, 0, biz_date, at_ms FROM journal",
     "a transfer to nowhere": "INSERT INTO journal SELECT jid + 1, txn_id, 9, dr, 77, 5, biz_date, at_ms FROM journal",
     "a key used twice": _NEW_TXN
-    + "(1, 1, 1, 'sms:13900000001', 'open', x'00', 1000, 5, 5, 0, NULL, 20261123, 1, NULL)",
+    + "(1, 1, 1, 'sms:13900000001', 'open', '00', 1000, 5, 5, 0, NULL, 20261123, 1, NULL)",
     "a hold without reference": _NEW_TXN
-    + "(1, 1, 1, 's', 'k', x'00', 1000, 5, 5, 1, NULL, 20261123, 1, NULL)",
-    "an order over nothing": _NEW_TXN + "(1, 1, 1, 's', 'k', x'00', 1000, 0, 0, 1, 'R', 20261123, 1, NULL)",
+    + "(1, 1, 1, 's', 'k', '00', 1000, 5, 5, 1, NULL, 20261123, 1, NULL)",
+    "an order over nothing": _NEW_TXN + "(1, 1, 1, 's', 'k', '00', 1000, 0, 0, 1, 'R', 20261123, 1, NULL)",
     "an order less than nothing": _NEW_TXN
-    + "(1, 1, 1, 's', 'k', x'00', 1000, -5, 5, 0, NULL, 20261123, 1, NULL)",
-    "no such state": _NEW_TXN + "(1, 1, 1, 's', 'k', x'00', 1000, 5, 5, 9, 'R', 20261123, 1, NULL)",
+    + "(1, 1, 1, 's', 'k', '00', 1000, -5, 5, 0, NULL, 20261123, 1, NULL)",
+    "no such state": _NEW_TXN + "(1, 1, 1, 's', 'k', '00', 1000, 5, 5, 9, 'R', 20261123, 1, NULL)",
     "a reference used twice": "UPDATE txn SET op_ref = (SELECT max(op_ref) FROM txn) WHERE kind = 1",
-    "a reversal of nothing": _NEW_TXN + "(1, 2, 1, 's', 'k', x'00', 1000, 5, 5, 1, 'R', 20261123, 1, NULL)",
+    "a reversal of nothing": _NEW_TXN + "(1, 2, 1, 's', 'k', '00', 1000, 5, 5, 1, 'R', 20261123, 1, NULL)",
     "two live reversals": _NEW_TXN
-    + "(1, 2, 1, 's', 'k', x'00', 1000, 5, 5, 1, 'R', 20261123, 1, (SELECT max(id) FROM txn)),"
-    + "(2, 2, 1, 's', 'l', x'00', 1000, 5, 5, 1, 'S', 20261123, 1, (SELECT max(id) FROM txn))",
+    + "(1, 2, 1, 's', 'k', '00', 1000, 5, 5, 1, 'R', 20261123, 1, (SELECT max(id) FROM txn)),"
+    + "(2, 2, 1, 's', 'l', '00', 1000, 5, 5, 1, 'S', 20261123, 1, (SELECT max(id) FROM txn))",
     "maker = checker": "UPDATE change_request SET checker = maker",
     "approved by nobody": "UPDATE change_request SET checker = NULL",
     "a serial spent twice": "INSERT INTO replay SELECT * FROM replay",
@@ -73,8 +74,9 @@ def test_forbidden(books: Books, name: str) -> None:
     assert books.problems() == []
 
 
+@pytest.mark.usefixtures("engine")
 def test_migrations_make_what_the_tables_say(tmp_path: Path) -> None:
-    engine = open_engine(file_url(tmp_path))
+    engine = open_engine(engines.new_url(tmp_path))
     upgrade(engine)
     with engine.connect() as txn:
         assert compare_metadata(MigrationContext.configure(txn), metadata) == []
@@ -102,19 +104,19 @@ def test_another_schema_is_refused(books: Books, statement: str, why: str) -> No
         check_schema(books.engine)
 
 
-def test_the_database_is_durable(file_books: Books) -> None:
-    assert file_books.value("PRAGMA journal_mode") == "wal"
-    assert file_books.value("PRAGMA synchronous") == 2
-    assert file_books.value("PRAGMA foreign_keys") == 1
+def test_the_database_is_durable(sqlite_books: Books) -> None:
+    assert sqlite_books.value("PRAGMA journal_mode") == "wal"
+    assert sqlite_books.value("PRAGMA synchronous") == 2
+    assert sqlite_books.value("PRAGMA foreign_keys") == 1
 
 
-def test_each_question_of_the_hot_path_uses_an_index(books: Books) -> None:
+def test_each_question_of_the_hot_path_uses_an_index(sqlite_books: Books) -> None:
     # Those left out are small (days, requests, cards by a list of ids) or asked by few.
     names = ("by_phone", "by_float", "cards", "replays", "by_key", "by_id", "intents", "answers", "today")
     for name in names:
         statement = getattr(SQLITE_QUERIES, name)
         values = ("[]", 0)[: statement.count("?")]
-        with books.engine.connect() as txn:
+        with sqlite_books.engine.connect() as txn:
             plan = txn.exec_driver_sql("EXPLAIN QUERY PLAN " + statement, values).fetchall()
         scans = [row[3] for row in plan if row[3].startswith("SCAN")]
         assert all(scan.startswith(("SCAN k ", "SCAN json_each")) for scan in scans), (name, scans)

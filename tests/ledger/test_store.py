@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from sqlalchemy import event
 from sqlalchemy.exc import OperationalError
@@ -21,15 +22,14 @@ from aircharge.ledger.reading import open_orders
 from aircharge.ledger.rows import OutletRow, TxnRow
 from aircharge.ledger.store import BrokenLedger, Store
 from aircharge.values import Operation, State, Verdict
-from tests.ledger.desk import Books, file_url
+from tests.ledger import engines
+from tests.ledger.desk import Books
+from tests.ledger.engines import poison_txn
 
 
 def test_a_poisoned_command_fails_alone(books: Books) -> None:
     with books.store.writing() as txn:
-        txn.exec_driver_sql(
-            "CREATE TRIGGER poison BEFORE INSERT ON txn WHEN NEW.msisdn = '13866666666'"
-            " BEGIN SELECT RAISE(ABORT, 'poison'); END"
-        )
+        poison_txn(txn, "13866666666")
     good, bad, better = books.batch(
         books.plain("13800000001"), books.plain("13866666666"), books.plain("13800000002")
     )
@@ -66,8 +66,14 @@ def test_a_commit_error_is_unknown_until_the_key_is_asked_again(file_books: Book
     assert books.money("A") == (100_000, 5_000)
 
 
-def test_a_failing_disk_breaks_the_ledger(file_books: Books) -> None:
-    fail_once(file_books, "before", sqlite3.OperationalError("disk I/O error"))
+BROKEN_DISKS = {
+    "sqlite": sqlite3.OperationalError("disk I/O error"),
+    "postgresql": psycopg.errors.DataCorrupted("invalid page in block 7"),
+}
+
+
+def test_a_failing_disk_breaks_the_ledger(file_books: Books, engine: str) -> None:
+    fail_once(file_books, "before", BROKEN_DISKS[engine])
     with pytest.raises(BrokenLedger):
         file_books.do(file_books.plain())
 
@@ -77,8 +83,8 @@ def fill(books: Books) -> None:
         books.batch(*(books.plain(f"138{number:04d}{n:04d}", 100) for n in range(50)))
 
 
-def test_a_full_disk_leaves_nothing_behind_and_is_survived(file_books: Books) -> None:
-    books = file_books
+def test_a_full_disk_leaves_nothing_behind_and_is_survived(sqlite_books: Books) -> None:
+    books = sqlite_books
     pages = books.value("PRAGMA page_count")
 
     def full(connection: Any, *_: Any) -> None:
@@ -93,8 +99,8 @@ def test_a_full_disk_leaves_nothing_behind_and_is_survived(file_books: Books) ->
     assert books.do(books.plain("13900000009", 100)).state is State.HELD
 
 
-def test_a_second_writer_is_waited_for_then_refused(file_books: Books, tmp_path: Path) -> None:
-    books = file_books
+def test_a_second_writer_is_waited_for_then_refused(sqlite_books: Books, tmp_path: Path) -> None:
+    books = sqlite_books
     event.listen(
         books.engine, "checkout", lambda connection, *_: connection.execute("PRAGMA busy_timeout = 50")
     )
@@ -147,7 +153,9 @@ def test_a_row_changed_behind_our_back_stops_the_ledger(
 def test_two_stores_of_one_node_do_not_stumble_over_ids(file_books: Books) -> None:
     """The clerk's desk and the daemon share node and millisecond: a clash of ids is drawn again."""
     books = file_books
-    desk = Store(books.engine, Book(books.store._book.settings, lambda *_: b""), books.clock, 1)
+    desk = Store(
+        books.engine, Book(books.store._book.settings, lambda *_: b""), books.clock, 1, own_time=True
+    )
     books.do(books.plain("13800000001"))
     for number in range(2, 8):
         store = desk if number % 2 else books.store
@@ -157,10 +165,9 @@ def test_two_stores_of_one_node_do_not_stumble_over_ids(file_books: Books) -> No
 
 _VICTIM = """
 import os, sys
-from pathlib import Path
-from tests.ledger.desk import Books, file_url
+from tests.ledger.desk import Books
 from sqlalchemy import event
-books = Books(file_url(Path(sys.argv[1])))
+books = Books(sys.argv[1])
 books.clock.ms += 1000
 point, commands = sys.argv[2], [books.plain("13800000001", mark="victim"), books.plain("13800000002", mark="v2")]
 if point == "before":
@@ -171,14 +178,14 @@ os._exit(9)
 
 
 @pytest.mark.parametrize(("point", "held"), [("before", 0), ("after", 10_000)])
+@pytest.mark.usefixtures("engine")
 def test_a_process_that_dies_at_its_commit(tmp_path: Path, point: str, held: int) -> None:
-    Books(file_url(tmp_path)).setup().engine.dispose()
+    url = engines.new_url(tmp_path)
+    Books(url).setup().engine.dispose()
     root = Path(__file__).parents[2]
-    ended = subprocess.run(
-        [sys.executable, "-c", _VICTIM, str(tmp_path), point], cwd=root, timeout=60, check=False
-    )
+    ended = subprocess.run([sys.executable, "-c", _VICTIM, url, point], cwd=root, timeout=60, check=False)
     assert ended.returncode == 9
-    books = Books(file_url(tmp_path))
+    books = Books(url)
     books.clock.ms += 2000
     assert books.money("A") == (100_000, held)
     receipt = books.do(books.plain("13800000001", mark="victim"))
@@ -208,7 +215,7 @@ def test_a_clock_that_stepped_back_over_a_restart(file_books: Books) -> None:
     books = file_books
     before = books.do(books.plain("13800000001"))
     books.clock.ms -= 3_600_000
-    again = Store(books.engine, books.store._book, books.clock, 1)
+    again = Store(books.engine, books.store._book, books.clock, 1, own_time=True)
     [after] = again.run([books.plain("13800000002")])
     assert after.order_id > before.order_id  # type: ignore[union-attr]
     assert after.reason is Reason.OK  # type: ignore[union-attr]

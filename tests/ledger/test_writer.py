@@ -5,7 +5,6 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +15,8 @@ from aircharge.ledger.reading import open_orders
 from aircharge.ledger.store import BrokenLedger
 from aircharge.ledger.writer import InlineLedger, Ledger, WriterSettings
 from aircharge.values import State, Verdict
-from tests.ledger.desk import Books, file_url
+from tests.ledger.desk import Books
+from tests.ledger.engines import poison_txn
 
 
 class Calls:
@@ -62,8 +62,8 @@ class Desk:
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
-    made = Desk(Books(file_url(tmp_path)).setup(), WriterSettings(batch_max=8, queue_max=20))
+def desk(file_books: Books) -> Iterator[Desk]:
+    made = Desk(file_books, WriterSettings(batch_max=8, queue_max=20))
     yield made
     made.stop()
 
@@ -155,10 +155,7 @@ def test_a_listener_that_fails_keeps_no_result_back(desk: Desk) -> None:
 
 def test_a_poisoned_command_fails_alone(desk: Desk) -> None:
     with desk.books.store.writing() as txn:
-        txn.exec_driver_sql(
-            "CREATE TRIGGER poison BEFORE INSERT ON txn WHEN NEW.msisdn = '13866666666'"
-            " BEGIN SELECT RAISE(ABORT, 'poison'); END"
-        )
+        poison_txn(txn, "13866666666")
     desk.do(desk.books.plain("13800000001"), desk.books.plain("13866666666"), desk.books.plain("13800000002"))
     desk.ledger.start()
     good, bad, better = desk.wait(3)
@@ -166,8 +163,8 @@ def test_a_poisoned_command_fails_alone(desk: Desk) -> None:
     assert isinstance(bad.value, LedgerError)
 
 
-def test_lingering_gathers_company(tmp_path: Path) -> None:
-    desk = Desk(Books(file_url(tmp_path)).setup(), WriterSettings(batch_max=4, linger_ms=2000, linger_from=0))
+def test_lingering_gathers_company(file_books: Books) -> None:
+    desk = Desk(file_books, WriterSettings(batch_max=4, linger_ms=2000, linger_from=0))
     desk.ledger.start()
     desk.do(*(desk.books.plain(f"138000000{n:02d}", 100) for n in range(4)))
     desk.wait(4)
