@@ -57,12 +57,14 @@ _KEEPALIVE: Final = {
     "keepalives_count": "3",
 }
 _DOUBTFUL: Final = "aircharge.warning"
-_WRITE: Final = "BEGIN; SET LOCAL enable_seqscan = off"  # plans are kept: none may be made for a table still empty
+_WRITE: Final = (
+    "BEGIN; SET LOCAL enable_seqscan = off"  # plans are kept: none may be made for a table still empty
+)
 _READ: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 _OTHERS_IN_THE_WAY: Final = ("40001", "40P01", "55P03")
 _STANDBY: Final = "25006"
 _DAMAGED: Final = ("XX001", "XX002", "58030")
-_VALUE: Final = re.compile(r"(\w+) = v\.column(\d+)")
+_VALUE: Final = re.compile(r"(\w+) [<=>]+ v\.column(\d+)")
 _NOW: Final = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint"
 _FENCE: Final = "SELECT pg_logical_emit_message(true, 'aircharge', 'fence')"
 
@@ -135,8 +137,8 @@ class PostgresDialect:
             asked = self.rows(txn, LOCK_REQUESTS, needs.requests)
             accounts.update(account for (account,) in asked if account is not None)
         if needs.phones or needs.codes or needs.orders or accounts:
-            keys = (needs.phones, needs.codes, needs.orders, accounts)
-            _execute(txn, LOCK_BALANCES, (*map(array_literal, keys), commission_account(0)))
+            keys: tuple[Iterable[Any], ...] = (needs.phones, needs.codes, needs.orders, accounts)
+            _execute(txn, LOCK_BALANCES, (*[array_literal(each) for each in keys], commission_account(0)))
         if needs.phones:
             self.rows(txn, LOCK_PINS, needs.phones)
         if needs.cards:
