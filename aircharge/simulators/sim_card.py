@@ -12,7 +12,7 @@ from typing import Any, Final
 from aircharge.values import Pin
 from aircharge.wire.ota import CardProfile, Command, KeySet, Spi, seal_command
 from aircharge.wire.ota_crypto import CHECKS, CIPHERS, CRCS
-from aircharge.wire.stk import StkMessage, StkOperation, encode
+from aircharge.wire.stk import FIELDS, StkMessage, StkOperation, encode
 
 __all__ = ["CardBook", "SimCard", "sealed_recharges"]
 
@@ -37,6 +37,19 @@ _ANY: Final = CardProfile(
     counting=("absent", "unchecked", "higher", "next"),
 )
 """A card may be as weak as its maker liked; to refuse that is the other side's business."""
+
+
+_READ: Final[dict[str, Callable[[Any], Any]]] = {
+    "target": str,
+    "amount_fen": int,
+    "repeat": int,
+    "consent": str,
+    "party": str,
+    "new_pin": lambda text: Pin(str(text)),
+    "reference": int,
+    "date": int,
+}
+"""How the control line's values become those of a menu choice."""
 
 
 @dataclass(slots=True)
@@ -88,8 +101,9 @@ class SimCard:
             raise ValueError(f"operations: {', '.join(one.name.lower() for one in StkOperation)}") from None
         head = (operation, int(request.get("serial", serial)), Pin(str(request.get("pin", ""))))
         sent_s = int(request.get("card_time_s", now_s))
-        if operation in (StkOperation.BALANCE, StkOperation.LAST):
-            return StkMessage(*head, sent_s)
+        if operation not in (StkOperation.RECHARGE, StkOperation.RECONFIRM):
+            given = {name: _READ[name](request[name]) for name in FIELDS[operation] if name in request}
+            return StkMessage(*head, sent_s, **given)
         last = self.last if operation is StkOperation.RECONFIRM else None
         if operation is StkOperation.RECONFIRM and last is None and "earlier" not in request:
             raise ValueError("this card has sent no recharge that could be re-confirmed")

@@ -1,32 +1,31 @@
 """What our SIM menu says inside a secured packet (docs/protocols/stk.md), version 1. Big-endian:
 
-    version 1 | operation 1 | serial 8 | [earlier 8] | [target 6 | amount 4 | repeat 1] | PIN 8 | time 4
-
-``earlier`` stands in a re-confirmation only; target, amount and repeat in recharge and re-confirmation.
+version 1 | operation 1 | serial 8 | fields of the operation (``FIELDS``) | PIN 8 | time 4
 """
 
 from __future__ import annotations
 
 import re
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
 from aircharge.errors import WireError
 from aircharge.values import Pin, mask_msisdn
 
-__all__ = ["VERSION", "Fault", "StkMessage", "StkOperation", "decode", "encode"]
+__all__ = ["FIELDS", "VERSION", "Fault", "StkMessage", "StkOperation", "decode", "encode"]
 
 VERSION: Final = 1
 
 _HEAD: Final = struct.Struct(">BBQ")
-_EARLIER: Final = struct.Struct(">Q")
-_ORDER: Final = struct.Struct(">6sIB")
 _TAIL: Final = struct.Struct(">8sI")
 _DIGITS: Final = re.compile(r"[0-9]+", re.ASCII)
 _TARGET: Final = re.compile(r"([0-9]{1,12})f*", re.ASCII)
 _PIN: Final = re.compile(r"([0-9]{4,12})f*", re.ASCII)
+_CONSENT: Final = re.compile(r"([0-9]{0,4})f*", re.ASCII)
+_PARTY: Final = re.compile(rb"([A-Za-z0-9_-]{1,16})\0*")
 
 
 class StkOperation(IntEnum):
@@ -36,6 +35,14 @@ class StkOperation(IntEnum):
     RECONFIRM = 2  # 重复充值: what became of the earlier serial? Execute only if no record of it exists
     BALANCE = 3
     LAST = 4
+    REVERSAL = 5  # 返销: take back today's recharge of this amount to this number
+    TRANSFER = 6  # 转账: float to another outlet
+    TICKET = 7  # 预存: announce a deposit
+    PIN_CHANGE = 8
+    COMMISSION = 9  # 佣金转余额: commission account to float
+    STATUS = 10  # what became of the order with this number?
+    RECAP = 11  # a day's count and sums
+    HISTORY = 12  # the last few
 
 
 class Fault(IntEnum):
@@ -50,15 +57,27 @@ class Fault(IntEnum):
     REPEAT = 0x36
     PIN = 0x37
     TIME = 0x38
+    CONSENT = 0x39
+    PARTY = 0x3A
+    REFERENCE = 0x3B
+    DATE = 0x3C
 
 
-_HAS_ORDER: Final = frozenset((StkOperation.RECHARGE, StkOperation.RECONFIRM))
-_LENGTHS: Final = {
-    StkOperation.RECHARGE: _HEAD.size + _ORDER.size + _TAIL.size,
-    StkOperation.RECONFIRM: _HEAD.size + _EARLIER.size + _ORDER.size + _TAIL.size,
-    StkOperation.BALANCE: _HEAD.size + _TAIL.size,
-    StkOperation.LAST: _HEAD.size + _TAIL.size,
+FIELDS: Final[dict[StkOperation, tuple[str, ...]]] = {
+    StkOperation.RECHARGE: ("target", "amount_fen", "repeat"),
+    StkOperation.RECONFIRM: ("earlier", "target", "amount_fen", "repeat"),
+    StkOperation.BALANCE: (),
+    StkOperation.LAST: (),
+    StkOperation.REVERSAL: ("target", "amount_fen", "consent"),
+    StkOperation.TRANSFER: ("party", "amount_fen", "repeat"),
+    StkOperation.TICKET: ("amount_fen",),
+    StkOperation.PIN_CHANGE: ("new_pin",),
+    StkOperation.COMMISSION: ("amount_fen",),
+    StkOperation.STATUS: ("reference",),
+    StkOperation.RECAP: ("date",),
+    StkOperation.HISTORY: (),
 }
+"""What stands between serial and PIN, in this order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +92,11 @@ class StkMessage:
     amount_fen: int = 0
     repeat: int = 1  # 2 = "yes, the same again"
     earlier: int | None = None  # the serial that a re-confirmation asks about
+    consent: str = ""  # a reversal: the code from the customer's SMS, up to 4 digits
+    party: str = ""  # a transfer: the other outlet's code
+    new_pin: Pin | None = None  # a change of PIN; the card has compared both entries
+    reference: int = 0  # the last digits of an order's number, as our SMS shows them
+    date: int = 0  # yyyymmdd; 0 = today
 
     def __repr__(self) -> str:
         target = mask_msisdn(self.target)
@@ -80,25 +104,19 @@ class StkMessage:
 
 
 def decode(data: bytes) -> StkMessage:
-    """Read a message. Raises WireError whose hint is a ``Fault``; the PIN is never in its text."""
+    """Read a message. Raises WireError whose hint is a ``Fault``; a PIN is never in its text."""
     operation = _operation(data)
     _, _, serial = _HEAD.unpack_from(data)
     offset = _HEAD.size
-    earlier: int | None = None
-    target, amount_fen, repeat = "", 0, 1
-    if operation is StkOperation.RECONFIRM:
-        (earlier,) = _EARLIER.unpack_from(data, offset)
-        offset += _EARLIER.size
-        if earlier == serial:
-            _broken("a re-confirmation of itself", Fault.SERIAL, "earlier", 10)
-    if operation in _HAS_ORDER:
-        packed, amount_fen, repeat = _ORDER.unpack_from(data, offset)
-        target = _digits(_TARGET, packed.hex(), Fault.TARGET, "target", offset)
-        if repeat == 0:
-            _broken("repeat counts from 1", Fault.REPEAT, "repeat", offset + 10)
-        offset += _ORDER.size
+    values: dict[str, Any] = {}
+    for name in FIELDS[operation]:
+        field = _CODECS[name]
+        values[name] = field.read(data[offset : offset + field.size], offset)
+        offset += field.size
+    if values.get("earlier") == serial:
+        _broken("a re-confirmation of itself", Fault.SERIAL, "earlier", _HEAD.size)
     block, sent_s = _TAIL.unpack_from(data, offset)
-    return StkMessage(operation, serial, _pin(block, offset), sent_s, target, amount_fen, repeat, earlier)
+    return StkMessage(operation, serial, _read_pin(block, offset), sent_s, **values)
 
 
 def encode(message: StkMessage) -> bytes:
@@ -108,16 +126,14 @@ def encode(message: StkMessage) -> bytes:
         _broken("64 bits", Fault.SERIAL, "serial", 2)
     if not 0 <= message.sent_s < 1 << 32:
         _broken("32 bits", Fault.TIME, "time", 0)
-    data = _HEAD.pack(VERSION, operation, message.serial)
     if (message.earlier is not None) != (operation is StkOperation.RECONFIRM):
         _broken("a re-confirmation, and nothing else, names an earlier serial", Fault.SERIAL, "earlier", 10)
-    if message.earlier is not None:
-        if not 0 <= message.earlier < 1 << 64 or message.earlier == message.serial:
-            _broken("64 bits, another serial", Fault.SERIAL, "earlier", 10)
-        data += _EARLIER.pack(message.earlier)
-    if operation in _HAS_ORDER:
-        data += _order(message)
-    return data + _TAIL.pack(_pin_block(message.pin), message.sent_s)
+    if message.earlier == message.serial:
+        _broken("another serial", Fault.SERIAL, "earlier", 10)
+    data = _HEAD.pack(VERSION, operation, message.serial)
+    for name in FIELDS[operation]:
+        data += _CODECS[name].write(getattr(message, name))
+    return data + _TAIL.pack(_write_pin(message.pin), message.sent_s)
 
 
 def _operation(data: bytes) -> StkOperation:
@@ -134,17 +150,66 @@ def _operation(data: bytes) -> StkOperation:
     return operation
 
 
-def _order(message: StkMessage) -> bytes:
-    if not 0 <= message.amount_fen < 1 << 32:
-        _broken("32 bits of fen", Fault.AMOUNT, "amount", 0)
-    if not 1 <= message.repeat <= 255:
-        _broken("1 to 255", Fault.REPEAT, "repeat", 0)
-    if not 1 <= len(message.target) <= 12 or not _DIGITS.fullmatch(message.target):
-        _broken("1 to 12 digits", Fault.TARGET, "target", 0)
-    return _ORDER.pack(bytes.fromhex(message.target.ljust(12, "f")), message.amount_fen, message.repeat)
+# -- fields ------------------------------------------------------------------------------------------------
 
 
-def _pin(block: bytes, offset: int) -> Pin:
+@dataclass(frozen=True, slots=True)
+class _Field:
+    """``read(octets, offset)`` and ``write(value)`` of a field of ``size`` octets."""
+
+    size: int
+    read: Callable[[bytes, int], Any]
+    write: Callable[[Any], bytes]
+
+
+def _number(name: str, size: int, fault: Fault, least: int = 0, most: int | None = None) -> _Field:
+    """An unsigned number."""
+    top = (1 << 8 * size) - 1 if most is None else most
+
+    def read(octets: bytes, offset: int) -> int:
+        value = int.from_bytes(octets, "big")
+        if not least <= value <= top:
+            _broken(f"{least} to {top}", fault, name, offset)
+        return value
+
+    def write(value: int) -> bytes:
+        if not least <= value <= top:
+            _broken(f"{least} to {top}", fault, name, 0)
+        return value.to_bytes(size, "big")
+
+    return _Field(size, read, write)
+
+
+def _packed(name: str, size: int, fault: Fault, form: re.Pattern[str]) -> _Field:
+    """Digits of packed BCD, high nibble first, filled with F."""
+
+    def read(octets: bytes, offset: int) -> str:
+        return _digits(form, octets.hex(), fault, name, offset)
+
+    def write(value: str) -> bytes:
+        text = value.ljust(2 * size, "f")
+        if len(text) != 2 * size or not form.fullmatch(text) or not value.isascii():
+            _broken(f"at most {2 * size} digits", fault, name, 0)
+        return bytes.fromhex(text)
+
+    return _Field(size, read, write)
+
+
+def _read_party(octets: bytes, offset: int) -> str:
+    match = _PARTY.fullmatch(octets)
+    if match is None:
+        _broken("an outlet's code, filled with 00", Fault.PARTY, "party", offset)
+    return match[1].decode("ascii")
+
+
+def _write_party(value: str) -> bytes:
+    octets = value.encode("ascii", "replace").ljust(16, b"\0")
+    if not _PARTY.fullmatch(octets):
+        _broken("an outlet's code: 1 to 16 letters, digits, - and _", Fault.PARTY, "party", 0)
+    return octets
+
+
+def _read_pin(block: bytes, offset: int) -> Pin:
     """ISO 9564-1 format 2: nibble 2, nibble length, digits, filled with F."""
     text = block.hex()
     if text[0] != "2":
@@ -155,15 +220,31 @@ def _pin(block: bytes, offset: int) -> Pin:
     return Pin(digits)
 
 
-def _pin_block(pin: Pin) -> bytes:
-    digits = pin.secret
+def _write_pin(pin: Pin | None) -> bytes:
+    digits = pin.secret if pin is not None else ""
     if not 4 <= len(digits) <= 12 or not _DIGITS.fullmatch(digits):
         _broken("4 to 12 digits", Fault.PIN, "PIN", 0)
     return bytes.fromhex(f"2{len(digits):x}{digits.ljust(14, 'f')}")
 
 
+_CODECS: Final[dict[str, _Field]] = {
+    "earlier": _number("earlier", 8, Fault.SERIAL),
+    "target": _packed("target", 6, Fault.TARGET, _TARGET),
+    "amount_fen": _number("amount", 4, Fault.AMOUNT),
+    "repeat": _number("repeat", 1, Fault.REPEAT, least=1),
+    "consent": _packed("consent", 2, Fault.CONSENT, _CONSENT),
+    "party": _Field(16, _read_party, _write_party),
+    "new_pin": _Field(8, _read_pin, _write_pin),
+    "reference": _number("reference", 4, Fault.REFERENCE, most=99_999_999),
+    "date": _number("date", 4, Fault.DATE, most=99_991_231),
+}
+_LENGTHS: Final = {
+    operation: _HEAD.size + sum(_CODECS[name].size for name in names) + _TAIL.size
+    for operation, names in FIELDS.items()
+}
+
+
 def _digits(form: re.Pattern[str], text: str, fault: Fault, field: str, offset: int) -> str:
-    """Digits of packed BCD, high nibble first, filled with F."""
     match = form.fullmatch(text)
     if match is None:
         _broken("not packed digits filled with F", fault, field, offset)

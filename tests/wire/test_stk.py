@@ -12,18 +12,42 @@ from hypothesis import strategies as st
 from aircharge.errors import WireError
 from aircharge.values import Pin
 from aircharge.wire.ota import Command, KeySet, Spi, open_command, seal_command
-from aircharge.wire.stk import Fault, StkMessage, StkOperation, decode, encode
+from aircharge.wire.stk import FIELDS, Fault, StkMessage, StkOperation, decode, encode
 
 PIN = Pin("736194")
 RECHARGE = StkMessage(StkOperation.RECHARGE, 0x1122334455667788, PIN, 0x6AAAAAAA, "13812345678", 5000)
 RECONFIRM = replace(RECHARGE, operation=StkOperation.RECONFIRM, earlier=0x99AABBCCDDEEFF00, repeat=2)
 BALANCE = StkMessage(StkOperation.BALANCE, 1, Pin("0000"), 0)
 LAST = StkMessage(StkOperation.LAST, (1 << 64) - 1, Pin("123456789012"), (1 << 32) - 1)
+REVERSAL = replace(RECHARGE, operation=StkOperation.REVERSAL, consent="4711")
+TRANSFER = replace(RECHARGE, operation=StkOperation.TRANSFER, target="", party="GX-17", amount_fen=1_000_000)
+TICKET = replace(BALANCE, operation=StkOperation.TICKET, amount_fen=100_000)
+PIN_CHANGE = replace(BALANCE, operation=StkOperation.PIN_CHANGE, new_pin=Pin("415926"))
+STATUS = replace(BALANCE, operation=StkOperation.STATUS, reference=2_158_377)
+RECAP = replace(BALANCE, operation=StkOperation.RECAP, date=20_261_323)
 
 LAYOUTS = [
     (RECHARGE, "01 01 1122334455667788 13812345678f 00001388 01 26736194ffffffff 6aaaaaaa"),
     (RECONFIRM, "01 02 1122334455667788 99aabbccddeeff00 13812345678f 00001388 02 26736194ffffffff 6aaaaaaa"),
     (BALANCE, "01 03 0000000000000001 240000ffffffffff 00000000"),
+    (REVERSAL, "01 05 1122334455667788 13812345678f 00001388 4711 26736194ffffffff 6aaaaaaa"),
+    (
+        replace(REVERSAL, consent=""),
+        "01 05 1122334455667788 13812345678f 00001388 ffff 26736194ffffffff 6aaaaaaa",
+    ),
+    (
+        TRANSFER,
+        "01 06 1122334455667788 47582d3137000000 0000000000000000 000f4240 01 26736194ffffffff 6aaaaaaa",
+    ),
+    (TICKET, "01 07 0000000000000001 000186a0 240000ffffffffff 00000000"),
+    (PIN_CHANGE, "01 08 0000000000000001 26415926ffffffff 240000ffffffffff 00000000"),
+    (
+        replace(TICKET, operation=StkOperation.COMMISSION, amount_fen=0),
+        "01 09 0000000000000001 00000000 240000ffffffffff 00000000",
+    ),
+    (STATUS, "01 0a 0000000000000001 0020ef29 240000ffffffffff 00000000"),
+    (RECAP, "01 0b 0000000000000001 013529cb 240000ffffffffff 00000000"),
+    (replace(BALANCE, operation=StkOperation.HISTORY), "01 0c 0000000000000001 240000ffffffffff 00000000"),
     (LAST, "01 04 ffffffffffffffff 2c123456789012ff ffffffff"),
 ]
 
@@ -48,7 +72,15 @@ def test_layout_both_ways(message: StkMessage, layout: str) -> None:
         ("", Fault.LENGTH),
         ("02 01 1122334455667788 13812345678f 00001388 01 26736194ffffffff 6aaaaaaa", Fault.VERSION),
         ("01 00 1122334455667788 13812345678f 00001388 01 26736194ffffffff 6aaaaaaa", Fault.OPERATION),
-        ("01 05 1122334455667788 13812345678f 00001388 01 26736194ffffffff 6aaaaaaa", Fault.OPERATION),
+        ("01 0d 1122334455667788 13812345678f 00001388 01 26736194ffffffff 6aaaaaaa", Fault.OPERATION),
+        ("01 05 1122334455667788 13812345678f 00001388 47a1 26736194ffffffff 6aaaaaaa", Fault.CONSENT),
+        (
+            "01 06 1122334455667788 4758003137000000 0000000000000000 000f4240 01 26736194ffffffff 6aaaaaaa",
+            Fault.PARTY,
+        ),
+        ("01 08 0000000000000001 36415926ffffffff 240000ffffffffff 00000000", Fault.PIN),
+        ("01 0a 0000000000000001 ffffffff 240000ffffffffff 00000000", Fault.REFERENCE),
+        ("01 0b 0000000000000001 ffffffff 240000ffffffffff 00000000", Fault.DATE),
         ("01 03 1122334455667788 13812345678f 00001388 01 26736194ffffffff 6aaaaaaa", Fault.LENGTH),
         ("01 01 1122334455667788 1381a345678f 00001388 01 26736194ffffffff 6aaaaaaa", Fault.TARGET),
         ("01 01 1122334455667788 1381f345678f 00001388 01 26736194ffffffff 6aaaaaaa", Fault.TARGET),
@@ -104,10 +136,11 @@ def test_nothing_is_written_that_nobody_could_read(wrong: dict[str, object], fau
 def test_the_longest_message_fits_one_sms(family: str) -> None:
     code = 0x12 if family == "aes" else 0x15
     keys = KeySet(bytes(range(16)), bytes(range(16, 32)), 1)
-    command = Command(Spi.of(), code, code, bytes.fromhex("a1c001"), 1, encode(RECONFIRM))
+    command = Command(Spi.of(), code, code, bytes.fromhex("a1c001"), 1, encode(TRANSFER))
     packet = seal_command(command, keys)
+    assert len(encode(TRANSFER)) == max(len(encode(message)) for message, _ in LAYOUTS)
     assert len(b"\x02\x70\x00" + packet) <= 140
-    assert decode(open_command(packet, keys).data) == RECONFIRM
+    assert decode(open_command(packet, keys).data) == TRANSFER
 
 
 def test_the_example_of_the_documentation() -> None:
@@ -129,7 +162,7 @@ def test_neither_pin_nor_number_is_shown() -> None:
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.binary(max_size=50), st.integers(0, 5))
+@given(st.binary(max_size=50), st.integers(0, 13))
 def test_random_bytes_give_an_error_or_a_message(data: bytes, operation: int) -> None:
     for candidate in (data, bytes((1, operation)) + data):
         try:
@@ -153,8 +186,17 @@ def test_random_bytes_give_an_error_or_a_message(data: bytes, operation: int) ->
 def test_any_message_survives_the_round_trip(
     operation: StkOperation, serial: int, pin: str, sent_s: int, target: str, amount_fen: int, repeat: int
 ) -> None:
-    message = StkMessage(operation, serial, Pin(pin), sent_s)
-    if operation in (StkOperation.RECHARGE, StkOperation.RECONFIRM):
-        earlier = 0 if operation is StkOperation.RECONFIRM else None
-        message = replace(message, target=target, amount_fen=amount_fen, repeat=repeat, earlier=earlier)
+    values = {
+        "earlier": 0,
+        "target": target,
+        "amount_fen": amount_fen,
+        "repeat": repeat,
+        "consent": target[:4],
+        "party": f"D-{target}",
+        "new_pin": Pin(pin[::-1]),
+        "reference": amount_fen % 10**8,
+        "date": amount_fen % 99_991_232,
+    }
+    given_fields = {name: values[name] for name in FIELDS[operation]}
+    message = StkMessage(operation, serial, Pin(pin), sent_s, **given_fields)  # type: ignore[arg-type]
     assert decode(encode(message)) == message
