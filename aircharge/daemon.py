@@ -123,6 +123,9 @@ class AirchargeService(Service):
             "in_flight", "recharges being carried to an operator", lambda: len(self.board.in_flight)
         )
         registry.gauge("ledger_waiting", "commands that wait for the writer", lambda: self.ledger.waiting)
+        registry.gauge(
+            "ledger_slow_commits", "commits that were reported as slow", lambda: self.ledger.slow_commits
+        )
         registry.gauge("notices_waiting", "notices queued or under way", lambda: self.relay.waiting)
         registry.gauge("smpp_connections", "connections to SMS centres", lambda: self.gateway.connections)
         registry.gauge("notices_delivered", "notices an SMS centre has taken", lambda: self.relay.delivered)
@@ -135,6 +138,8 @@ class AirchargeService(Service):
         reasons = [] if self._is_up else ["the doors are not open"]
         if self.board.closing:
             reasons.append("closing")
+        if self.ledger.trouble:
+            reasons.append(f"the ledger's database: {self.ledger.trouble}")
         if not any(link.ready() for link in self.links):
             reasons.append("no operator can be asked")
         if not self.gateway.bound_peers():

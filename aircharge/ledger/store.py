@@ -57,7 +57,7 @@ class Store:
         self._own_time = own_time
         self._loader = Loader(dialect, book.settings)
         self._saver = Saver(dialect, book.settings)
-        self.commit_began_s: float | None = None
+        self._commit_began_s: float | None = None
 
     def run(self, commands: Sequence[Command]) -> list[Result]:
         """Results in order. Raises LedgerError if any command met one."""
@@ -122,7 +122,7 @@ class Store:
         return Outcome(list(decision.results), decision.changes.notices)
 
     def _commit(self, txn: Connection, begun: RootTransaction) -> None:
-        self.commit_began_s = self._clock.monotonic_s()
+        self._commit_began_s = self._clock.monotonic_s()
         try:
             self._dialect.commit(txn, begun)
         except DBAPIError as error:
@@ -130,7 +130,20 @@ class Store:
                 raise  # the database says that it was rolled back
             raise self._error(error, "the commit's fate is unknown: ask again by key") from error
         finally:
-            self.commit_began_s = None
+            self._commit_began_s = None
+
+    def committing_s(self) -> float:
+        """How long the commit under way has taken so far; 0 when there is none. From any thread."""
+        began_s = self._commit_began_s
+        return 0.0 if began_s is None else self._clock.monotonic_s() - began_s
+
+    def ping(self) -> None:
+        """Raises LedgerError when nothing can be written now."""
+        try:
+            with self.writing():
+                pass
+        except DBAPIError as error:
+            raise self._error(error, "nothing was written") from error
 
     def _error(self, error: DBAPIError, fate: str) -> LedgerError:
         family = BrokenLedger if self._dialect.is_broken(error) else LedgerError

@@ -47,6 +47,10 @@ class WriterSettings:
     linger_ms: int = 2  # wait this long for company when a batch has room (0: take what is there) …
     linger_from: int = 8  # … but only after a batch of so many: a lone command never waits
     readers_max: int = 2  # threads for reads, each with its own connection
+    commit_slow_ms: int = 5_000  # a commit that takes longer is reported; it is never cut short
+    probe_ms: int = (
+        1_000  # how often commits are looked at, and a database that does not answer is tried again
+    )
 
 
 class Ledger:
@@ -61,6 +65,10 @@ class Ledger:
         self._stopping = False
         self._last_size = 0
         self._broken: LedgerError | None = None
+        self._trouble = ""
+        self._watched = threading.Event()
+        self.slow_commits = 0
+        self._watcher = threading.Thread(target=self._watch, name="ledger-watch", daemon=True)
         self._thread = threading.Thread(target=self._write, name="ledger", daemon=True)
         self._readers = ThreadPool(0, self._settings.readers_max, name="ledger-read")
         self._stopped: Deferred[None] = Deferred()
@@ -72,11 +80,20 @@ class Ledger:
     def start(self) -> None:
         self._readers.start()
         self._thread.start()
+        self._watcher.start()
 
     @property
     def waiting(self) -> int:
         """Commands that wait for the writer."""
         return len(self._waiting)
+
+    @property
+    def trouble(self) -> str:
+        """Why the database cannot be written to now; empty when it can."""
+        seconds = self._store.committing_s()
+        if seconds * 1000 > self._settings.commit_slow_ms:
+            return f"a commit has taken {seconds:.0f} s so far"
+        return self._trouble
 
     def on_notices(self, listener: Notices) -> None:
         """Who hears, in the reactor's thread, of notices once they are durable."""
@@ -126,6 +143,7 @@ class Ledger:
 
     def _end(self) -> None:
         if not self._stopped.called:
+            self._watched.set()
             self._readers.stop()
             self._store.engine.dispose()
             self._stopped.callback(None)
@@ -152,6 +170,25 @@ class Ledger:
         for listener in self._broken_listeners:
             listener(failure)
 
+    def _report_slow(self, seconds: float) -> None:
+        self.slow_commits += 1
+        log.error(
+            "a commit has taken {seconds:.1f} s so far: is a standby missing? It is waited for",
+            seconds=seconds,
+        )
+
+    # -- in the watcher's thread --------------------------------------------------------------------------
+
+    def _watch(self) -> None:
+        """Report a commit that takes too long, once. To cut it short would make its fate unknown."""
+        is_reported = False
+        while not self._watched.wait(self._settings.probe_ms / 1000):
+            seconds = self._store.committing_s()
+            is_slow = seconds * 1000 > self._settings.commit_slow_ms
+            if is_slow and not is_reported:
+                self._reactor.callFromThread(self._report_slow, seconds)
+            is_reported = is_slow
+
     # -- in the writer's thread ---------------------------------------------------------------------------
 
     def _write(self) -> None:
@@ -161,7 +198,8 @@ class Ledger:
             except BrokenLedger as error:
                 self._give_up(batch, error)
                 break
-            except LedgerError:
+            except LedgerError as error:
+                self._trouble = str(error)
                 self._reactor.callFromThread(self._refuse, batch, Failure())
             except Exception as error:  # a bug in the book: nothing was written, and nothing more will be
                 broken = BrokenLedger(f"{type(error).__name__}: {error}")
@@ -169,6 +207,7 @@ class Ledger:
                 self._give_up(batch, broken)
                 break
             else:
+                self._trouble = ""
                 self._reactor.callFromThread(self._deliver, batch, outcome)
         self._reactor.callFromThread(self._end_after_thread)
 
@@ -177,7 +216,8 @@ class Ledger:
         size_max = self._settings.batch_max
         with self._wake:
             while not self._waiting and not self._stopping:
-                self._wake.wait()
+                if not self._wake.wait(self._settings.probe_ms / 1000 if self._trouble else None):
+                    self._probe()
             is_busy = self._last_size >= self._settings.linger_from
             if is_busy and self._settings.linger_ms and len(self._waiting) < size_max and not self._stopping:
                 self._wake.wait_for(
@@ -185,6 +225,17 @@ class Ledger:
                 )
             self._last_size = min(size_max, len(self._waiting))
             return [self._waiting.popleft() for _ in range(self._last_size)]
+
+    def _probe(self) -> None:
+        """After trouble, and with nothing to do: find out by ourselves when the database is back."""
+        self._wake.release()  # commands may come meanwhile
+        try:
+            self._store.ping()
+            self._trouble = ""
+        except LedgerError as error:
+            self._trouble = str(error)
+        finally:
+            self._wake.acquire()
 
     def _give_up(self, batch: list[_Waiting], error: LedgerError) -> None:
         with self._wake:

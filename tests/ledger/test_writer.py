@@ -185,3 +185,66 @@ def test_the_inline_ledger_has_the_same_face(books: Books) -> None:
     assert (results[0].state, results[1].reason, len(results[2])) == (State.HELD, Reason.OK, 1)
     assert [notice.topic for notice in notices] == ["outlet.balance"]
     assert ledger.stop().called
+
+
+def test_a_commit_that_takes_long_is_reported_once_and_never_cut_short(
+    file_books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As long as a standby is missing, say; the clock is ours."""
+    desk = Desk(file_books, WriterSettings(commit_slow_ms=5000, probe_ms=1))
+    store, may_end, has_begun = file_books.store, threading.Event(), threading.Event()
+    commit = store._dialect.commit
+
+    def wait(*more: Any) -> None:
+        has_begun.set()
+        assert may_end.wait(60)
+        commit(*more)
+
+    monkeypatch.setattr(store._dialect, "commit", wait)
+    desk.ledger.start()
+    desk.do(desk.books.plain())
+    assert has_begun.wait(60)
+    assert desk.ledger.trouble == ""
+    file_books.clock.ms += 5001
+    desk.calls.run_until(lambda: desk.ledger.slow_commits == 1)
+    assert "5 s so far" in desk.ledger.trouble
+    may_end.set()
+    assert desk.wait(1)[0].state is State.HELD
+    assert (desk.ledger.trouble, desk.ledger.slow_commits) == ("", 1)
+    desk.stop()
+
+
+def test_a_database_that_is_away_is_trouble_until_it_is_back(
+    file_books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found out by asking, not by losing somebody's command."""
+    desk = Desk(file_books, WriterSettings(probe_ms=1))
+    store, is_back, probes = file_books.store, threading.Event(), queue.Queue[bool]()
+    run, ping = store.run_batch, store.ping
+
+    def fail(commands: Any) -> Any:
+        raise LedgerError("no server there")
+
+    def look() -> None:
+        probes.put(is_back.is_set())
+        if not is_back.is_set():
+            raise LedgerError("still no server there")
+        ping()
+
+    monkeypatch.setattr(store, "run_batch", fail)
+    monkeypatch.setattr(store, "ping", look)
+    desk.ledger.start()
+    desk.do(desk.books.plain())
+    assert isinstance(desk.wait(1)[0].value, LedgerError)
+    assert "no server there" in desk.ledger.trouble
+    probes.get(timeout=60)
+    probes.get(timeout=60)
+    assert desk.ledger.trouble == "still no server there"
+    monkeypatch.setattr(store, "run_batch", run)
+    is_back.set()
+    while not probes.get(timeout=60):
+        pass
+    desk.do(desk.books.plain())
+    assert desk.wait(2)[1].state is State.HELD
+    assert desk.ledger.trouble == ""
+    desk.stop()
