@@ -18,7 +18,7 @@ FUNDING_SCOPE = "funding"
 
 
 def inquiry_hash(command: Inquire) -> bytes:
-    return content_hash(command.operation, "", 0)
+    return content_hash(command.operation, command.about, 0)
 
 
 def inquire(page: Page, command: Inquire) -> InquiryReceipt:
@@ -46,9 +46,13 @@ def inquire(page: Page, command: Inquire) -> InquiryReceipt:
         facts |= {"reason": reason.name, **told}
         page.notice(0, "outlet.refused", asker.phone, asker.service, outlet.language, facts)
         return InquiryReceipt(reason, outlet.id, facts)
-    is_balance = command.operation is Operation.BALANCE
-    facts |= _balance(page, outlet) if is_balance else _last(page, outlet)
-    topic = "outlet.balance" if is_balance else "outlet.last"
+    if command.operation is Operation.BALANCE:
+        facts |= _balance(page, outlet)
+    elif command.operation is Operation.LAST:
+        facts |= _last(page, outlet)
+    else:
+        facts |= command.found
+    topic = f"outlet.{command.operation.name.lower()}"
     page.notice(0, topic, asker.phone, asker.service, outlet.language, facts)
     return InquiryReceipt(Reason.OK, outlet.id, facts)
 

@@ -71,15 +71,17 @@ class Postpone:
 
 @dataclass(frozen=True, slots=True)
 class Inquire:
-    """Balance or last transaction. Result: InquiryReceipt. Writes the PIN count, the serial and the reply."""
+    """A question of an outlet. Result: InquiryReceipt. Writes the PIN count, the serial and the reply."""
 
-    operation: Operation  # BALANCE or LAST
+    operation: Operation  # BALANCE, LAST, STATUS, RECAP or HISTORY
     key: str  # marks this inquiry for the reply (a retransmission repeats it)
     asker: Asker
     received_ms: int
     channel: Channel
     sent_ms: int | None = None
     pin_needed: bool = False
+    about: str = ""  # which order, which day
+    found: dict[str, Any] = field(default_factory=dict)  # what was looked up (``lookups``), told if it may be
 
 
 @dataclass(frozen=True, slots=True)

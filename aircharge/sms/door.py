@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from twisted.logger import Logger
 
@@ -17,13 +17,23 @@ from aircharge.errors import LedgerError, Reason, Refusal, WireError
 from aircharge.ledger.commands import Inquire
 from aircharge.protocols.smpp_peer import PeerInfo
 from aircharge.sms.cardshelf import Card, CardShelf
-from aircharge.sms.grammar import Balance, Last, Recharge, ServiceKind, parse
+from aircharge.sms.grammar import (
+    Balance,
+    History,
+    Last,
+    Question,
+    Recap,
+    Recharge,
+    ServiceKind,
+    Status,
+    parse,
+)
 from aircharge.switch.board import Board
 from aircharge.switch.inquiry import inquire, object_to
 from aircharge.switch.recharge import accept, carry
 from aircharge.values import Asker, CardUse, Channel, Key, Msisdn, Operation, Order, address_digits
 from aircharge.wire.ota import Command, PorWhen, Response, Sts, open_command, seal_response
-from aircharge.wire.smpp.constants import Status
+from aircharge.wire.smpp.constants import Status as CommandStatus
 from aircharge.wire.smpp.message import MobileMessage
 from aircharge.wire.stk import StkMessage, StkOperation
 from aircharge.wire.stk import decode as decode_stk
@@ -38,12 +48,23 @@ Spawn = Callable[[Coroutine[Any, Any, Any]], object]
 SendPacket = Callable[[str, str, bytes], Coroutine[Any, Any, None]]
 """Sends a response packet: service number, card's number, packet (TS 31.115, UDH 02 71 00 not included)."""
 
-_OPERATIONS = {
-    StkOperation.RECHARGE: Operation.RECHARGE,
-    StkOperation.RECONFIRM: Operation.RECONFIRM,
-    StkOperation.BALANCE: Operation.BALANCE,
-    StkOperation.LAST: Operation.LAST,
+_QUESTIONS: Final[dict[type[Question], Callable[[Any], tuple[Operation, str]]]] = {
+    Balance: lambda ask: (Operation.BALANCE, ""),
+    Last: lambda ask: (Operation.LAST, ""),
+    Status: lambda ask: (Operation.STATUS, ask.about),
+    Recap: lambda ask: (Operation.RECAP, ask.day),
+    History: lambda ask: (Operation.HISTORY, ""),
 }
+"""A plain question, as operation and what it is about."""
+
+_STK_QUESTIONS: Final[dict[StkOperation, Callable[[StkMessage], tuple[Operation, str]]]] = {
+    StkOperation.BALANCE: lambda content: (Operation.BALANCE, ""),
+    StkOperation.LAST: lambda content: (Operation.LAST, ""),
+    StkOperation.STATUS: lambda content: (Operation.STATUS, f"{content.reference:08d}"),
+    StkOperation.RECAP: lambda content: (Operation.RECAP, f"{content.date:08d}" if content.date else ""),
+    StkOperation.HISTORY: lambda content: (Operation.HISTORY, ""),
+}
+"""The same from the card's menu."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +108,12 @@ class SmsDoor:
                 await self._plain(asker, message)
         except Refusal as refusal:
             if refusal.reason is Reason.BUSY:
-                return Status.ESME_RTHROTTLED
+                return CommandStatus.ESME_RTHROTTLED
             log.warn("a message was dropped: {reason}", reason=refusal.reason.name)
         except LedgerError:
             log.failure("the ledger could not take a message: it is to be delivered again")
-            return Status.ESME_RX_T_APPN
-        return Status.ESME_ROK
+            return CommandStatus.ESME_RX_T_APPN
+        return CommandStatus.ESME_ROK
 
     # -- plain text ---------------------------------------------------------------------------------------
 
@@ -105,14 +126,21 @@ class SmsDoor:
             return
         if isinstance(ask, Recharge):
             await self._begin(self._plain_order(asker, message, ask), pin_needed=False)
-        elif isinstance(ask, Balance | Last):
-            operation = Operation.BALANCE if isinstance(ask, Balance) else Operation.LAST
-            asker = Asker(asker.phone, asker.service, None, ask.pin)
-            now_ms = self._board.clock.now_ms()
-            mark = f"{operation.name}:{now_ms}"
-            await inquire(self._board, Inquire(operation, mark, asker, now_ms, Channel.SMS, message.sent_ms))
+        elif isinstance(ask, Question):
+            await self._plain_question(asker, message, ask)
         else:
             await object_to(self._board, asker, Reason.FORMAT)
+
+    async def _plain_question(self, asker: Asker, message: MobileMessage, ask: Question) -> None:
+        operation, about = _QUESTIONS[type(ask)](ask)
+        asker = Asker(asker.phone, asker.service, None, ask.pin)
+        now_ms = self._board.clock.now_ms()
+        mark = f"{operation.name}:{now_ms}"
+        question = Inquire(operation, mark, asker, now_ms, Channel.SMS, message.sent_ms, about=about)
+        try:
+            await inquire(self._board, question)
+        except Refusal as refusal:
+            await object_to(self._board, asker, refusal.reason)
 
     def _service_kind(self, service: str) -> ServiceKind | None:
         if service == self._settings.recharge_number:
@@ -161,8 +189,10 @@ class SmsDoor:
         sent_ms = _sent_ms(content, message)
         if content.operation in (StkOperation.RECHARGE, StkOperation.RECONFIRM):
             await self._stk_order(asker, content, sent_ms)
-        else:
+        elif content.operation in _STK_QUESTIONS:
             await self._stk_question(asker, content, sent_ms)
+        else:
+            await object_to(self._board, asker, Reason.FORMAT)
         self._prove(asker, card, packet, Sts.OK)
 
     def _prove(self, asker: Asker, card: Card, packet: Command, status: Sts) -> None:
@@ -222,7 +252,7 @@ class SmsDoor:
         await self._begin(order, pin_needed=True)
 
     async def _stk_question(self, asker: Asker, content: StkMessage, sent_ms: int | None) -> None:
-        operation = _OPERATIONS[content.operation]
+        operation, about = _STK_QUESTIONS[content.operation](content)
         question = Inquire(
             operation,
             f"{content.serial:016x}",
@@ -231,8 +261,12 @@ class SmsDoor:
             Channel.STK,
             sent_ms,
             pin_needed=True,
+            about=about,
         )
-        await inquire(self._board, question)
+        try:
+            await inquire(self._board, question)
+        except Refusal as refusal:
+            await object_to(self._board, asker, refusal.reason)
 
     async def _begin(self, order: Order, *, pin_needed: bool) -> None:
         receipt = await accept(self._board, order, pin_needed=pin_needed)

@@ -13,7 +13,26 @@ from typing import Final
 from aircharge.errors import Reason, Refusal
 from aircharge.values import AMOUNT_MAX_FEN, Msisdn, Pin
 
-__all__ = ["Ask", "Balance", "Last", "Recharge", "ServiceKind", "Unclear", "parse"]
+__all__ = [
+    "Act",
+    "Ask",
+    "Balance",
+    "Deposit",
+    "Earned",
+    "History",
+    "Last",
+    "NewPin",
+    "Question",
+    "Recap",
+    "Recharge",
+    "Reverse",
+    "Send",
+    "ServiceKind",
+    "Status",
+    "Unclear",
+    "Yes",
+    "parse",
+]
 
 TEXT_MAX: Final = 80
 """No command is longer, in characters; what is longer says nothing."""
@@ -51,11 +70,86 @@ class Last:
 
 
 @dataclass(frozen=True, slots=True)
+class Reverse:
+    """``14 <number> <amount> <PIN> [code]``: take back today's recharge; the code is from the customer's SMS."""
+
+    target: Msisdn
+    amount_fen: int
+    pin: Pin
+    consent: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """``15 <outlet> <amount>[*n] <PIN>``: float to another outlet."""
+
+    party: str
+    amount_fen: int
+    pin: Pin
+    repeat: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Deposit:
+    """``16 <amount> [PIN]``: a ticket for a deposit."""
+
+    amount_fen: int
+    pin: Pin | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NewPin:
+    """``17 <old> <new> <new>``."""
+
+    old: Pin
+    new: Pin
+    again: Pin
+
+
+@dataclass(frozen=True, slots=True)
+class Earned:
+    """``19 [amount] <PIN>``: commission to float, all of it when no amount is named."""
+
+    pin: Pin
+    amount_fen: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Yes:
+    """``Y``: what was asked back is meant."""
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """``12 <reference or number>``: what became of it? ``about``: 4 to 20 digits."""
+
+    about: str
+    pin: Pin | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Recap:
+    """``13 [day]``: a day's sums. ``day``: "" = today, mmdd or yyyymmdd."""
+
+    day: str = ""
+    pin: Pin | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """``10``: the last few orders."""
+
+    pin: Pin | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Unclear:
     """No command, or more than one reading."""
 
 
-Ask = Recharge | Balance | Last | Unclear
+Act = Recharge | Reverse | Send | Deposit | NewPin | Earned | Yes
+Question = Balance | Last | Status | Recap | History
+Ask = Act | Question | Unclear
 
 # Full-width ASCII (U+FF01..U+FF5E) and what keypads put in its place. No NFKC: it would read "50²" as 502.
 _FOLD: Final = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {
@@ -82,7 +176,22 @@ _REST: Final = (
 )
 _RECHARGE: Final = re.compile(_NUMBER + _REST)
 _RECHARGE_OF_SOME_NUMBER: Final = re.compile(_SOME_NUMBER + _REST)
-_QUERY: Final = re.compile(r"(?P<verb>00|11)(?: ?[,#+ ] ?(?P<pin>[0-9]{6}))?")
+_SEP: Final = r" ?[,#+ ] ?"
+_PIN: Final = r"(?P<pin>[0-9]{6})"
+_SUM: Final = rf"¥?(?P<amount>[0-9]+(?:\.[0-9]*)?){_UNIT}"
+_QUERY: Final = re.compile(rf"(?P<verb>00|11|10)(?:{_SEP}{_PIN})?")
+_STATUS: Final = re.compile(rf"12{_SEP}(?P<about>[0-9]{{4,20}})(?:{_SEP}{_PIN})?")
+_RECAP: Final = re.compile(rf"13(?:{_SEP}(?P<day>[0-9]{{4}}|[0-9]{{8}}))?(?:{_SEP}{_PIN})?")
+_REVERSE: Final = re.compile(rf"14{_SEP}{_NUMBER}{_SEP}{_SUM}{_SEP}{_PIN}(?:{_SEP}(?P<consent>[0-9]{{4}}))?")
+_SEND: Final = re.compile(
+    rf"15{_SEP}(?P<party>[A-Za-z0-9_-]{{1,16}}){_SEP}{_SUM}(?: ?\* ?(?P<repeat>[1-9]))?{_SEP}{_PIN}"
+)
+_DEPOSIT: Final = re.compile(rf"16{_SEP}{_SUM}(?:{_SEP}{_PIN})?")
+_NEW_PIN: Final = re.compile(
+    rf"17{_SEP}(?P<old>[0-9]{{6}}){_SEP}(?P<new>[0-9]{{6}}){_SEP}(?P<again>[0-9]{{6}})"
+)
+_EARNED: Final = re.compile(rf"19(?:{_SEP}{_SUM})?{_SEP}{_PIN}")
+_YES: Final = re.compile(r"[Yy](?:[Ee][Ss])?|是")
 _AMOUNT: Final = re.compile(r"(?P<yuan>0|[1-9][0-9]{0,9})(?:\.(?P<fen>[0-9]{1,2})?)?")
 _MOBILE: Final = re.compile(r"(?:86)?1[3-9][0-9]{9}")
 
@@ -98,14 +207,35 @@ def parse(text: str, service_kind: ServiceKind) -> Ask:
         return Unclear()
     if service_kind is ServiceKind.QUERY:
         return _query(folded)
-    return _recharge(folded)
+    return _act(folded) or _recharge(folded)
 
 
 def _query(folded: str) -> Ask:
-    match = _QUERY.fullmatch(folded)
-    if match is None:
-        return Unclear()
-    return (Balance if match["verb"] == "00" else Last)(_pin(match))
+    if match := _QUERY.fullmatch(folded):
+        questions: dict[str, type[Balance | Last | History]] = {"00": Balance, "11": Last, "10": History}
+        return questions[match["verb"]](_pin(match))
+    if match := _STATUS.fullmatch(folded):
+        return Status(match["about"], _pin(match))
+    if match := _RECAP.fullmatch(folded):
+        return Recap(match["day"] or "", _pin(match))
+    return Unclear()
+
+
+def _act(folded: str) -> Act | None:
+    """A command that begins with its own two digits, or the answer to what was asked back."""
+    if match := _REVERSE.fullmatch(folded):
+        target = Msisdn.parse(match["number"])
+        return Reverse(target, _fen(match["amount"]), Pin(match["pin"]), match["consent"] or "")
+    if match := _SEND.fullmatch(folded):
+        amount_fen, repeat = _fen(match["amount"]), int(match["repeat"] or 1)
+        return Send(match["party"], amount_fen, Pin(match["pin"]), repeat)
+    if match := _DEPOSIT.fullmatch(folded):
+        return Deposit(_fen(match["amount"]), _pin(match))
+    if match := _NEW_PIN.fullmatch(folded):
+        return NewPin(Pin(match["old"]), Pin(match["new"]), Pin(match["again"]))
+    if match := _EARNED.fullmatch(folded):
+        return Earned(Pin(match["pin"]), _fen(match["amount"]) if match["amount"] else 0)
+    return Yes() if _YES.fullmatch(folded) else None
 
 
 def _recharge(folded: str) -> Ask:

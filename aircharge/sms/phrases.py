@@ -11,7 +11,7 @@ import hashlib
 import hmac
 import string
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from importlib.resources import files
@@ -93,8 +93,17 @@ def _clock(key: str) -> Callable[[Facts], str]:
 
 
 def _day_time(facts: Facts) -> str:
-    local = datetime.fromtimestamp(facts["at_ms"] / 1000, UTC) + timedelta(milliseconds=_LOCAL_MS)
-    return f"{local:%m-%d %H:%M}"
+    return f"{_local(facts['at_ms']):%m-%d %H:%M}"
+
+
+def _local(at_ms: int) -> datetime:
+    return datetime.fromtimestamp(at_ms / 1000, UTC) + timedelta(milliseconds=_LOCAL_MS)
+
+
+def _line(order: Facts, table: Mapping[str, Sequence[_Variant]]) -> str:
+    """One order of several in a message: "1123 1005 *5678 50成功"."""
+    word = table[f"word.{order['state']}"][0].text
+    return f"{_local(order['at_ms']):%m%d %H%M} *{order['target'][-4:]} {_whole_yuan(order)}{word}"
 
 
 def _until(facts: Facts) -> str:
@@ -135,6 +144,14 @@ _SHOW: Final[dict[str, Callable[[Facts], str]]] = {
     "repeat_next": lambda facts: str(int(facts["repeat_next"])),
     "state": lambda facts: str(facts["state_word"]),
     "check": lambda facts: str(facts["check"]),
+    "lines": lambda facts: "\n".join(facts["shown_lines"]),
+    "day": lambda facts: f"{_local(facts['day_ms']):%m-%d}",
+    "day_n": lambda facts: str(int(facts["day_n"])),
+    "day_sum": _yuan("day_fen"),
+    "reversed_n": lambda facts: str(int(facts["reversed_n"])),
+    "reversed": _yuan("reversed_fen"),
+    "earned": _yuan("earned_fen"),
+    "open_n": lambda facts: str(int(facts["open_n"])),
 }
 """Every placeholder and how its facts are shown. A KeyError says that the fact is not known."""
 
@@ -158,6 +175,13 @@ _LONGEST: Final[dict[str, Any]] = {
     "first_at_ms": 1_795_000_000_000,
     "repeat_next": 9,
     "check": "K7Q2",
+    "day_ms": 1_795_000_000_000,
+    "day_n": 9999,
+    "day_fen": 999_999_99,
+    "reversed_n": 99,
+    "reversed_fen": 9_999_00,
+    "earned_fen": 9_999_99,
+    "open_n": 99,
 }
 """Values as long as daily trade makes them; longer ones fall back to a shorter variant."""
 
@@ -297,7 +321,8 @@ def preview(templates: Templates) -> list[Preview]:
 
 
 def _previews(language: str, key: str, variants: tuple[_Variant, ...]) -> Iterator[Preview]:
-    facts = {**_LONGEST, "state_word": "not known yet" if language == "en" else "未受理"}
+    word = "not known yet" if language == "en" else "未受理"
+    facts = {**_LONGEST, "state_word": word, "shown_lines": [f"1123 1005 *5678 500{word}"] * 3}
     for variant in variants:
         text = variant.fill(facts) or ""
         yield Preview(language, key, text, _length(text), _PART_MAX[language])
@@ -333,6 +358,8 @@ class Phrases:
             facts = {**facts, "check": self._check(facts)}
         elif "state" in facts:
             facts = {**facts, "state_word": table[f"word.{facts['state']}"][0].text}
+        elif "lines" in facts:
+            facts = {**facts, "shown_lines": [_line(line, table) for line in facts["lines"]]}
         length_max = _PART_MAX[language]
         text = None
         for variant in table[self._key(table, topic, facts)]:
@@ -355,7 +382,9 @@ class Phrases:
             return topic if topic in table else f"{topic}.{Reason.INTERNAL.name}"
         if topic == "outlet.state":
             return f"{topic}.{facts['state']}"
-        if topic == "outlet.last" and not facts.get("order_id"):
+        if topic in ("outlet.last", "outlet.status") and not facts.get("order_id"):
+            return f"{topic}.none"
+        if topic == "outlet.history" and not facts.get("lines"):
             return "outlet.last.none"
         return topic
 

@@ -125,6 +125,7 @@ class Board:
     operators: Sequence[OperatorPlan]
     clock: Clock
     in_flight_max: int = 5000
+    utc_offset_min: int = 480  # Asia/Shanghai
     in_flight: set[int] = field(default_factory=set)  # orders this process is carrying right now
     meters: Meters = field(default_factory=Meters)
     closing: bool = False  # on the way out: nothing new is admitted

@@ -129,6 +129,13 @@ def test_the_sms_centres_own_mark_tells_messages_apart(world: World) -> None:
     [
         ("00", "0353910", "outlet.balance"),
         ("１１", "0353910", "outlet.last"),
+        ("10", "0353910", "outlet.history"),
+        ("12 13812345678", "0353910", "outlet.status"),
+        ("12 00000001", "0353910", "outlet.status"),
+        ("13", "0353910", "outlet.recap"),
+        ("13 1122", "0353910", "outlet.recap"),
+        ("13 20261122", "0353910", "outlet.recap"),
+        ("13 1332", "0353910", "outlet.help.FORMAT"),
         ("00", "0353911", "outlet.help.FORMAT"),
         ("hello", "0353911", "outlet.help.FORMAT"),
         ("1381234567 50", "0353911", "outlet.help.NUMBER"),
@@ -293,3 +300,49 @@ def test_targets_and_operators(world: World) -> None:
     assert world.board.serving(Msisdn("15012345678")) is not None
     assert world.board.serving(Msisdn("17712345678")) is None
     assert load(world.instance.config_file).operator[0].id == 1
+
+
+def test_questions_about_orders_and_days_are_answered_with_their_facts(world: World) -> None:
+    world.plain("13812345678 50")
+    world.plain("13812345679 30")
+    world.line.answers = ["1001"]
+    world.plain("15012345678 20")
+    orders = [row.facts["order_id"] for row in world.notices if row.topic.startswith("outlet.")]
+    world.notices.clear()
+    word = world.config.phrases().word
+    for text in ("10", f"12 {orders[0] % 10**8:08d}", "12 15012345678", "12 13912345678", "13", "13 0101"):
+        world.plain(text, to="0353910")
+    told = [word(row) for row in world.notices]
+    assert [line[-8:] for line in told[0].split("\n")] == ["678 20失败", "679 30成功", "678 50成功"]
+    assert told[1].startswith(f"流水{orders[0] % 10**8:08d} ")
+    assert told[1].endswith(" 13812345678 50.00元:成功。")
+    assert "15012345678 20.00元:失败" in told[2]
+    assert "查无" in told[3]
+    assert "成功2笔80.00元,返销0笔0.00元,佣金0.00元,在途0笔" in told[4]
+    assert "01-01成功0笔0.00元" in told[5]
+
+
+@pytest.mark.parametrize(
+    ("operation", "fields", "topic"),
+    [
+        (StkOperation.STATUS, {"reference": 12}, "outlet.status"),
+        (StkOperation.RECAP, {"date": 0}, "outlet.recap"),
+        (StkOperation.RECAP, {"date": 20_261_122}, "outlet.recap"),
+        (StkOperation.RECAP, {"date": 20_261_322}, "outlet.help.FORMAT"),
+        (StkOperation.HISTORY, {}, "outlet.history"),
+    ],
+)
+def test_the_card_asks_the_same_questions(
+    world: World, operation: StkOperation, fields: dict[str, int], topic: str
+) -> None:
+    sent_s = world.clock.now_ms() // 1000
+    packet = world.packet(StkMessage(operation, 5, Pin(DEMO_PIN), sent_s, **fields))  # type: ignore[arg-type]
+    assert world.stk(packet) == Status.ESME_ROK
+    assert world.topics() == [topic]
+
+
+def test_other_outlets_orders_are_not_told(world: World) -> None:
+    with world.store.writing() as txn:
+        txn.exec_driver_sql("UPDATE outlet_phone SET rights = 1")
+    world.plain("12 13812345678", to="0353910")
+    assert world.topics() == ["outlet.refused.RIGHTS"]

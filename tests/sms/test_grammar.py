@@ -7,7 +7,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aircharge.errors import Reason, Refusal
-from aircharge.sms.grammar import Balance, Last, Recharge, ServiceKind, Unclear, parse
+from aircharge.sms.grammar import (
+    Ask,
+    Balance,
+    Deposit,
+    Earned,
+    History,
+    Last,
+    NewPin,
+    Recap,
+    Recharge,
+    Reverse,
+    Send,
+    ServiceKind,
+    Status,
+    Unclear,
+    Yes,
+    parse,
+)
 from aircharge.values import AMOUNT_MAX_FEN, Msisdn, Pin
 
 NUMBER = "13812345678"
@@ -231,3 +248,78 @@ def test_what_is_written_is_read(
     assert parse(text, ServiceKind.RECHARGE) == Recharge(
         Msisdn(number), amount_fen, repeat, Pin(pin) if pin else None
     )
+
+
+PIN, NEW = Pin("736194"), Pin("415926")
+
+
+@pytest.mark.parametrize(
+    ("text", "ask"),
+    [
+        ("14 13812345678 50 736194", Reverse(Msisdn(NUMBER), 5000, PIN)),
+        ("14 138 1234 5678 50元 736194 4711", Reverse(Msisdn(NUMBER), 5000, PIN, "4711")),
+        ("１４，１３８１２３４５６７８，５０，７３６１９４", Reverse(Msisdn(NUMBER), 5000, PIN)),
+        ("15 GX-17 1000 736194", Send("GX-17", 100_000, PIN)),
+        ("15 10086 1000*2 736194", Send("10086", 100_000, PIN, 2)),
+        ("16 5000", Deposit(500_000)),
+        ("16 5000元 736194", Deposit(500_000, PIN)),
+        ("17 736194 415926 415926", NewPin(PIN, NEW, NEW)),
+        ("19 736194", Earned(PIN)),
+        ("19 12.5 736194", Earned(PIN, 1250)),
+        ("y", Yes()),
+        ("Ｙ", Yes()),
+        ("是。", Yes()),
+        ("14 13812345678 50", Unclear()),
+        ("14 13812345678 50 7361", Unclear()),
+        ("15 GX 17 1000 736194", Unclear()),
+        ("15 GX17 -1 736194", Unclear()),
+        ("17 736194 415926", Unclear()),
+        ("17 7361944 415926 415926", Unclear()),
+        ("18 736194", Unclear()),
+        ("yes please", Unclear()),
+    ],
+)
+def test_acts(text: str, ask: Ask) -> None:
+    assert parse(text, ServiceKind.RECHARGE) == ask
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("14 12812345678 50 736194", None),
+        ("14 13812345678 0 736194", Reason.AMOUNT),
+        ("15 GX 0 736194", Reason.AMOUNT),
+        ("15 GX 10000000000000000000 736194", Reason.AMOUNT),
+        ("16 0", Reason.AMOUNT),
+        ("16 100000000.01", Reason.AMOUNT),
+        ("19 0.001 736194", Reason.AMOUNT),
+    ],
+)
+def test_amounts_that_cannot_be_are_named(text: str, reason: Reason | None) -> None:
+    if reason is None:
+        assert parse(text, ServiceKind.RECHARGE) == Unclear()
+        return
+    with pytest.raises(Refusal) as caught:
+        parse(text, ServiceKind.RECHARGE)
+    assert caught.value.reason is reason
+
+
+@pytest.mark.parametrize(
+    ("text", "ask"),
+    [
+        ("10", History()),
+        ("10 736194", History(PIN)),
+        ("12 12345678", Status("12345678")),
+        ("12 13812345678 736194", Status(NUMBER, PIN)),
+        ("13", Recap()),
+        ("13 736194", Recap("", PIN)),
+        ("13 1122", Recap("1122")),
+        ("13 20261122 736194", Recap("20261122", PIN)),
+        ("12", Unclear()),
+        ("12 123", Unclear()),
+        ("13 112", Unclear()),
+        ("14 13812345678 50 736194", Unclear()),
+    ],
+)
+def test_questions(text: str, ask: Ask) -> None:
+    assert parse(text, ServiceKind.QUERY) == ask
