@@ -9,13 +9,14 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import random
 import secrets
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -26,10 +27,11 @@ from aircharge.office import Office, OutletForm
 from aircharge.simulators.control import ask
 from aircharge.values import Pin
 
-__all__ = ["BusyPort", "Instance", "Ports", "Shop", "free_ports"]
+__all__ = ["BusyPort", "Instance", "Ports", "Shop", "free_port", "free_ports"]
 
 HOST = "127.0.0.1"
 DEMO_PIN = "736194"
+PATIENCE_S = 90.0  # with a machine that is loaded; costs nothing when all is well
 
 
 class BusyPort(AirchargeError):
@@ -60,16 +62,60 @@ class Shop:
     card: bool = True
 
 
+def free_port() -> int:
+    """A TCP port of loopback that nobody holds and that no other process asking here is given."""
+    return next(_ports_of_ours)
+
+
 def free_ports() -> Ports:
-    """Ports nobody listens on at this moment."""
-    sockets = [socket.socket() for _ in range(5)]
+    """Ports for one instance, of the same kind."""
+    return Ports(*(free_port() for _ in dataclasses.fields(Ports)))
+
+
+BLOCK = 100
+EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")
+
+
+def _lowest_ephemeral() -> int:
+    """Where the ports begin that the system gives to whoever dials; 32,000 when it does not say or leaves no room."""
     try:
-        for one in sockets:
-            one.bind((HOST, 0))
-        return Ports(*(one.getsockname()[1] for one in sockets))
-    finally:
-        for one in sockets:
-            one.close()
+        lowest = int(EPHEMERAL.read_text().split()[0])
+    except (OSError, ValueError, IndexError):
+        return 32_000
+    return min(lowest, 32_000) if lowest >= 8_000 else 32_000
+
+
+def _claimed_ports() -> Iterator[int]:
+    """Endless: ports of blocks that this process alone draws from, below those given to whoever dials.
+
+    A block is claimed by the UDP port of its first number, which the system lets one process hold and takes back when
+    that process ends. A port stays ours while its program is dead between two lives: nobody else draws it.
+    """
+    below = _lowest_ephemeral()
+    blocks = range(max(below - 12_000, 2_000), below - BLOCK + 1, BLOCK)
+    claims: list[socket.socket] = []  # held until the process ends
+    while True:
+        first = random.SystemRandom().choice(blocks)
+        claim = socket.socket(type=socket.SOCK_DGRAM)
+        try:
+            claim.bind((HOST, first))
+        except OSError:
+            claim.close()
+            continue
+        claims.append(claim)
+        yield from (port for port in range(first, first + BLOCK) if _is_free(port))
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+    return True
+
+
+_ports_of_ours = _claimed_ports()
 
 
 @dataclass
@@ -211,6 +257,8 @@ response_timeout_s = {self.response_timeout_s}
         twistd += ["--logger", "aircharge.observe.logs.standard_output", "aircharge"]
         self._spawn("daemon", [*(command or twistd), "--config", str(self.config_file)])
         self._wait_for(self.ports.smpp, "daemon")
+        if self.is_running("operator"):
+            self.wait_until("the line to the operator", self._has_line)
 
     def start_centre(self, *options: str) -> None:
         self._check_free(self.ports.centre_control)
@@ -225,11 +273,11 @@ response_timeout_s = {self.response_timeout_s}
 
     def centre(self, verb: str, **arguments: Any) -> dict[str, Any]:
         """A control verb of the SMS centre."""
-        return ask(HOST, self.ports.centre_control, verb, **arguments)
+        return ask(HOST, self.ports.centre_control, verb, PATIENCE_S, **arguments)
 
     def operator(self, verb: str, **arguments: Any) -> dict[str, Any]:
         """A control verb of the operator's platform."""
-        return ask(HOST, self.ports.operator_control, verb, **arguments)
+        return ask(HOST, self.ports.operator_control, verb, PATIENCE_S, **arguments)
 
     def is_running(self, name: str) -> bool:
         return name in self._running and self._running[name].poll() is None
@@ -237,7 +285,7 @@ response_timeout_s = {self.response_timeout_s}
     def pid(self, name: str) -> int:
         return self._running[name].pid
 
-    def wait_until(self, what: str, is_so: Any, timeout_s: float = 20.0) -> None:
+    def wait_until(self, what: str, is_so: Any, timeout_s: float = PATIENCE_S) -> None:
         """Look ten times a second. Raises RuntimeError naming what did not come about."""
         end = time.monotonic() + timeout_s
         while time.monotonic() < end:
@@ -246,7 +294,7 @@ response_timeout_s = {self.response_timeout_s}
             time.sleep(0.1)
         raise RuntimeError(f"waited {timeout_s:.0f} s in vain for {what}; logs are in {self.folder}")
 
-    def stop_one(self, name: str, how: int = signal.SIGTERM, wait_s: float = 30.0) -> int:
+    def stop_one(self, name: str, how: int = signal.SIGTERM, wait_s: float = PATIENCE_S) -> int:
         """Signal a process of ours and wait for its end; returns its exit code."""
         process = self._running.pop(name)
         if process.poll() is None:
@@ -255,7 +303,7 @@ response_timeout_s = {self.response_timeout_s}
             return process.wait(wait_s)
         except subprocess.TimeoutExpired:
             process.kill()
-            return process.wait(5)
+            return process.wait(30)
 
     def stop(self) -> None:
         """End everything that was started here."""
@@ -290,6 +338,9 @@ response_timeout_s = {self.response_timeout_s}
                 return probe.connect_ex((HOST, port)) == 0
 
         self.wait_until(f"{name} to listen on {HOST}:{port}", listens)
+
+    def _has_line(self) -> bool:
+        return any(line["state"] == "bound" for line in self.operator("status")["lines"])
 
     def _check_free(self, *ports: int) -> None:
         for port in ports:

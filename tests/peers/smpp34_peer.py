@@ -49,4 +49,4 @@ async def server(port: int) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(asyncio.wait_for({"client": client, "server": server}[sys.argv[1]](int(sys.argv[2])), 60))
+    asyncio.run(asyncio.wait_for({"client": client, "server": server}[sys.argv[1]](int(sys.argv[2])), 110))

@@ -41,7 +41,7 @@ def main() -> None:
     place = f"ssl:{port}:interface=127.0.0.1:privateKey={more[1]}" if more[:1] == ["tls"] else ""
     endpoint = serverFromString(reactor, place or f"tcp:{port}:interface=127.0.0.1:backlog=4096")
     endpoint.listen(server).addCallback(lambda listening: tell("ready", port=listening.getHost().port))
-    reactor.callLater(90, reactor.stop)
+    reactor.callLater(300, reactor.stop)
     reactor.run()
 
 

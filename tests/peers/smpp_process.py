@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import queue
-import socket
+import re
 import subprocess
 import sys
 import threading
@@ -15,13 +15,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+TABLES = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
 
 
 class Told:
@@ -37,7 +31,7 @@ class Told:
         for line in self.process.stdout:
             self._lines.put(line)
 
-    def wait(self, what: str, timeout_s: float = 15.0) -> dict[str, Any]:
+    def wait(self, what: str, timeout_s: float = 60.0) -> dict[str, Any]:
         """The next happening of that kind; others are passed over."""
         ends = time.monotonic() + timeout_s
         while True:
@@ -51,6 +45,16 @@ class Told:
                     return told
 
 
+def until_listening(port: int, timeout_s: float = 60.0) -> None:
+    """Wait until somebody listens there, without dialling. Linux."""
+    wanted = re.compile(rf"^ *\d+: [0-9A-F]+:{port:04X} [0-9A-F:]+ 0A ", re.MULTILINE)
+    ends = time.monotonic() + timeout_s
+    while not any(wanted.search(table.read_text()) for table in TABLES if table.exists()):
+        if time.monotonic() > ends:
+            raise AssertionError(f"nobody listens on {port} after {timeout_s} s")
+        time.sleep(0.1)
+
+
 @contextmanager
 def running(*command: str) -> Iterator[subprocess.Popen[str]]:
     """A process for the time of the block."""
@@ -62,10 +66,10 @@ def running(*command: str) -> Iterator[subprocess.Popen[str]]:
     finally:
         process.terminate()
         try:
-            process.wait(5)
+            process.wait(30)
         except subprocess.TimeoutExpired:
             process.kill()
-            process.wait(5)
+            process.wait(30)
 
 
 @contextmanager

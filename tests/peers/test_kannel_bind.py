@@ -15,8 +15,9 @@ from pathlib import Path
 
 import pytest
 
+from aircharge.instance import free_port
 from tests.peers import need
-from tests.peers.smpp_process import Told, daemon, free_port, running
+from tests.peers.smpp_process import Told, daemon, running, until_listening
 
 pytestmark = pytest.mark.peer
 
@@ -99,10 +100,10 @@ def send_over_kannel(port: int, text: str, to: str, *, source: str = "8613900000
     if not text.isascii():
         fields |= {"coding": "2", "charset": "UTF-8"}
     url = f"http://127.0.0.1:{port}/cgi-bin/sendsms?{urllib.parse.urlencode(fields)}"
-    ends = time.monotonic() + 20
+    ends = time.monotonic() + 60
     while True:
         try:
-            with urllib.request.urlopen(url, timeout=5) as answer:
+            with urllib.request.urlopen(url, timeout=50) as answer:
                 assert answer.status == 202
                 return
         except (urllib.error.URLError, OSError):  # not up yet
@@ -116,6 +117,7 @@ def drain(process: object) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_both_ways(tmp_path: Path) -> None:
     need("bearerbox", "smsbox")
     assert sys.platform == "linux"
@@ -126,18 +128,17 @@ def test_both_ways(tmp_path: Path) -> None:
         conf = tmp_path / "kannel.conf"
         conf.write_text(CONFIGURATION.format(smpp=port, web=web_port, **ports))
         drain(stack.enter_context(running("bearerbox", "-v", "2", str(conf))))
-        time.sleep(2.5)  # smsbox gives up when bearerbox does not listen yet
+        until_listening(ports["box"])  # smsbox gives up when bearerbox does not listen yet
         drain(stack.enter_context(running("smsbox", "-v", "2", str(conf))))
         send_over_kannel(ports["send"], "echo 13812345678 50 {€}", "0353911")
-        assert told.wait("message", 20)["text"] == "echo 13812345678 50 {€}"
+        assert told.wait("message")["text"] == "echo 13812345678 50 {€}"
         assert told.wait("sent")["ids"] == [""]
         long = "充值" * 100
         send_over_kannel(ports["send"], "echo " + long, "0353911")
-        assert told.wait("message", 20)["text"] == "echo " + long  # Kannel sent parts
+        assert told.wait("message")["text"] == "echo " + long  # Kannel sent parts
         assert len(told.wait("sent")["ids"]) == 3
-        ends = time.monotonic() + 15
+        ends = time.monotonic() + 60
         while len(seen) < 2 and time.monotonic() < ends:
             time.sleep(0.1)
-    texts = [one["text"] for one in seen]
-    assert texts[0] == "13812345678 50 {€}"
+    assert "13812345678 50 {€}" in [one["text"] for one in seen[:2]]
     assert all(one["to"].endswith("8613900000001") and one["from"].endswith("0353911") for one in seen)

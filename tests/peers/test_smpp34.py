@@ -6,16 +6,17 @@ import sys
 
 import pytest
 
-from tests.peers.smpp_process import Told, daemon, free_port, running
+from aircharge.instance import free_port
+from tests.peers.smpp_process import Told, daemon, running
 
-pytestmark = pytest.mark.peer
+pytestmark = [pytest.mark.peer, pytest.mark.timeout(300)]
 PEER = (sys.executable, "-m", "tests.peers.smpp34_peer")
 
 
 def test_its_client_binds_to_us_with_a_window_of_32() -> None:
     pytest.importorskip("smpp34")
     with daemon() as (port, _), running(*PEER, "client", str(port)) as process:
-        done = Told(process).wait("done", 30)
+        done = Told(process).wait("done")
     assert done["ids"] == 100
     assert done["texts"] == list(range(100))
 

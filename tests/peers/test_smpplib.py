@@ -14,12 +14,12 @@ import pytest
 from tests.peers import need
 from tests.peers.smpp_process import daemon
 
-pytestmark = pytest.mark.peer
+pytestmark = [pytest.mark.peer, pytest.mark.timeout(300)]
 
 
 def client(port: int, **more: Any) -> Any:
     smpplib_client = pytest.importorskip("smpplib.client")
-    return smpplib_client.Client("127.0.0.1", port, timeout=10, allow_unknown_opt_params=True, **more)
+    return smpplib_client.Client("127.0.0.1", port, timeout=60, allow_unknown_opt_params=True, **more)
 
 
 def keep(pdus: list[Any]) -> Callable[..., None]:
@@ -76,7 +76,7 @@ def test_tls(tmp_path: Path) -> None:
         [*make, "-keyout", str(pem), "-out", str(tmp_path / "c.pem")],
         check=True,
         capture_output=True,
-        timeout=30,
+        timeout=100,
     )
     pem.write_bytes(pem.read_bytes() + (tmp_path / "c.pem").read_bytes())
     context = ssl.create_default_context(cafile=str(tmp_path / "c.pem"))
@@ -101,7 +101,7 @@ def test_idle_trickling_and_bombing_connections_leave_others_served() -> None:
         idle = []
         try:
             for number in range(2000):
-                idle.append(socket.create_connection(("127.0.0.1", port), timeout=5))
+                idle.append(socket.create_connection(("127.0.0.1", port), timeout=60))
                 if number % 3 == 1:
                     idle[-1].sendall(b"\0\0")
                 elif number % 3 == 2:

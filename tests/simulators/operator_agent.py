@@ -1,7 +1,9 @@
 """A process of its own with an OperatorLink: runs the steps given as JSON on standard input, prints outcomes.
 
 ``{"settings": {...}, "secret": "...", "steps": [["recharge", ref, number, fen], ["query", ref], …]}``; with
-``"listen"`` in the settings its first line tells the port.
+``"listen"`` in the settings its first line tells the port. Steps that wait for a condition: ``["lines", count]``,
+``["until", outcome, verb, ref]`` (asked again and again), ``["late", count]``. ``["given_up", seconds, verb, ref]`` is
+cancelled by us after that time.
 """
 
 from __future__ import annotations
@@ -50,6 +52,21 @@ async def _step(link: OperatorLink, step: list[Any], late: list[Any], pending: l
         while not link.ready() and time.monotonic() < until:
             await _sleep(0.02)
         return link.lines_bound
+    if verb == "lines":
+        while link.lines_bound < rest[0]:
+            await _sleep(0.02)
+        return link.lines_bound
+    if verb == "given_up":
+        asked = Deferred.fromCoroutine(_asked(link, rest[1], rest[2:]))
+        reactor.callLater(rest[0], asked.cancel)
+        return await asked
+    if verb == "until":
+        while (outcome := await _asked(link, rest[1], rest[2:])) != rest[0]:
+            await _sleep(0.1)
+        return outcome
+    if verb == "late" and rest:
+        while len(late) < rest[0]:
+            await _sleep(0.02)
     if verb == "ready":
         return link.ready()
     if verb == "late":
@@ -96,7 +113,7 @@ async def _run() -> None:
 
 
 if __name__ == "__main__":
-    reactor.callLater(60, os._exit, 3)
+    reactor.callLater(280, os._exit, 3)
     reactor.callWhenRunning(
         lambda: (
             Deferred.fromCoroutine(_run())

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from aircharge.config import load
-from aircharge.instance import Instance, Shop, free_ports
+from aircharge.instance import Instance, Shop, free_port, free_ports
 from aircharge.office import Office
 from tests.peers import need
-from tests.peers.smpp_process import free_port
+from tests.peers.smpp_process import ROOT
 from tests.system.audit import audit
 
-pytestmark = pytest.mark.peer
+pytestmark = [pytest.mark.peer, pytest.mark.timeout(300)]
 
 OUTLET = "13900000001"
 PLACE = """
@@ -30,26 +30,6 @@ name = "gateway"
 system_id = "gateway"
 mt_pdu = "deliver_sm"
 """
-CLIENT = """
-import ssl, sys, time
-import smpplib.client
-port, certificate, outlet, text = sys.argv[1:]
-context = ssl.create_default_context(cafile=certificate)
-context.check_hostname = False
-client = smpplib.client.Client("127.0.0.1", int(port), allow_unknown_opt_params=True, ssl_context=context)
-got = []
-client.set_message_received_handler(lambda pdu: got.append((pdu.destination_addr, pdu.short_message)) or 0)
-client.connect()
-client.bind_transceiver(system_id="gateway", password="secret")
-client.send_message(source_addr=outlet, destination_addr="0353911", short_message=text.encode())
-end = time.time() + 20
-while len(got) < 2 and time.time() < end:
-    client.read_once()
-client.unbind()
-client.disconnect()
-for number, text in got:
-    print(number.decode(), text.decode("utf-16-be"))
-"""
 
 
 def make_certificate(folder: Path) -> Path:
@@ -57,7 +37,7 @@ def make_certificate(folder: Path) -> Path:
     certificate = folder / "tls-certificate.pem"
     command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1"]
     command += ["-subj", "/CN=localhost", "-keyout", str(folder / "keys" / "tls.pem")]
-    subprocess.run([*command, "-out", str(certificate)], check=True, capture_output=True, timeout=30)
+    subprocess.run([*command, "-out", str(certificate)], check=True, capture_output=True, timeout=100)
     return certificate
 
 
@@ -74,11 +54,13 @@ def test_a_recharge_over_tls(tmp_path: Path) -> None:
         instance.create([Shop("A1", OUTLET, "89860000000000000001")])
         instance.start_operator()
         instance.start_daemon()
+        wanted = ["13812345678 50", "13812345678", str(certificate)]
         done = subprocess.run(
-            [sys.executable, "-c", CLIENT, str(port), str(certificate), OUTLET, "13812345678 50"],
+            [sys.executable, "-m", "tests.peers.smpplib_sender", str(port), "gateway", OUTLET, *wanted],
+            cwd=ROOT,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=150,
             check=False,
         )
         assert done.returncode == 0, done.stderr
