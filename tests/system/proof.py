@@ -26,7 +26,7 @@ __all__ = ["RUNS_MAX", "hunt", "main", "mutant_plan"]
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "docs" / "proof" / "kill-rig.md"
-RUNS_MAX = 3
+RUNS_MAX = 6
 KILLS_PER_WORLD = 2 * (len(POINTS) + len(OUTSIDE))
 
 
@@ -34,7 +34,7 @@ def mutant_plan(name: str, seed: int, *, like: str = "", kills: int = 7) -> Worl
     """A short world in which the bug shows; ``like`` gives the sound product the world of a mutant."""
     mutant = MUTANTS[name or like]
     points = mutant.points or (*POINTS, *OUTSIDE)
-    return WorldPlan(seed, mutant.mode, kills, points, name, drain_s=15.0)
+    return WorldPlan(seed, mutant.mode, kills, points, name, drain_s=15.0 if name and kills else 100.0)
 
 
 def hunt(folder: Path, name: str, seed: int = 30) -> Report | None:
@@ -51,7 +51,7 @@ def _worlds(folder: Path, kills: int, seed: int) -> list[Report]:
     left = kills
     while left > 0:
         mode = list(DOUBTS)[len(reports) % len(DOUBTS)]
-        plan = WorldPlan(seed + len(reports), mode, KILLS_PER_WORLD, operator_kills=2, drain_s=60.0)
+        plan = WorldPlan(seed + len(reports), mode, KILLS_PER_WORLD, operator_kills=2)
         report = run_world(folder / f"world{plan.seed}", plan)
         reports.append(report)
         left -= report.killed

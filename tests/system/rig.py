@@ -11,18 +11,16 @@ import json
 import random
 import re
 import signal
-import socket
 import sqlite3
 import time
 from collections import Counter
 from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from aircharge.config import load
-from aircharge.instance import DEMO_PIN, HOST, Instance, Ports, Shop
+from aircharge.instance import DEMO_PIN, Instance, Shop, free_ports
 from aircharge.office import Office
 from aircharge.simulators.sim_card import SimCard
 from aircharge.values import Pin
@@ -54,10 +52,11 @@ FAULTS: dict[str, Any] = {
 }
 DOUBTS = {
     "resend": 'mode = "resend"\nfirst_s = 0.3\nmax_s = 1.0',
-    "query": 'mode = "query"\nfirst_s = 0.3\nmax_s = 1.0\nfinality_s = 2.2',
+    "query": 'mode = "query"\nfirst_s = 0.3\nmax_s = 1.0\nfinality_s = 6.0',
     "never": 'mode = "never"',
 }
 LATE_S, FINALITY_S = 1.6, 2.0
+PATIENCE_S = 60.0  # a process that is loaded, not stuck
 SETTINGS = """
 [notices]
 poll_s = 0.3
@@ -84,10 +83,13 @@ class WorldPlan:
     mutant: str = ""
     operator_kills: int = 0  # so often the operator's platform is killed as well, and started again
     calm_max_s: float = 1.0  # half of the lives run in peace for up to this before they die
-    life_s: float = 1.6  # a life that does not come to its point is ended from outside after this
+    life_s: float = (
+        3.0  # a life that does not come to its point in this time of service is ended from outside
+    )
     calm_life_s: float = 2.0  # how long it runs when there are no kills at all
     requests_per_s: float = 120.0
-    drain_s: float = 30.0
+    requests_min: int = 0  # after the last death it trades on until there were so many
+    drain_s: float = 100.0
 
 
 @dataclass
@@ -119,7 +121,7 @@ class World:
         self.plan = plan
         self._rng = random.Random(plan.seed)
         self._instance = Instance(
-            folder, _ports(), doubt=DOUBTS[plan.mode], response_timeout_s=0.6, extra=SETTINGS
+            folder, free_ports(), doubt=DOUBTS[plan.mode], response_timeout_s=0.6, extra=SETTINGS
         )
         self._requests: list[Request] = []
         self._kills: Counter[str] = Counter()
@@ -134,7 +136,7 @@ class World:
         self._zygote = Zygote()
         try:
             self._live_and_die()
-            if not plan.kills:
+            if not plan.kills or len(self._requests) < plan.requests_min:
                 self._calm_life()
             self._drain()
             fates = instance.operator("totals")["attempts"]
@@ -203,6 +205,8 @@ class World:
             self._operator_kills += 1
             status = self._trade_for(0.1) if status is None else status
             self._start_operator()
+        if status is None and point not in OUTSIDE:
+            status = self._trade_till_bound()
         if status is None:
             status = self._trade_for(end_s)
         if status is None and point == "stopping":
@@ -211,7 +215,7 @@ class World:
         if status is None:
             point = point if point in OUTSIDE else "anywhere"
             self._zygote.signal(signal.SIGKILL)
-            status = self._zygote.ended(5.0)
+            status = self._zygote.ended(PATIENCE_S)
         if status not in (-signal.SIGKILL, 0 if point == "stopping" else -signal.SIGKILL):
             raise RuntimeError(f"the daemon ended by itself ({status}); see {self._instance.daemon_log}")
         self._kills[point if status else "stopped in order"] += 1
@@ -224,9 +228,22 @@ class World:
             self._trade()
         return status
 
+    def _trade_till_bound(self) -> int | None:
+        """Go on until the SMS centre is bound; a loaded machine may take seconds to start the daemon."""
+        end = time.monotonic() + PATIENCE_S
+        while (
+            (status := self._zygote.ended()) is None and time.monotonic() < end and not self._centre.is_bound
+        ):
+            self._trade()
+        return status
+
     def _calm_life(self) -> None:
         self._start()
+        self._trade_till_bound()
         self._trade_for(self.plan.calm_life_s)
+        end = time.monotonic() + PATIENCE_S
+        while len(self._requests) < self.plan.requests_min and time.monotonic() < end:
+            self._trade()
 
     def _trade(self) -> None:
         """Keep requests coming while the SMS centre is bound, and let it work for a moment."""
@@ -275,7 +292,7 @@ class World:
 
     def _stop(self) -> None:
         self._zygote.signal(signal.SIGTERM)
-        end = time.monotonic() + 25
+        end = time.monotonic() + PATIENCE_S
         while (status := self._zygote.ended()) is None and time.monotonic() < end:
             self._centre.turn(0.01)
         self._stop_status = self._stop_status or (1 if status is None else status)
@@ -370,17 +387,6 @@ def run_world(folder: Path, plan: WorldPlan) -> Report:
     return World(folder, plan).run()
 
 
-def _ports() -> Ports:
-    """Free ports below those the system hands out: nobody takes them while the daemon is dead."""
-    found: list[int] = []
-    while len(found) < len(fields(Ports)):
-        port = random.SystemRandom().randrange(20_000, 32_000)
-        with socket.socket() as probe, suppress(OSError):
-            probe.bind((HOST, port))
-            found.append(port)
-    return Ports(*found)
-
-
 def _shops() -> list[Shop]:
     """Four outlets with plenty, two that run dry soon."""
     return [
@@ -391,7 +397,7 @@ def _shops() -> list[Shop]:
 
 def _is_quiet(ledger: Path) -> bool:
     """No open order, no notice to be sent."""
-    with sqlite3.connect(f"file:{ledger}?mode=ro", uri=True, timeout=10) as db:
+    with sqlite3.connect(f"file:{ledger}?mode=ro", uri=True, timeout=60) as db:
         open_orders = "SELECT count(*) FROM txn WHERE state IN (1, 2, 3)"
         unsent = "SELECT count(*) FROM outbox WHERE state = 0"
         return not db.execute(open_orders).fetchone()[0] and not db.execute(unsent).fetchone()[0]
@@ -399,9 +405,9 @@ def _is_quiet(ledger: Path) -> bool:
 
 def _rule(instance: Instance) -> int:
     """Two people decide every doubt by the operator's own record; how many they were."""
-    with sqlite3.connect(f"file:{instance.operator_file}?mode=ro", uri=True, timeout=10) as db:
+    with sqlite3.connect(f"file:{instance.operator_file}?mode=ro", uri=True, timeout=60) as db:
         executed = {reference for (reference,) in db.execute("SELECT op_ref FROM credit")}
-    with sqlite3.connect(f"file:{instance.ledger_file}?mode=ro", uri=True, timeout=10) as db:
+    with sqlite3.connect(f"file:{instance.ledger_file}?mode=ro", uri=True, timeout=60) as db:
         doubts = db.execute("SELECT id, op_ref FROM txn WHERE state IN (1, 2, 3, 6)").fetchall()
     office = Office(load(instance.config_file))
     try:

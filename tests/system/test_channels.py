@@ -13,9 +13,10 @@ from aircharge.office import Office, OutletForm
 from aircharge.values import Pin
 from tests.system.audit import audit
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 OUTLET = Shop("C1", "13900000001", "89860000000000000001", float_fen=1_000_000)
+WAIT_S = 50  # for an answer: a limit, not a delay
 CAREFUL = "13900000002"  # an outlet whose plain SMS always need the PIN
 DOUBTFUL = Shop("C3", "13900000003", "89860000000000000003")
 
@@ -24,7 +25,7 @@ DOUBTFUL = Shop("C3", "13900000003", "89860000000000000003")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
     """Doubts are for people here (mode never)."""
     folder = tmp_path_factory.mktemp("channels")
-    with Instance(folder, free_ports(), response_timeout_s=1.0, doubt='mode = "never"') as instance:
+    with Instance(folder, free_ports(), response_timeout_s=10.0, doubt='mode = "never"') as instance:
         instance.create([OUTLET, DOUBTFUL])
         office = Office(load(instance.config_file))
         office.add_outlet(
@@ -35,7 +36,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
         office.close()
         instance.start()
         for phone in (OUTLET.phone, DOUBTFUL.phone, CAREFUL):
-            assert instance.centre("inbox", number=phone, count=1, wait_s=15)["total"] == 1  # its float
+            assert instance.centre("inbox", number=phone, count=1, wait_s=WAIT_S)["total"] == 1  # its float
         yield instance
         instance.stop()
         assert audit(instance.ledger_file, instance.operator_file).problems == []
@@ -49,8 +50,8 @@ def answer(world: Instance, verb: str, **request: Any) -> str:
     """Send it; the next text on the sender's phone."""
     phone = request["from"]
     before = total(world, phone)
-    world.centre(verb, **request)
-    messages = world.centre("inbox", number=phone, count=before + 1, wait_s=15)["messages"]
+    world.centre(verb, **request, wait_s=WAIT_S)
+    messages = world.centre("inbox", number=phone, count=before + 1, wait_s=WAIT_S)["messages"]
     assert len(messages) > before, "no answer"
     return str(messages[before]["text"])
 
@@ -85,7 +86,7 @@ def test_the_customers_own_language_and_check_code(world: Instance) -> None:
         ("13800000002", "Your number 138****0002"),
     ):
         stk(world, "recharge", target=target, amount_fen=5_000)
-        [message] = world.centre("inbox", number=target, count=1, wait_s=15)["messages"]
+        [message] = world.centre("inbox", number=target, count=1, wait_s=WAIT_S)["messages"]
         assert words in message["text"]
         assert message["sender"] == "0353911"
         assert any(word in message["text"] for word in ("校验", "check "))
@@ -124,6 +125,8 @@ def test_two_people_decide_a_doubt_that_nothing_else_can(
     assert ("SETTLED" if executed else "VOIDED") in office.resolve(order["id"], **ruling)
     assert office.verify()[1]
     office.close()
-    messages = world.centre("inbox", number=DOUBTFUL.phone, count=before + 1, wait_s=15)["messages"]
+    messages = world.centre("inbox", number=DOUBTFUL.phone, count=before + 1, wait_s=WAIT_S)["messages"]
     assert words in messages[-1]["text"]
-    assert len(world.centre("inbox", number=target, count=int(executed), wait_s=10)["messages"]) == executed
+    assert (
+        len(world.centre("inbox", number=target, count=int(executed), wait_s=WAIT_S)["messages"]) == executed
+    )

@@ -12,6 +12,7 @@ from tests.system.rig import run_world
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("name", MUTANTS)
 def test_the_mutant_is_caught_and_the_product_is_not(tmp_path: Path, name: str) -> None:
     caught = hunt(tmp_path, name)
@@ -21,6 +22,7 @@ def test_the_mutant_is_caught_and_the_product_is_not(tmp_path: Path, name: str) 
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_send_first_shows_only_by_kills(tmp_path: Path) -> None:
     """Else the first row of the table above would prove nothing about killing."""
     plan = mutant_plan("send_first", 31, kills=0)

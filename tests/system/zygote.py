@@ -29,28 +29,36 @@ class Zygote:
             stdout=subprocess.PIPE,
         )
         self.pid = 0
+        self._heard = b""
 
     def start(self, life: Life) -> None:
         assert self._process.stdin is not None
         self._process.stdin.write(life.line())
         self._process.stdin.flush()
-        self.pid = self._word(20.0)["up"]
+        self.pid = self._word(90.0)["up"]
 
     def ended(self, wait_s: float = 0.0) -> int | None:
         """The exit code of the daemon (-9 when killed), or None while it lives."""
         assert self._process.stdout is not None
-        if not select.select([self._process.stdout], [], [], wait_s)[0]:
+        if not self._heard and not select.select([self._process.stdout], [], [], wait_s)[0]:
             return None
         self.pid = 0
-        status: int = self._word(0.0)["down"]
+        status: int = self._word(5.0)["down"]
         return status
 
     def _word(self, wait_s: float) -> dict[str, int]:
+        """The next line; several may have come at once."""
         out = self._process.stdout
         assert out is not None
-        if not select.select([out], [], [], wait_s)[0]:
-            raise RuntimeError("the zygote says nothing")
-        word: dict[str, int] = json.loads(os.read(out.fileno(), 4096))
+        while b"\n" not in self._heard:
+            if not select.select([out], [], [], wait_s)[0]:
+                raise RuntimeError("the zygote says nothing")
+            octets = os.read(out.fileno(), 4096)
+            if not octets:
+                raise RuntimeError("the zygote has ended")
+            self._heard += octets
+        line, _, self._heard = self._heard.partition(b"\n")
+        word: dict[str, int] = json.loads(line)
         return word
 
     def signal(self, number: int) -> None:
@@ -63,11 +71,11 @@ class Zygote:
         """End the daemon that may still live, then the zygote."""
         if self.pid:
             self.signal(signal.SIGKILL)
-            self.ended(5.0)
+            self.ended(60.0)
         assert self._process.stdin is not None
         self._process.stdin.close()
         try:
-            self._process.wait(5)
+            self._process.wait(60)
         except subprocess.TimeoutExpired:
             self._process.kill()
-            self._process.wait(5)
+            self._process.wait(60)
