@@ -17,7 +17,9 @@ from tests.leaks import leaks
         ("recharge of 13812345678", ["a whole number"]),
         ('{"delay":0.16376953125} after 0.736194 s', []),  # a fraction of a second is no number of anybody's
         ("from 8613812345678", ["a whole number"]),
+        (f"<Failure at 0x7f1a{DEMO_PIN}b0>", []),  # an address, by chance
         (f"pin={DEMO_PIN}", ["a PIN"]),
+        (f"0x{DEMO_PIN}", ["a PIN"]),
         ("AC00912571104885739520 1736194000", []),
         ("secret 0123456789abcdef", ["the content of pepper"]),
         ("kic 00112233445566778899aabbccddeeff", ["a card's KIc"]),
