@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-PARTS = ("smpp_codec", "smpp_session", "ota", "operator_codec", "ledger", "stages", "recharge")
+PARTS = ("smpp_codec", "smpp_session", "ota", "operator_codec", "ledger", "scale", "stages", "recharge")
 
 
 def main() -> int:
