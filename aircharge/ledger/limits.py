@@ -1,12 +1,12 @@
 """Limits: how often and how much, per outlet, phone, terminal, target and manager. Pure.
 
 Checked and counted in the same command as the hold, taken back when it is voided; the local calendar decides when a
-period begins.
+period begins. A counter belongs to a subject, an operation and a period, not to a limit: it begins with the first
+limit (or rule) that asks for it, and several limits read it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 from aircharge.errors import Reason
@@ -23,78 +23,114 @@ from aircharge.ledger.chart import (
 )
 from aircharge.ledger.page import Facts, Page
 from aircharge.ledger.policy import CounterKey, LimitRule, Policy
-from aircharge.ledger.rows import Charge, CounterRow, OutletRow
+from aircharge.ledger.rows import Charge, CounterRow, OutletRow, TxnRow
 
-__all__ = ["check", "count", "counters_of", "release"]
+__all__ = ["check", "count", "counters_of", "marked_counters", "over", "release", "used"]
 
 
 def counters_of(
     policy: Policy, outlet: OutletRow, charge: Charge, at_ms: int, utc_offset_min: int
 ) -> dict[CounterKey, list[LimitRule]]:
-    """The counters an order of this kind counts on, each with the rules that read it."""
+    """The counters an order of this kind counts on, each with the limits that read it (none: a rule's tally)."""
+    values = _subjects(outlet, charge)
     counters: dict[CounterKey, list[LimitRule]] = {}
     for rule in policy.limits:
-        value = _subject(outlet, charge).get(rule.subject, "")
+        value = values.get(rule.subject, "")
         if rule.operation != charge.operation or not value:
             continue
         if rule.value not in ("", value) or rule.group not in ("", outlet.group):
             continue
         began = _began(at_ms, rule.period, utc_offset_min)
         counters.setdefault((rule.subject, value, rule.operation, rule.period, began), []).append(rule)
+    for subject, operation, period in policy.tallies:
+        if operation == charge.operation and (value := values.get(subject, "")):
+            began = _began(at_ms, period, utc_offset_min)
+            counters.setdefault((subject, value, operation, period, began), [])
     return counters
+
+
+def marked_counters(row: TxnRow, outlet: OutletRow, utc_offset_min: int) -> list[CounterKey]:
+    """The counters an order was counted on when it was made, whatever limits and manager there are now."""
+    if not row.counted:
+        return []
+    mask, terminal, manager = row.counted.split("|", 2)
+    charge = Charge(row.asker, row.kind, row.msisdn, terminal)
+    values = _subjects(outlet, charge) | {SUBJECT_MANAGER: manager}
+    return [
+        (subject, values[subject], row.kind, period, _began(row.created_ms, period, utc_offset_min))
+        for subject in values
+        for period in (PERIOD_DAY, PERIOD_WEEK, PERIOD_MONTH)
+        if int(mask, 16) >> _bit(subject, period) & 1
+    ]
 
 
 def check(page: Page, outlet: OutletRow, charge: Charge, amount_fen: int) -> tuple[Reason, Facts]:
     """LIMIT_VALUE or LIMIT_COUNT with rule, counter and time of reset; else OK."""
-    for key, rule in _rules(page, outlet, charge, page.now_ms):
+    for key, rules in _counters(page, outlet, charge).items():
         used = page.rows.counters.get(key, CounterRow())
-        total_fen = amount_fen if rule.period == PERIOD_TRANSACTION else used.total_fen + amount_fen
-        facts: Facts = {"rule": rule.id, "period": rule.period, "subject": rule.subject}
-        if rule.count_max is not None and rule.period != PERIOD_TRANSACTION and used.n + 1 > rule.count_max:
-            return Reason.LIMIT_COUNT, facts | {"used_n": used.n, "count_max": rule.count_max} | _reset(
-                page, rule
-            )
-        if rule.value_max_fen is not None and total_fen > rule.value_max_fen:
-            facts |= {"used_fen": total_fen - amount_fen, "value_max_fen": rule.value_max_fen}
-            return Reason.LIMIT_VALUE, facts | _reset(page, rule)
-        if (
-            rule.value_min_fen is not None
-            and rule.period == PERIOD_TRANSACTION
-            and amount_fen < rule.value_min_fen
-        ):
-            return Reason.LIMIT_VALUE, facts | {"value_min_fen": rule.value_min_fen}
+        for rule in rules:
+            reason, facts = over(rule, used, amount_fen)
+            if reason is not Reason.OK:
+                return reason, facts | _reset(page, rule)
     return Reason.OK, {}
 
 
-def count(page: Page, outlet: OutletRow, charge: Charge, amount_fen: int) -> None:
-    """An order was admitted."""
-    _move(page, outlet, charge, page.now_ms, 1, amount_fen)
+def over(rule: LimitRule, used: CounterRow, amount_fen: int) -> tuple[Reason, Facts]:
+    """Whether one more order would go past this limit."""
+    facts: Facts = {"rule": rule.id, "period": rule.period, "subject": rule.subject}
+    is_single = rule.period == PERIOD_TRANSACTION
+    used_fen = 0 if is_single else used.total_fen
+    if rule.count_max is not None and not is_single and used.n + 1 > rule.count_max:
+        return Reason.LIMIT_COUNT, facts | {"used_n": used.n, "count_max": rule.count_max}
+    if rule.value_max_fen is not None and used_fen + amount_fen > rule.value_max_fen:
+        facts |= {"used_fen": used_fen, "value_max_fen": rule.value_max_fen}
+        return Reason.LIMIT_VALUE, facts | {"room_fen": max(rule.value_max_fen - used_fen, 0)}
+    if rule.value_min_fen is not None and is_single and amount_fen < rule.value_min_fen:
+        return Reason.LIMIT_VALUE, facts | {"value_min_fen": rule.value_min_fen}
+    return Reason.OK, {}
 
 
-def release(page: Page, outlet: OutletRow, charge: Charge, amount_fen: int, at_ms: int) -> None:
-    """An order made at ``at_ms`` was voided."""
-    _move(page, outlet, charge, at_ms, -1, -amount_fen)
+def used(page: Page, outlet: OutletRow, charge: Charge, subject: int, period: int) -> CounterRow:
+    """What a subject of this order has used in the period that runs now; nothing where it is not counted."""
+    value = _subjects(outlet, charge).get(subject, "")
+    began = _began(page.now_ms, period, page.settings.utc_offset_min)
+    return page.rows.counters.get((subject, value, charge.operation, period, began)) or CounterRow()
 
 
-def _move(page: Page, outlet: OutletRow, charge: Charge, at_ms: int, n: int, fen: int) -> None:
-    for key in {key for key, _ in _rules(page, outlet, charge, at_ms) if key[3] != PERIOD_TRANSACTION}:
-        row = page.rows.counters.setdefault(key, CounterRow())
-        row.n, row.total_fen = max(row.n + n, 0), max(row.total_fen + fen, 0)
-        page.changes.counters[key] = row
+def count(page: Page, outlet: OutletRow, row: TxnRow, charge: Charge) -> None:
+    """An order was admitted; ``row.counted`` remembers which counters it is on, so that a void gives back just those.
+
+    ``charge`` is what ``check`` was asked about; its phone, operation and target are the order's own.
+    """
+    mask = 0
+    for key in _counters(page, outlet, charge):
+        if key[3] != PERIOD_TRANSACTION:
+            mask |= 1 << _bit(key[0], key[3])
+            _move(page, key, 1, row.amount)
+    if mask:
+        row.counted = f"{mask:x}|{charge.terminal}|{outlet.manager}"
 
 
-def _rules(
-    page: Page, outlet: OutletRow, charge: Charge, at_ms: int
-) -> Iterator[tuple[CounterKey, LimitRule]]:
-    if not page.rows.policy.limits:
-        return
-    counters = counters_of(page.rows.policy, outlet, charge, at_ms, page.settings.utc_offset_min)
-    for key, rules in counters.items():
-        for rule in rules:
-            yield key, rule
+def release(page: Page, row: TxnRow, outlet: OutletRow) -> None:
+    """An order was voided."""
+    for key in marked_counters(row, outlet, page.settings.utc_offset_min):
+        _move(page, key, -1, -row.amount)
 
 
-def _subject(outlet: OutletRow, charge: Charge) -> dict[int, str]:
+def _move(page: Page, key: CounterKey, n: int, fen: int) -> None:
+    row = page.rows.counters.setdefault(key, CounterRow())
+    row.n, row.total_fen = max(row.n + n, 0), max(row.total_fen + fen, 0)
+    page.changes.counters[key] = row
+
+
+def _counters(page: Page, outlet: OutletRow, charge: Charge) -> dict[CounterKey, list[LimitRule]]:
+    policy = page.rows.policy
+    if not policy.limits and not policy.tallies:
+        return {}
+    return counters_of(policy, outlet, charge, page.now_ms, page.settings.utc_offset_min)
+
+
+def _subjects(outlet: OutletRow, charge: Charge) -> dict[int, str]:
     return {
         SUBJECT_OUTLET: str(outlet.id),
         SUBJECT_PHONE: charge.phone,
@@ -102,6 +138,10 @@ def _subject(outlet: OutletRow, charge: Charge) -> dict[int, str]:
         SUBJECT_TARGET: charge.target,
         SUBJECT_MANAGER: outlet.manager,
     }
+
+
+def _bit(subject: int, period: int) -> int:
+    return 3 * (subject - 1) + period - 1
 
 
 def _local(at_ms: int, utc_offset_min: int) -> datetime:

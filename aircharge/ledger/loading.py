@@ -10,6 +10,7 @@ from sqlalchemy import Connection, select
 
 from aircharge.ledger.chart import (
     COMMISSION_INSTANT,
+    PERIOD_TRANSACTION,
     SUBJECT_OUTLET,
     SUBJECT_PHONE,
     SUBJECT_TARGET,
@@ -17,7 +18,7 @@ from aircharge.ledger.chart import (
     commission_account,
 )
 from aircharge.ledger.dialect import Dialect
-from aircharge.ledger.limits import counters_of
+from aircharge.ledger.limits import counters_of, marked_counters
 from aircharge.ledger.page import BookSettings, local_date, midnight_ms
 from aircharge.ledger.policy import EMPTY_POLICY, CounterKey
 from aircharge.ledger.policy_loading import load_policy
@@ -38,9 +39,9 @@ from aircharge.ledger.rows import (
     TxnRow,
     Usage,
 )
-from aircharge.ledger.settling import charge_of_row
+from aircharge.ledger.screening import SERVED_SINCE_MS, is_guarded, neighbours
 from aircharge.ledger.tables import metadata
-from aircharge.values import State
+from aircharge.values import Operation, State
 
 __all__ = ["Loader", "signed", "unsigned"]
 
@@ -83,6 +84,7 @@ class Loader:
         self._usage(txn, rows, needs, now_ms)
         self._people(txn, rows, needs, now_ms)
         self._charges(txn, rows, needs, now_ms)
+        self._served(txn, rows, needs, now_ms)
         self._wanted(txn, rows, needs)
         return rows
 
@@ -116,10 +118,10 @@ class Loader:
     def _phones(self, txn: Connection, rows: Rows, needs: Needs) -> None:
         """Outlets, by the phones that ask and by their codes."""
         if needs.phones:
-            for msisdn, rights, status, from_ms, *outlet in self._dialect.rows(
+            for msisdn, rights, status, from_ms, made_ms, *outlet in self._dialect.rows(
                 txn, self._ask.by_phone, needs.phones
             ):
-                rows.phones[msisdn] = PhoneRow(outlet[0], rights, status, from_ms)
+                rows.phones[msisdn] = PhoneRow(outlet[0], rights, status, from_ms, made_ms)
                 _add_outlet(rows, outlet)
         if needs.codes:
             for outlet in self._dialect.rows(txn, self._ask.by_code, needs.codes):
@@ -223,25 +225,51 @@ class Loader:
 
     def _charges(self, txn: Connection, rows: Rows, needs: Needs, now_ms: int) -> None:
         """Counters and list entries of whatever is to be counted or given back."""
-        if rows.policy.limits:
-            keys: set[CounterKey] = set()
-            offset_min = self._settings.utc_offset_min
+        keys: set[CounterKey] = set()
+        offset_min = self._settings.utc_offset_min
+        if rows.policy.limits or rows.policy.tallies:
             for charge in needs.charges:
                 if phone := rows.phones.get(charge.phone):
                     outlet = rows.outlets[phone.outlet_id]
                     keys.update(counters_of(rows.policy, outlet, charge, now_ms, offset_min))
-            for row in rows.txns.values():
-                if row.is_live:
-                    outlet = rows.accounts[row.outlet_acct]
-                    charge = charge_of_row(row)
-                    keys.update(counters_of(rows.policy, outlet, charge, row.created_ms, offset_min))
-            if keys:
-                for *key, n, total_fen in self._dialect.rows(txn, self._ask.counters, keys):
-                    rows.counters[tuple(key)] = CounterRow(n, total_fen)
+        for row in rows.txns.values():
+            if row.counted and row.is_live:
+                keys.update(marked_counters(row, rows.accounts[row.outlet_acct], offset_min))
+        keys = {key for key in keys if key[3] != PERIOD_TRANSACTION}
+        if keys:
+            for *key, n, total_fen in self._dialect.rows(txn, self._ask.counters, keys):
+                rows.counters[tuple(key)] = CounterRow(n, total_fen)
         if rows.policy.listed and needs.charges:
             values = {pair for charge in needs.charges for pair in self._listed(rows, charge)}
             for subject, value, *entry in self._dialect.rows(txn, self._ask.lists, values):
                 rows.lists[subject, value] = ListRow(*entry)
+
+    def _served(self, txn: Connection, rows: Rows, needs: Needs, now_ms: int) -> None:
+        """How often outlets have served these numbers of late; for new ones also the numbers next to them."""
+        if not rows.policy.guard and not rows.policy.asks_first_time:
+            return
+        pairs = {}
+        for charge in needs.charges:
+            phone = rows.phones.get(charge.phone)
+            if phone and charge.operation == Operation.RECHARGE:
+                pairs[charge.target, rows.outlets[phone.outlet_id].float_id] = rows.outlets[phone.outlet_id]
+        since_ms = now_ms - SERVED_SINCE_MS
+        self._count_served(txn, rows, pairs, since_ms)
+        new = [pair for pair in pairs if not rows.served.get((pair[1], pair[0]))]
+        guarded = [pair for pair in new if is_guarded(rows.policy, pairs[pair])]
+        self._count_served(
+            txn,
+            rows,
+            [(near, account) for target, account in guarded for near in neighbours(target)],
+            since_ms,
+        )
+
+    def _count_served(
+        self, txn: Connection, rows: Rows, pairs: Iterable[tuple[str, int]], since_ms: int
+    ) -> None:
+        if pairs:
+            for target, account, n in self._dialect.rows(txn, self._ask.served, pairs, since_ms):
+                rows.served[account, target] = n
 
     @staticmethod
     def _listed(rows: Rows, charge: Charge) -> set[tuple[int, str]]:
@@ -283,9 +311,9 @@ def _add_outlet(rows: Rows, values: Any) -> OutletRow:
     known = rows.outlets.get(values[0])
     if known is not None:
         return known
-    outlet = OutletRow(*values[0:12])
+    outlet = OutletRow(*values[0:13])
     rows.outlets[outlet.id] = rows.accounts[outlet.float_id] = outlet
-    rows.balances[outlet.float_id] = BalanceRow(*values[12:17])
-    if values[17] is not None:
-        rows.credentials[outlet.id] = CredentialRow(*values[17:26])
+    rows.balances[outlet.float_id] = BalanceRow(*values[13:18])
+    if values[18] is not None:
+        rows.credentials[outlet.id] = CredentialRow(*values[18:27])
     return outlet

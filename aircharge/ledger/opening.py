@@ -12,10 +12,12 @@ from aircharge.ledger.page import Facts, Page
 from aircharge.ledger.pricing import Quote, quote, sells
 from aircharge.ledger.rows import Charge, Needs, OutletRow, PhoneRow, TxnRow, Usage
 from aircharge.ledger.rule import Rule, asker_needs
+from aircharge.ledger.screening import Request, screen
 from aircharge.values import AMOUNT_MAX_FEN, Key, Operation, Order, Receipt, State, content_hash
 
 __all__ = ["RULES", "charge_of", "earlier_hash", "keys_of", "open_recharge"]
 
+_ADMITTED: Final = (Reason.OK, Reason.REVIEW)
 _CONTENT_REASONS = (Reason.NUMBER, Reason.AMOUNT, Reason.FORMAT)
 
 
@@ -166,7 +168,7 @@ def _reconfirm(page: Page, command: OpenRecharge) -> Receipt:
         return _tell_state(page, order, earlier)
     if reason is Reason.OK:
         reason, facts = _what(page, command, outlet)
-    key, kept = (order.earlier, content) if reason is Reason.OK else (order.key, own)
+    key, kept = (order.earlier, content) if reason in _ADMITTED else (order.key, own)
     row = _record(page, command, outlet, key, kept, reason, facts)
     page.spend_serial(order.asker.card, own, row.id)
     return page.receipt(row, fresh=True)
@@ -229,7 +231,10 @@ def _who(
 
 
 def _what(page: Page, command: OpenRecharge, outlet: OutletRow) -> tuple[Reason, Facts]:
-    """NUMBER, AMOUNT, FORMAT, DUPLICATE, OPERATOR_DOWN or BUSY, FLOAT; else OK."""
+    """NUMBER, AMOUNT, FORMAT, DUPLICATE, what ``screen`` finds, the limits, OPERATOR_DOWN or BUSY, FLOAT; else OK.
+
+    REVIEW says that nothing is wrong, but a rule wants a clerk to look at it: held, and parked.
+    """
     order = command.order
     if command.refuse in _CONTENT_REASONS:
         return command.refuse, {}
@@ -242,15 +247,18 @@ def _what(page: Page, command: OpenRecharge, outlet: OutletRow) -> tuple[Reason,
     duplicate = _intended_before(page, order, outlet)
     if duplicate:
         return Reason.DUPLICATE, duplicate
-    if command.refuse is not Reason.OK:
-        return command.refuse, {}
+    screened, told = screen(page, outlet, _request(command))
+    if screened not in _ADMITTED:
+        return screened, told
     reason, facts = limits.check(page, outlet, charge_of(command), order.amount_fen)
     if reason is not Reason.OK:
         return reason, facts
+    if command.refuse is not Reason.OK:
+        return command.refuse, {}
     cost_fen = _quote(page, command, outlet).cost_fen
     if page.rows.balances[outlet.float_id].available - outlet.residual_fen < cost_fen:
         return Reason.FLOAT, {}
-    return Reason.OK, {}
+    return screened, told
 
 
 def _quote(page: Page, command: OpenRecharge, outlet: OutletRow) -> Quote:
@@ -261,6 +269,20 @@ def charge_of(command: OpenRecharge) -> Charge:
     """What a recharge counts against."""
     order = command.order
     return Charge(order.asker.phone, int(Operation.RECHARGE), str(order.target)[:20], command.terminal)
+
+
+def _request(command: OpenRecharge) -> Request:
+    """The order as rules look at it; a PIN that has come this far is right."""
+    order = command.order
+    return Request(
+        charge_of(command),
+        int(order.channel),
+        order.amount_fen,
+        command.operator_id,
+        repeated=order.repeat > 1,
+        confirmed=command.confirmed,
+        pin_given=order.asker.pin is not None,
+    )
 
 
 def _intended_before(page: Page, order: Order, outlet: OutletRow) -> Facts:
@@ -295,14 +317,14 @@ def _record(
     reason: Reason,
     extra: Facts,
 ) -> TxnRow:
-    """Write the order down: held, or refused with its notice. Either way its key is taken."""
+    """Write the order down: held, held and parked, or refused with its notice. Either way its key is taken."""
     order = command.order
     row = _row(page, command, outlet, key, content, reason)
     page.add_txn(row)
-    if reason is Reason.OK:
+    if reason in _ADMITTED:
         _hold(page, outlet, row)
-        limits.count(page, outlet, charge_of(command), row.amount)
-    else:
+        limits.count(page, outlet, row, charge_of(command))
+    if reason is not Reason.OK:
         facts = _facts(page, order, outlet, row.id, reason) | extra
         page.notice(row.id, "outlet.refused", order.asker.phone, order.asker.service, outlet.language, facts)
         page.rows.answers[row.id] = ("outlet.refused", facts)
@@ -313,7 +335,7 @@ def _row(
     page: Page, command: OpenRecharge, outlet: OutletRow, key: Key, content: bytes, reason: Reason
 ) -> TxnRow:
     order, order_id = command.order, page.ids()
-    is_held = reason is Reason.OK
+    is_held, is_parked = reason in _ADMITTED, reason is Reason.REVIEW
     amount_fen = max(order.amount_fen, 0)
     price = _quote(page, command, outlet) if is_held else Quote(amount_fen)
     return TxnRow(
@@ -331,7 +353,7 @@ def _row(
         repeat_n=order.repeat,
         asker=order.asker.phone,
         service=order.asker.service,
-        state=int(State.HELD if is_held else State.REFUSED),
+        state=int(State.PARKED if is_parked else State.HELD if is_held else State.REFUSED),
         reason=reason.number,
         op_ref=f"{page.settings.op_ref_prefix}{order_id:020d}" if is_held else None,
         op_code=None,
@@ -339,7 +361,7 @@ def _row(
         attempts=0,
         biz_date=page.date(command.operator_id),
         created_ms=page.now_ms,
-        next_ms=page.now_ms + page.settings.hold_look_ms if is_held else None,
+        next_ms=page.now_ms + page.settings.hold_look_ms if is_held and not is_parked else None,
         done_ms=None if is_held else page.now_ms,
         commission=price.commission_fen,
         commission_mode=price.mode,

@@ -15,6 +15,8 @@ __all__ = [
     "Policy",
     "Price",
     "Product",
+    "RiskRule",
+    "Tally",
     "TransferRule",
 ]
 
@@ -51,6 +53,10 @@ class Price:
     until_date: int | None
 
 
+Tally = tuple[int, int, int]
+"""(subject, operation, period): what is counted even where no limit says so, because a rule asks for it."""
+
+
 @dataclass(frozen=True, slots=True)
 class LimitRule:
     """How often, or how much, a subject may within a period. ``value`` and ``group`` narrow it down; "" = any."""
@@ -80,6 +86,15 @@ class TransferRule:
 
 
 @dataclass(frozen=True, slots=True)
+class RiskRule:
+    """If all of ``when`` holds, then ``then``: allow, deny, ask_pin, hold or alert (``aircharge.ledger.risk``)."""
+
+    name: str
+    then: str
+    when: tuple[tuple[str, Any], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     """All of them, of one version."""
 
@@ -89,7 +104,10 @@ class Policy:
     limits: tuple[LimitRule, ...] = ()
     transfers: tuple[TransferRule, ...] = ()
     rules_version: int = 0
-    rules: tuple[dict[str, Any], ...] = ()  # the active rule set, in order (``aircharge.ledger.risk``)
+    rules: tuple[RiskRule, ...] = ()  # the active rule set, in order
+    guard: frozenset[str] = frozenset()  # outlet groups with the wrong-number guard on; "*" = all
+    asks_first_time: bool = False  # a rule wants to know whether an outlet has served a number before
+    tallies: frozenset[Tally] = frozenset()
     listed: bool = False  # whether there is any list entry at all
 
 

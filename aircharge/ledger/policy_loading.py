@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, Table, select, update
 
 from aircharge.ledger.policy import LimitRule, Policy, Price, Product, TransferRule
+from aircharge.ledger.risk import RuleSet, rule_set_of
 from aircharge.ledger.tables import metadata
 
 __all__ = ["bump_policy_txn", "load_policy"]
@@ -24,6 +25,7 @@ def bump_policy_txn(txn: Connection) -> None:
 def load_policy(txn: Connection, version: int) -> Policy:
     """Everything that is enabled."""
     rules = txn.execute(select(_t["rule_set"]).where(_t["rule_set"].c.state == 1)).mappings().first()
+    rule_set = rule_set_of(json.loads(rules["body"])) if rules else RuleSet()
     return Policy(
         version,
         tuple(
@@ -82,7 +84,10 @@ def load_policy(txn: Connection, version: int) -> Policy:
             if row["enabled"]
         ),
         rules["version"] if rules else 0,
-        tuple(json.loads(rules["body"])) if rules else (),
+        rule_set.rules,
+        rule_set.guard,
+        rule_set.asks_first_time,
+        rule_set.tallies,
         txn.execute(select(_t["list_entry"].c.value).limit(1)).first() is not None,
     )
 

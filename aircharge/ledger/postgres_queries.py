@@ -17,7 +17,7 @@ POSTGRES_QUERIES: Final = Queries(
     UNION ALL SELECT -1, version FROM policy""",
     by_code=f"""SELECT {OUTLET_COLUMNS}
     FROM unnest(%s::text[]) k(code) JOIN outlet o ON o.code = k.code {_JOINS}""",
-    by_phone=f"""SELECT p.msisdn, p.rights, p.status, p.active_from_ms, {OUTLET_COLUMNS}
+    by_phone=f"""SELECT p.msisdn, p.rights, p.status, p.active_from_ms, p.created_ms, {OUTLET_COLUMNS}
     FROM unnest(%s::text[]) k(phone) JOIN outlet_phone p ON p.msisdn = k.phone
     JOIN outlet o ON o.id = p.outlet_id {_JOINS}""",
     by_float=f"""SELECT {OUTLET_COLUMNS}
@@ -39,7 +39,7 @@ POSTGRES_QUERIES: Final = Queries(
     WHERE n.topic IN ('outlet.settled', 'outlet.refused') ORDER BY n.id""",
     today="""SELECT t.outlet_acct, count(*), sum(t.amount)::bigint
     FROM unnest(%s::bigint[]) k(id) JOIN txn t ON t.outlet_acct = k.id AND t.created_ms >= %s
-    WHERE t.kind = 1 AND t.state IN (1, 2, 3, 4, 6) GROUP BY t.outlet_acct""",
+    WHERE t.kind = 1 AND t.state IN (1, 2, 3, 4, 6, 8) GROUP BY t.outlet_acct""",
     last=f"""SELECT {_TXN} FROM unnest(%s::bigint[]) k(id) CROSS JOIN LATERAL (
     SELECT l.* FROM txn l WHERE l.outlet_acct = k.id AND l.kind = 1 AND l.state <> 0
     ORDER BY l.created_ms DESC, l.id DESC LIMIT 1) t""",
@@ -64,6 +64,10 @@ POSTGRES_QUERIES: Final = Queries(
     lists="""SELECT l.subject, l.value, l.colour, l.reason, l.until_ms
     FROM unnest(%s::smallint[], %s::text[]) k(subject, value)
     JOIN list_entry l ON l.subject = k.subject AND l.value = k.value""",
+    served="""SELECT t.msisdn, t.outlet_acct, count(*)
+    FROM unnest(%s::text[], %s::bigint[]) k(target, account)
+    JOIN txn t ON t.msisdn = k.target AND t.outlet_acct = k.account AND t.created_ms >= %s
+    WHERE t.kind = 1 AND t.state = 4 GROUP BY t.msisdn, t.outlet_acct""",
 )
 
 # Locks are taken in this order of tables, in each table in the order of ids and by one statement: two batches can

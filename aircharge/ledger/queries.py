@@ -16,7 +16,7 @@ TXN_COLUMNS: Final = tuple(item.name for item in fields(TxnRow) if item.name != 
 """Columns of an order, in ``TxnRow``'s order."""
 
 OUTLET_COLUMNS: Final = """o.id, o.code, o.status, o.language, o.pin_policy, o.pin_above_fen, o.float_id,
-    o.level, o.parent_id, o.group_code, o.manager, o.residual_fen,
+    o.level, o.parent_id, o.group_code, o.manager, o.residual_fen, o.created_ms,
     b.account_id, b.posted, b.held, b.floor, b.version,
     c.outlet_id, c.pin_mac, c.salt, c.pepper_ver, c.fails, c.locks, c.locked_until_ms, c.must_change,
     c.duress_mac"""
@@ -28,7 +28,7 @@ class Queries:
     """Texts of our own; every value is bound."""
 
     days: str  # open accounting days by operator, and the policy's version (of one ignored key)
-    by_phone: str  # phone, rights, status, active from, and outlet, by phone
+    by_phone: str  # phone, rights, status, active from, made, and outlet, by phone
     by_code: str  # outlet, by code
     by_float: str  # outlet, by float account
     cards: str  # cards, by id
@@ -47,3 +47,4 @@ class Queries:
     journal: str  # journal rows, by order
     counters: str  # limit counters, by key
     lists: str  # list entries, by (subject, value)
+    served: str  # settled recharges since a time, by (number, float account)

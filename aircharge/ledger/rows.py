@@ -50,6 +50,7 @@ class OutletRow:
     group: str = "standard"
     manager: str = ""
     residual_fen: int = 0
+    created_ms: int = 0
 
 
 @dataclass(slots=True)
@@ -58,6 +59,7 @@ class PhoneRow:
     rights: int
     status: int = PHONE_ACTIVE
     active_from_ms: int = 0
+    created_ms: int = 0
 
 
 @dataclass(slots=True)
@@ -144,6 +146,8 @@ class TxnRow:
     commission_mode: int = 0
     price_id: int = 0
     undo: int = 0
+    counted: str = ""  # which limit counters it counts on (``limits``)
+    released_ms: int = 0  # when a parked order was let go
     owner_node: int = 0
     owner_epoch: int = 0
     loaded_state: int | None = None
@@ -299,6 +303,9 @@ class Rows:
     codes: dict[str, OutletRow] = field(default_factory=dict)
     counters: dict[CounterKey, CounterRow] = field(default_factory=dict)
     lists: dict[tuple[int, str], ListRow] = field(default_factory=dict)  # (subject, value)
+    served: dict[tuple[int, str], int] = field(
+        default_factory=dict
+    )  # (float, number) → settled of late; loaded when a rule or the guard asks
     journal: dict[int, list[JournalRow]] = field(default_factory=dict)  # by order
     found: dict[tuple[str, str, Any], list[dict[str, Any]]] = field(default_factory=dict)  # what was wanted
 

@@ -86,13 +86,15 @@ class Saver:
                     t.done_ms,
                     t.cost,
                     t.undo,
+                    t.released_ms,
                 )
                 for t in changes.txns.values()
             ]
             met = dialect.update(
                 txn,
                 "UPDATE txn SET state = v.column3, reason = v.column4, op_code = v.column5, op_serial = v.column6,"
-                " attempts = v.column7, next_ms = v.column8, done_ms = v.column9, cost = v.column10, undo = v.column11",
+                " attempts = v.column7, next_ms = v.column8, done_ms = v.column9, cost = v.column10, undo = v.column11,"
+                " released_ms = v.column12",
                 rows,
                 "txn.id = v.column1 AND txn.state = v.column2",
             )

@@ -68,7 +68,7 @@ def _void(page: Page, row: TxnRow, outlet: OutletRow, reason: Reason) -> None:
     balance.held -= row.cost
     page.touch_balance(balance)
     row.state, row.reason = int(State.VOIDED), reason.number
-    limits.release(page, outlet, charge_of_row(row), row.amount, row.created_ms)
+    limits.release(page, row, outlet)
     usage = page.rows.usage.get(outlet.id)
     if usage is not None and row.created_ms >= page.today_began_ms:
         usage.today_n, usage.today_fen = usage.today_n - 1, usage.today_fen - row.amount

@@ -18,7 +18,7 @@ SQLITE_QUERIES: Final = Queries(
     UNION ALL SELECT -1, version FROM policy""",
     by_code=f"""SELECT {OUTLET_COLUMNS}
     FROM json_each(?) k CROSS JOIN outlet o ON o.code = k.value {_JOINS}""",
-    by_phone=f"""SELECT p.msisdn, p.rights, p.status, p.active_from_ms, {OUTLET_COLUMNS}
+    by_phone=f"""SELECT p.msisdn, p.rights, p.status, p.active_from_ms, p.created_ms, {OUTLET_COLUMNS}
     FROM json_each(?) k CROSS JOIN outlet_phone p ON p.msisdn = k.value
     JOIN outlet o ON o.id = p.outlet_id {_JOINS}""",
     by_float=f"""SELECT {OUTLET_COLUMNS}
@@ -37,7 +37,7 @@ SQLITE_QUERIES: Final = Queries(
     WHERE n.topic IN ('outlet.settled', 'outlet.refused') ORDER BY n.id""",
     today="""SELECT t.outlet_acct, count(*), sum(t.amount)
     FROM json_each(?) k CROSS JOIN txn t ON t.outlet_acct = k.value AND t.created_ms >= ?
-    WHERE t.kind = 1 AND t.state IN (1, 2, 3, 4, 6) GROUP BY t.outlet_acct""",
+    WHERE t.kind = 1 AND t.state IN (1, 2, 3, 4, 6, 8) GROUP BY t.outlet_acct""",
     last=f"""SELECT {_TXN} FROM json_each(?) k CROSS JOIN txn t ON t.id = (
     SELECT l.id FROM txn l WHERE l.outlet_acct = k.value AND l.kind = 1 AND l.state <> 0
     ORDER BY l.created_ms DESC, l.id DESC LIMIT 1)""",
@@ -58,4 +58,7 @@ SQLITE_QUERIES: Final = Queries(
     AND c.operation = k.value ->> 2 AND c.period = k.value ->> 3 AND c.began = k.value ->> 4""",
     lists="""SELECT l.subject, l.value, l.colour, l.reason, l.until_ms
     FROM json_each(?) k CROSS JOIN list_entry l ON l.subject = k.value ->> 0 AND l.value = k.value ->> 1""",
+    served="""SELECT t.msisdn, t.outlet_acct, count(*)
+    FROM json_each(?) k CROSS JOIN txn t ON t.msisdn = k.value ->> 0 AND t.outlet_acct = k.value ->> 1
+    AND t.created_ms >= ? WHERE t.kind = 1 AND t.state = 4 GROUP BY t.msisdn, t.outlet_acct""",
 )

@@ -106,6 +106,8 @@ txn = Table(
     small("commission_mode", 0),  # COMMISSION_NONE …
     big("price_id"),  # the row of ``price`` it was reckoned by, 0 = none
     small("undo", 0),  # 1: a protective reversal of it is under way
+    word("counted", 64),  # which limit counters it counts on (``aircharge.ledger.limits``)
+    big("released_ms"),  # when a parked order was let go, 0 = it was never parked, or still is
     small("attempts", 0),
     small("owner_node", 0),
     Column("owner_epoch", BigInteger, nullable=False, server_default="0"),
@@ -139,6 +141,12 @@ Index(
     txn.c.owner_node,
     sqlite_where=text("state IN (1, 2, 3)"),
     postgresql_where=text("state IN (1, 2, 3)"),
+)
+Index(
+    "txn_parked",
+    txn.c.created_ms,
+    sqlite_where=text("state = 8"),
+    postgresql_where=text("state = 8"),
 )
 Index("txn_statement", txn.c.outlet_acct, txn.c.created_ms)
 Index("txn_intent", txn.c.msisdn, txn.c.outlet_acct, txn.c.created_ms)

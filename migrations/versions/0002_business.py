@@ -32,6 +32,14 @@ def upgrade() -> None:
         sqlite_where=sa.text("state IN (1, 2, 3)"),
         postgresql_where=sa.text("state IN (1, 2, 3)"),
     )
+    op.create_index(
+        "txn_parked",
+        "txn",
+        ["created_ms"],
+        unique=False,
+        sqlite_where=sa.text("state = 8"),
+        postgresql_where=sa.text("state = 8"),
+    )
     _days()
     _tables()
     _accounts()
@@ -82,6 +90,8 @@ def _alter_txn() -> None:
         "commission_mode SMALLINT DEFAULT 0 NOT NULL",
         "price_id BIGINT DEFAULT 0 NOT NULL",
         "undo SMALLINT DEFAULT 0 NOT NULL",
+        "counted VARCHAR(64) DEFAULT '' NOT NULL",
+        "released_ms BIGINT DEFAULT 0 NOT NULL",
     ):
         op.execute(f"ALTER TABLE txn ADD COLUMN {column}")
     op.execute("ALTER TABLE txn DROP CONSTRAINT ck_txn_state")
@@ -120,6 +130,8 @@ def _make_txn_anew() -> None:
         sa.Column("commission_mode", sa.SmallInteger(), server_default="0", nullable=False),
         sa.Column("price_id", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("undo", sa.SmallInteger(), server_default="0", nullable=False),
+        sa.Column("counted", sa.String(length=64), server_default="", nullable=False),
+        sa.Column("released_ms", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("attempts", sa.SmallInteger(), server_default="0", nullable=False),
         sa.Column("owner_node", sa.SmallInteger(), server_default="0", nullable=False),
         sa.Column("owner_epoch", sa.BigInteger(), server_default="0", nullable=False),
