@@ -29,10 +29,11 @@ def test_processes_at_the_same_time_draw_different_ports() -> None:
     ]
     try:
         drawn = [process.stdout.readline().split() if process.stdout else [] for process in processes]
+        drawn.append([str(free_port()) for _ in range(150)])  # while the others still hold theirs
     finally:
         for process in processes:
             process.communicate()
-    ports = list(itertools.chain(*drawn, (str(free_port()) for _ in range(150))))
+    ports = list(itertools.chain(*drawn))
     assert len(ports) == len(set(ports)) == 4 * 150
     assert all(1024 < int(port) < _lowest_ephemeral() for port in ports)
 
