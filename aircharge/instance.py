@@ -128,6 +128,7 @@ class Instance:
     response_timeout_s: float = 5.0
     log_level: str = "info"
     extra: str = ""  # more TOML
+    ledger_url: str = "sqlite:///ledger.db"
     python: str = sys.executable
     _running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
@@ -187,7 +188,7 @@ metrics_listen = "tcp:{ports.metrics}:interface={HOST}"
 log_level = "{self.log_level}"
 
 [ledger]
-url = "sqlite:///ledger.db"
+url = "{self.ledger_url}"
 
 [secrets]
 pepper_file = "keys/pepper"

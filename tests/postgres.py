@@ -42,7 +42,7 @@ _SMALL = (
     "log_min_messages=fatal",
     "log_min_error_statement=panic",
 )
-_GUARD = '"$0" "$@" & pid=$!; trap "" INT TERM; cat >/dev/null; kill -INT $pid; wait $pid'
+_GUARD = '"$0" "$@" & pid=$!; trap "" INT TERM; cat >/dev/null; kill -QUIT $pid; wait $pid'
 _START_S = 60
 
 
@@ -138,7 +138,7 @@ class Cluster:
                 time.sleep(0.05)
 
     def halt(self) -> None:
-        """Stop the server at once, ending its connections; what is on disk stays (see ``start``)."""
+        """Stop the server as a crash would, ending its connections; ``start`` recovers what was committed."""
         if self._guard is not None:
             assert self._guard.stdin is not None
             self._guard.stdin.close()
