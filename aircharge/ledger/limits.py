@@ -83,10 +83,13 @@ def over(rule: LimitRule, used: CounterRow, amount_fen: int) -> tuple[Reason, Fa
     if rule.count_max is not None and not is_single and used.n + 1 > rule.count_max:
         return Reason.LIMIT_COUNT, facts | {"used_n": used.n, "count_max": rule.count_max}
     if rule.value_max_fen is not None and used_fen + amount_fen > rule.value_max_fen:
-        facts |= {"used_fen": used_fen, "value_max_fen": rule.value_max_fen}
-        return Reason.LIMIT_VALUE, facts | {"room_fen": max(rule.value_max_fen - used_fen, 0)}
+        if is_single:
+            return Reason.LIMIT_VALUE, facts | {"single_max_fen": rule.value_max_fen}
+        room_fen = max(rule.value_max_fen - used_fen, 0)
+        facts |= {"used_fen": used_fen, "value_max_fen": rule.value_max_fen, "room_fen": room_fen}
+        return Reason.LIMIT_VALUE, facts
     if rule.value_min_fen is not None and is_single and amount_fen < rule.value_min_fen:
-        return Reason.LIMIT_VALUE, facts | {"value_min_fen": rule.value_min_fen}
+        return Reason.LIMIT_VALUE, facts | {"single_min_fen": rule.value_min_fen}
     return Reason.OK, {}
 
 

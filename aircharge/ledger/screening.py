@@ -62,15 +62,15 @@ def screen(page: Page, outlet: OutletRow, request: Request) -> tuple[Reason, Fac
             target = mask_msisdn(request.charge.target)
             page.audit("alarm.rule", outlet.code, rule=name, target=target, amount_fen=request.amount_fen)
         if verdict.then == "deny":
-            return Reason.RULE, {"rule": verdict.rule}
+            return Reason.RULE, {"rule_name": verdict.rule}
         if verdict.then == "ask_pin":
-            return Reason.PIN_NEEDED, {"rule": verdict.rule}
+            return Reason.PIN_NEEDED, {"rule_name": verdict.rule}
     if is_guarded(policy, outlet) and not white and not request.confirmed:
         doubt = _wrong_number(page, outlet, request) or _wrong_amount(page, outlet, request)
         if doubt:
             return Reason.CONFIRM, doubt
     if verdict is not None and verdict.then == "hold":
-        return Reason.REVIEW, {"rule": verdict.rule}
+        return Reason.REVIEW, {"rule_name": verdict.rule}
     return Reason.OK, {}
 
 

@@ -152,6 +152,21 @@ _SHOW: Final[dict[str, Callable[[Facts], str]]] = {
     "reversed": _yuan("reversed_fen"),
     "earned": _yuan("earned_fen"),
     "open_n": lambda facts: str(int(facts["open_n"])),
+    "rule": lambda facts: str(int(facts["rule"])),
+    "rule_name": lambda facts: str(facts["rule_name"]),
+    "subject": lambda facts: str(facts["subject_word"]),
+    "period": lambda facts: str(facts["period_word"]),
+    "value_max": _yuan("value_max_fen"),
+    "used": _yuan("used_fen"),
+    "room": _yuan("room_fen"),
+    "count_max": lambda facts: str(int(facts["count_max"])),
+    "used_n": lambda facts: str(int(facts["used_n"])),
+    "resets": lambda facts: f"{_local(facts['resets_ms']):%m-%d}",
+    "single_max": _yuan("single_max_fen"),
+    "single_min": _yuan("single_min_fen"),
+    "barred_until": lambda facts: f"{_local(facts['barred_until_ms']):%m-%d %H:%M}",
+    "near": lambda facts: str(facts["near"]),
+    "usual": _yuan("usual_fen"),
 }
 """Every placeholder and how its facts are shown. A KeyError says that the fact is not known."""
 
@@ -176,6 +191,19 @@ _LONGEST: Final[dict[str, Any]] = {
     "repeat_next": 9,
     "check": "K7Q2",
     "day_ms": 1_795_000_000_000,
+    "rule": 9999,
+    "rule_name": "no-night-over300",
+    "value_max_fen": 99_999_99,
+    "used_fen": 99_999_99,
+    "room_fen": 9_999_99,
+    "count_max": 9999,
+    "used_n": 9999,
+    "resets_ms": 1_795_000_000_000,
+    "single_max_fen": 99_999_99,
+    "single_min_fen": 99_999_99,
+    "barred_until_ms": 1_795_000_000_000,
+    "near": "13812345679",
+    "usual_fen": 9_999_99,
     "day_n": 9999,
     "day_fen": 999_999_99,
     "reversed_n": 99,
@@ -322,7 +350,10 @@ def preview(templates: Templates) -> list[Preview]:
 
 def _previews(language: str, key: str, variants: tuple[_Variant, ...]) -> Iterator[Preview]:
     word = "not known yet" if language == "en" else "未受理"
-    facts = {**_LONGEST, "state_word": word, "shown_lines": [f"1123 1005 *5678 500{word}"] * 3}
+    words = {"subject_word": "this number", "period_word": "this month"}
+    if language == "zh":
+        words = {"subject_word": "该号码", "period_word": "今日"}
+    facts = {**_LONGEST, **words, "state_word": word, "shown_lines": [f"1123 1005 *5678 500{word}"] * 3}
     for variant in variants:
         text = variant.fill(facts) or ""
         yield Preview(language, key, text, _length(text), _PART_MAX[language])
@@ -360,6 +391,9 @@ class Phrases:
             facts = {**facts, "state_word": table[f"word.{facts['state']}"][0].text}
         elif "lines" in facts:
             facts = {**facts, "shown_lines": [_line(line, table) for line in facts["lines"]]}
+        for name in ("subject", "period"):
+            if name in facts:
+                facts = {**facts, f"{name}_word": table[f"word.{name}.{facts[name]}"][0].text}
         length_max = _PART_MAX[language]
         text = None
         for variant in table[self._key(table, topic, facts)]:
