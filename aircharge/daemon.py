@@ -39,6 +39,7 @@ from aircharge.sms.cardshelf import CardShelf
 from aircharge.sms.door import SmsDoor
 from aircharge.switch.board import Board, CodeTable, OperatorPlan
 from aircharge.switch.doubt import DoubtResolver
+from aircharge.switch.parking import ParkedOrders
 from aircharge.wire.gsm import Element
 from aircharge.wire.gsm_udh import RESPONSE_PACKET
 from aircharge.wire.smpp.receipt import DeliveryReceipt
@@ -108,6 +109,7 @@ class AirchargeService(Service):
         plans = [_plan(section, link) for section, link in zip(config.operator, self.links, strict=True)]
         self.board = Board(self.ledger, plans, clock, config.daemon.in_flight_max)
         self.doubts = DoubtResolver(self.board, reactor)
+        self.parking = ParkedOrders(self.board, reactor, self._spawn)
         shelf = CardShelf(self.ledger, config.key_ring(), config.card_profiles())
         self.door = SmsDoor(self.board, shelf, config.sms, self._spawn, self._send_packet)
         self.gateway = SmppGateway(reactor, clock.now_ms, self.door.answer, self._receipt_received)
@@ -196,6 +198,7 @@ class AirchargeService(Service):
             recovered = await self.doubts.recover()
             log.info("{count} open orders were taken up", count=recovered)
             self.doubts.start()
+            self.parking.start()
             self.relay.start()
             await self._wait_for_lines(self._config.daemon.operator_wait_s)
             for place in self._config.smpp.place:
@@ -256,6 +259,7 @@ class AirchargeService(Service):
         self.board.closing = True
         self.gateway.throttle(True)
         self.doubts.stop()
+        self.parking.stop()
         await self._wait_for_tasks(self._config.daemon.stop_wait_s)
         await self.relay.stop()
         for port in self._ports:

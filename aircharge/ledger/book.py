@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from aircharge.ledger import asking, closing, opening
+from aircharge.ledger import asking, closing, opening, parking
 from aircharge.ledger.commands import Command, Result
 from aircharge.ledger.page import BookSettings, BrokenLedger, Page, PinMac
 from aircharge.ledger.rows import Changes, Needs, Rows
@@ -17,7 +17,12 @@ from aircharge.ledger.rule import Rule
 
 __all__ = ["RULES", "Book", "BookSettings", "Decision"]
 
-RULES: Final[dict[type[Any], Rule]] = {**opening.RULES, **closing.RULES, **asking.RULES}
+RULES: Final[dict[type[Any], Rule]] = {
+    **opening.RULES,
+    **closing.RULES,
+    **asking.RULES,
+    **parking.RULES,
+}
 """Every command the book understands. A room of rules has a ``RULES`` of its own and is named here."""
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Connection, or_, select
+from sqlalchemy import Connection, or_, select, text
 
 from aircharge.errors import Reason
 from aircharge.ledger.chart import NOTICE_UNSENT
@@ -21,11 +21,13 @@ __all__ = [
     "card_by_msisdn",
     "cards_of",
     "journal_of",
+    "last_asked_back",
     "notices_of",
     "open_orders",
     "orders_by_number",
     "orders_of_outlet",
     "outlets",
+    "parked_orders",
     "phones_of",
     "unsent_notices",
 ]
@@ -33,6 +35,21 @@ __all__ = [
 _t = metadata.tables
 _txn, _outbox, _card, _journal = _t["txn"], _t["outbox"], _t["card"], _t["journal"]
 _outlet, _balance, _phone = _t["outlet"], _t["balance"], _t["outlet_phone"]
+_OPEN_COLUMNS: Final = tuple(
+    _txn.c[name]
+    for name in (
+        "id",
+        "op_ref",
+        "operator_id",
+        "msisdn",
+        "amount",
+        "state",
+        "created_ms",
+        "next_ms",
+        "attempts",
+        "released_ms",
+    )
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +65,12 @@ class OpenOrder:
     created_ms: int
     next_ms: int | None
     attempts: int
+    released_ms: int = 0  # it was parked, and let go then
+
+    @property
+    def since_ms(self) -> int:
+        """Before this nothing of it can have left the house."""
+        return self.released_ms or self.created_ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,17 +99,44 @@ def open_orders(
     c = _txn.c
     is_open = c.state.in_([int(state) for state in OPEN_STATES])
     is_due = or_(c.next_ms.is_(None), c.next_ms <= due_before_ms)
-    found = (
-        select(
-            c.id, c.op_ref, c.operator_id, c.msisdn, c.amount, c.state, c.created_ms, c.next_ms, c.attempts
-        )
-        .where(is_open, is_due)
-        .order_by(c.next_ms, c.id)
-    )
+    found = select(*_OPEN_COLUMNS).where(is_open, is_due).order_by(c.next_ms, c.id)
     if held_before_ms is not None:
         found = found.where(or_(c.state != int(State.HELD), c.created_ms <= held_before_ms))
     rows = txn.execute(found.limit(limit) if limit else found)
-    return [OpenOrder(r[0], r[1], r[2], r[3], r[4], State(r[5]), r[6], r[7], r[8]) for r in rows]
+    return [_open_order(row) for row in rows]
+
+
+def _open_order(row: Any) -> OpenOrder:
+    r = tuple(row)
+    return OpenOrder(r[0], r[1], r[2], r[3], r[4], State(r[5]), r[6], r[7], r[8], r[9])
+
+
+def parked_orders(txn: Connection, *, released: bool | None = None, limit: int = 500) -> list[OpenOrder]:
+    """Orders a rule has parked, oldest first: all, those that were let go and wait for a daemon, or the others."""
+    c = _txn.c
+    found = select(*_OPEN_COLUMNS).where(text("txn.state = 8")).order_by(c.created_ms, c.id).limit(limit)
+    if released is not None:
+        found = found.where(c.released_ms > 0 if released else c.released_ms == 0)
+    return [_open_order(row) for row in txn.execute(found)]
+
+
+def last_asked_back(txn: Connection, phone: str, since_ms: int) -> dict[str, Any] | None:
+    """The newest recharge since then that this phone was asked about (CONFIRM): what its "Y" means."""
+    c = _txn.c
+    account = (
+        select(_outlet.c.float_id)
+        .join(_phone, _phone.c.outlet_id == _outlet.c.id)
+        .where(_phone.c.msisdn == phone)
+        .scalar_subquery()
+    )
+    found = (
+        select(_txn)
+        .where(c.outlet_acct == account, c.created_ms >= since_ms, c.asker == phone)
+        .where(c.state == int(State.REFUSED), c.reason == Reason.CONFIRM.number)
+        .order_by(c.created_ms.desc(), c.id.desc())
+    )
+    row = txn.execute(found.limit(1)).mappings().first()
+    return _order(row) if row is not None else None
 
 
 def unsent_notices(txn: Connection, now_ms: int, limit: int) -> list[NoticeRow]:

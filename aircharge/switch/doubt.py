@@ -101,7 +101,7 @@ class DoubtResolver:
             )
             return
         now_ms = self._board.clock.now_ms()
-        if now_ms >= order.created_ms + int(plan.doubt.manual_after_s * 1000):
+        if now_ms >= order.since_ms + int(plan.doubt.manual_after_s * 1000):
             await self._close(
                 CloseRecharge(order.order_id, Verdict.UNKNOWN, manual=True, reason=Reason.DOUBT)
             )
@@ -130,8 +130,8 @@ class DoubtResolver:
 
     async def _heard(self, plan: OperatorPlan, order: OpenOrder, answer: OperatorAnswer) -> None:
         if plan.doubt.mode == "query" and answer.code in plan.codes.not_found:
-            # The request left at the latest ``patience`` after the order was made; finality counts from there.
-            final_ms = order.created_ms + self._patience_ms + int(plan.doubt.finality_s * 1000)
+            # The request left at the latest ``patience`` after it was made or let go; finality counts from there.
+            final_ms = order.since_ms + self._patience_ms + int(plan.doubt.finality_s * 1000)
             if self._board.clock.now_ms() < final_ms:
                 await self._postpone(plan, order)
                 return
