@@ -205,8 +205,8 @@ class World:
             self._operator_kills += 1
             status = self._trade_for(0.1) if status is None else status
             self._start_operator()
-        if status is None and point not in OUTSIDE:
-            status = self._trade_till_bound()
+        if status is None and point != "anywhere":
+            status = self._till_bound()
         if status is None:
             status = self._trade_for(end_s)
         if status is None and point == "stopping":
@@ -228,18 +228,18 @@ class World:
             self._trade()
         return status
 
-    def _trade_till_bound(self) -> int | None:
-        """Go on until the SMS centre is bound; a loaded machine may take seconds to start the daemon."""
+    def _till_bound(self) -> int | None:
+        """Until the SMS centre is bound: a loaded machine may take seconds to start a daemon that hears signals."""
         end = time.monotonic() + PATIENCE_S
         while (
-            (status := self._zygote.ended()) is None and time.monotonic() < end and not self._centre.is_bound
+            (status := self._zygote.ended()) is None and not self._centre.is_bound and time.monotonic() < end
         ):
-            self._trade()
+            self._centre.turn(0.004)
         return status
 
     def _calm_life(self) -> None:
         self._start()
-        self._trade_till_bound()
+        self._till_bound()
         self._trade_for(self.plan.calm_life_s)
         end = time.monotonic() + PATIENCE_S
         while len(self._requests) < self.plan.requests_min and time.monotonic() < end:
@@ -291,10 +291,13 @@ class World:
         return not self._instance.operator("status")["late"]
 
     def _stop(self) -> None:
-        self._zygote.signal(signal.SIGTERM)
+        status = self._till_bound()
+        if status is None:
+            self._zygote.signal(signal.SIGTERM)
         end = time.monotonic() + PATIENCE_S
-        while (status := self._zygote.ended()) is None and time.monotonic() < end:
+        while status is None and time.monotonic() < end:
             self._centre.turn(0.01)
+            status = self._zygote.ended()
         self._stop_status = self._stop_status or (1 if status is None else status)
 
     _stop_status = 0
