@@ -26,6 +26,7 @@ from aircharge.config import Config, OperatorSection, SmppPlace
 from aircharge.errors import LinkError, Reason
 from aircharge.events.relay import NoticeRelay
 from aircharge.ledger.book import Book
+from aircharge.ledger.roles import may_edit_history
 from aircharge.ledger.store import Store, check_schema, open_engine
 from aircharge.ledger.writer import Ledger
 from aircharge.observe.health import health_site
@@ -162,6 +163,8 @@ class AirchargeService(Service):
         config = self._config
         store = open_store(config, self._clock, config.daemon.node)
         check_schema(store.engine)
+        if may_edit_history(store.engine):
+            log.warn("the database lets this role change the journal: see `aircharge db grant`")
         store.ensure_operators({section.id: section.link.name for section in config.operator})
         return Ledger(store, self._reactor, config.ledger.writer)
 

@@ -17,6 +17,7 @@ from aircharge.errors import AirchargeError
 from aircharge.ledger import funding, reading
 from aircharge.ledger.commands import CloseRecharge, Fund
 from aircharge.ledger.migrate import check_schema, upgrade
+from aircharge.ledger.roles import grant
 from aircharge.ledger.verify import verify
 from aircharge.outlets import registry
 from aircharge.outlets.cards import CardKeyBytes, fits
@@ -63,6 +64,10 @@ class Office:
         """Bring the schema to this program's, and make the operators' stock accounts."""
         upgrade(self.store.engine)
         self.store.ensure_operators({section.id: section.link.name for section in self.config.operator})
+
+    def grant(self, role: str) -> None:
+        """Give a role of PostgreSQL what daemon and desk need; to be run as the tables' owner."""
+        grant(self.store.engine, role)
 
     def check_schema(self) -> None:
         check_schema(self.store.engine)

@@ -64,6 +64,16 @@ def db_upgrade(context: click.Context) -> None:
         out.print("the schema is up to date")
 
 
+@database.command("grant")
+@click.argument("role")
+@click.pass_context
+def db_grant(context: click.Context, role: str) -> None:
+    """PostgreSQL: give ROLE what the daemon needs and no more. Run as the tables' owner, after each upgrade."""
+    with desk_of(context) as office:
+        office.grant(role)
+        out.print(f"{role} may run the daemon; it cannot change the journal")
+
+
 @main.group()
 def outlet() -> None:
     """Outlets: who may trade."""

@@ -12,12 +12,13 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Engine
+from sqlalchemy import Engine, func, select
 
 from aircharge.errors import LedgerError
 
 __all__ = ["MIGRATIONS", "check_schema", "upgrade"]
 
+_UPGRADE_LOCK: Final = 0x41435550  # "ACUP"
 MIGRATIONS: Final = Path(__file__).resolve().parents[2] / "migrations"
 
 
@@ -30,6 +31,8 @@ def upgrade(engine: Engine, revision: str = "head") -> None:
             driver.execute("PRAGMA foreign_keys = OFF")
         try:
             with connection.begin():
+                if not is_sqlite:  # two daemons that start together upgrade one after the other
+                    connection.execute(select(func.pg_advisory_xact_lock(_UPGRADE_LOCK)))
                 config = _config()
                 config.attributes["connection"] = connection
                 command.upgrade(config, revision)

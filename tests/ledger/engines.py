@@ -9,7 +9,16 @@ from typing import Any
 
 from tests.postgres import cluster
 
-__all__ = ["ENGINES", "current", "kept_in", "new_url", "poison_txn", "prepared_url", "unguard_txn"]
+__all__ = [
+    "ENGINES",
+    "current",
+    "empty_url",
+    "kept_in",
+    "new_url",
+    "poison_txn",
+    "prepared_url",
+    "unguard_txn",
+]
 
 ENGINES = ("sqlite", "postgresql")
 
@@ -40,6 +49,14 @@ def new_url(folder: Path | None = None) -> str:
     if _engine == "sqlite":
         return f"sqlite:///{folder / 'ledger.db'}" if folder else "sqlite://"
     _made.append(cluster().fresh())
+    return _made[-1]
+
+
+def empty_url(folder: Path) -> str:
+    """A new database with nothing in it."""
+    if _engine == "sqlite":
+        return new_url(folder)
+    _made.append(cluster().empty())
     return _made[-1]
 
 

@@ -76,7 +76,7 @@ def test_forbidden(books: Books, name: str) -> None:
 
 @pytest.mark.usefixtures("engine")
 def test_migrations_make_what_the_tables_say(tmp_path: Path) -> None:
-    engine = open_engine(engines.new_url(tmp_path))
+    engine = open_engine(engines.empty_url(tmp_path))
     upgrade(engine)
     with engine.connect() as txn:
         assert compare_metadata(MigrationContext.configure(txn), metadata) == []
