@@ -25,6 +25,7 @@ from aircharge.values import Pin
 from aircharge.wire.ota import Check, Command, Counting, KeySet, Spi, seal_command
 from aircharge.wire.stk import StkMessage, StkOperation, encode
 from benchmarks.load import deliver_body
+from tests.postgres import Cluster, programs
 
 OUTLETS = 200
 WINDOWS = (1, 10, 100, 500)
@@ -150,9 +151,9 @@ def bare_ping_pong(window: int = 100, seconds: float = 2.0) -> float:
         server.wait()
 
 
-def prepare(folder: Path, extra: str = "") -> Instance:
+def prepare(folder: Path, url: str) -> Instance:
     """An instance with everything switched on, the operator answering at once."""
-    instance = Instance(folder, free_ports(), log_level="info", extra=extra)
+    instance = Instance(folder, free_ports(), log_level="info", ledger_url=url)
     shops = [
         Shop(f"B{n:05d}", f"139{n:08d}", f"8986{n:016d}", float_fen=10_000_000_00) for n in range(OUTLETS)
     ]
@@ -168,10 +169,26 @@ def start(instance: Instance) -> None:
 
 
 def run(counts: dict[int, int], open_loop: int, folder: Path) -> dict[str, Any]:
-    results: dict[str, Any] = {"closed": {}, "open": {}}
+    results: dict[str, Any] = {}
     results["ping_pong_per_s"] = round(bare_ping_pong())
     results["sqlite_rows_per_s"] = {batch: round(bare_group_commit(folder, batch)) for batch in (64,)}
-    with prepare(folder / "instance") as instance:
+    results["sqlite"] = run_on("sqlite:///ledger.db", folder / "sqlite", counts, open_loop)
+    if programs() is None:
+        print("PEER MISSING: postgresql; only SQLite was measured")
+        return results
+    cluster = Cluster(durable=True, cores={1})  # database, load and operator share the other core
+    try:
+        results["postgresql"] = run_on(cluster.empty(), folder / "postgresql", counts, open_loop)
+    finally:
+        cluster.stop()
+    return results
+
+
+def run_on(url: str, folder: Path, counts: dict[int, int], open_loop: int) -> dict[str, Any]:
+    """The windows and the open loop against one daemon on one ledger."""
+    results: dict[str, Any] = {"closed": {}, "open": {}}
+    print(f"ledger on {url.partition(':')[0]}")
+    with prepare(folder, url) as instance:
         start(instance)
         traffic = Traffic(instance)
         drive(instance, traffic, 500, window=50)  # warm: card keys on the shelf, code loaded
@@ -205,6 +222,9 @@ def main() -> None:
         results = run(counts, 10_000 // share, folder)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+    if "postgresql" in results:
+        ours, theirs = (results[name]["closed"][100]["per_second"] for name in ("postgresql", "sqlite"))
+        print(f"window 100: PostgreSQL reaches {ours / theirs:.0%} of SQLite")
     print(f"bare Twisted ping-pong, window 100: {results['ping_pong_per_s']} messages/s")
     print(f"bare sqlite3 group commit of 64: {results['sqlite_rows_per_s'][64]} rows/s")
     if options.json:

@@ -83,7 +83,8 @@ def _upgrade(url: str) -> None:
 class Cluster:
     """One running server. ``settings``: more ``name=value`` for its command line."""
 
-    def __init__(self, *settings: str, durable: bool = False) -> None:
+    def __init__(self, *settings: str, durable: bool = False, cores: set[int] | None = None) -> None:
+        """``cores``: where the server may run (benchmarks)."""
         folder = programs()
         if folder is None:
             pytest.skip("PEER MISSING: postgresql (initdb and postgres)")
@@ -93,6 +94,7 @@ class Cluster:
         if owner is not None:
             os.chown(self.folder, owner, -1)
         self.port = _free_port()
+        self._cores = cores
         self._settings = (*_SMALL, *(() if durable else _FAST), *settings)
         self._guard: subprocess.Popen[bytes] | None = None
         self._made = 0
@@ -127,6 +129,8 @@ class Cluster:
                 stderr=log,
                 start_new_session=True,
             )
+        if self._cores:  # before there is any child that would not inherit it
+            os.sched_setaffinity(self._guard.pid, self._cores)
         until = time.monotonic() + _START_S
         while True:
             try:
