@@ -1,20 +1,18 @@
-"""Questions of an outlet, messages that say nothing, notices that went out, float that came in. Pure."""
+"""Questions of an outlet, messages that say nothing, notices that went out. Pure."""
 
 from __future__ import annotations
 
 from typing import Final
 
 from aircharge.errors import Reason
-from aircharge.ledger.chart import BANK_CLEARING, JOURNAL_FUNDING, RIGHT_QUERY
-from aircharge.ledger.commands import Fund, Inquire, InquiryReceipt, NoticesDone, Offence
+from aircharge.ledger.chart import RIGHT_QUERY
+from aircharge.ledger.commands import Inquire, InquiryReceipt, NoticesDone, Offence
 from aircharge.ledger.page import Facts, Page
-from aircharge.ledger.rows import Needs, OutletRow, PhoneRow, TxnRow, Usage
+from aircharge.ledger.rows import Needs, OutletRow, PhoneRow, Usage
 from aircharge.ledger.rule import Rule, asker_needs
-from aircharge.values import Channel, Operation, Receipt, State, content_hash
+from aircharge.values import Channel, Operation, State, content_hash
 
-__all__ = ["FUNDING_SCOPE", "RULES", "fund", "inquire", "inquiry_hash", "notices_done", "offence"]
-
-FUNDING_SCOPE = "funding"
+__all__ = ["RULES", "inquire", "inquiry_hash", "notices_done", "offence"]
 
 
 def inquiry_hash(command: Inquire) -> bytes:
@@ -101,77 +99,6 @@ def notices_done(page: Page, command: NoticesDone) -> None:
     page.changes.notices_expired.extend(command.expired)
 
 
-def fund(page: Page, command: Fund) -> Receipt | str:
-    """Bank clearing pays into the float, on the word of two people. One bank slip counts once."""
-    request = page.rows.requests.get(command.request_id)
-    if request is None or request.state or request.what != FUNDING_SCOPE:
-        return f"no request {command.request_id} waits to be confirmed"
-    if not command.checker.strip() or command.checker == request.maker:
-        return "maker and checker are two people"
-    account, amount_fen, slip = (request.payload[name] for name in ("account", "amount_fen", "slip"))
-    outlet = page.rows.accounts.get(account)
-    if outlet is None:
-        return "that outlet does not exist"
-    if (FUNDING_SCOPE, slip) in page.rows.by_key:
-        return f"bank slip {slip} has been booked already"
-    row = _funding_row(page, outlet, amount_fen, slip)
-    page.add_txn(row)
-    balance = page.credit(account, amount_fen)
-    before_fen = balance.posted - amount_fen
-    page.post(row, JOURNAL_FUNDING, BANK_CLEARING, account, amount_fen)
-    request.state = 1
-    page.changes.requests.append((request.id, command.checker, row.id))
-    page.audit(
-        "funding.confirm",
-        outlet.code,
-        command.checker,
-        request=request.id,
-        maker=request.maker,
-        amount_fen=amount_fen,
-    )
-    facts = {
-        "order_id": row.id,
-        "amount_fen": amount_fen,
-        "before_fen": before_fen,
-        "after_fen": balance.posted,
-        "at_ms": page.now_ms,
-        "outlet": outlet.code,
-    }
-    recipient = page.rows.first_phones.get(outlet.id)
-    if recipient:
-        page.notice(row.id, "outlet.funded", recipient, command.service, outlet.language, facts)
-    return page.receipt(row, fresh=True)
-
-
-def _funding_row(page: Page, outlet: OutletRow, amount_fen: int, slip: str) -> TxnRow:
-    return TxnRow(
-        id=page.ids(),
-        kind=int(Operation.FUNDING),
-        channel=int(Channel.CLI),
-        idem_scope=FUNDING_SCOPE,
-        idem_key=slip,
-        req_hash=content_hash(Operation.FUNDING, str(outlet.float_id), amount_fen),
-        outlet_acct=outlet.float_id,
-        operator_id=0,
-        msisdn="",
-        amount=amount_fen,
-        cost=amount_fen,
-        repeat_n=1,
-        asker="",
-        service="",
-        state=int(State.SETTLED),
-        reason=Reason.OK.number,
-        op_ref=None,
-        op_code=None,
-        op_serial=None,
-        attempts=0,
-        biz_date=page.date(),
-        created_ms=page.now_ms,
-        next_ms=None,
-        done_ms=page.now_ms,
-    )
-
-
 def _inquire_needs(needs: Needs, command: Inquire) -> None:
     asker_needs(needs, command.asker)
     needs.usage.add(command.asker.phone)
@@ -186,5 +113,4 @@ RULES: Final = {
     Inquire: Rule(_inquire_needs, inquire),
     Offence: Rule(_offence_needs, offence),
     NoticesDone: Rule(lambda needs, command: None, notices_done),
-    Fund: Rule(lambda needs, command: needs.requests.add(command.request_id), fund),
 }

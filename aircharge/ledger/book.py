@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from aircharge.ledger import asking, closing, opening, parking
+from aircharge.ledger import asking, closing, credit, entries, opening, parking
 from aircharge.ledger.commands import Command, Result
 from aircharge.ledger.page import BookSettings, BrokenLedger, Page, PinMac
 from aircharge.ledger.rows import Changes, Needs, Rows
@@ -22,6 +22,8 @@ RULES: Final[dict[type[Any], Rule]] = {
     **closing.RULES,
     **asking.RULES,
     **parking.RULES,
+    **entries.RULES,
+    **credit.RULES,
 }
 """Every command the book understands. A room of rules has a ``RULES`` of its own and is named here."""
 

@@ -16,6 +16,7 @@ from aircharge.ledger.chart import (
     SUBJECT_TARGET,
     SUBJECT_TERMINAL,
     commission_account,
+    deposit_account,
 )
 from aircharge.ledger.dialect import Dialect
 from aircharge.ledger.limits import counters_of, marked_counters
@@ -101,7 +102,7 @@ class Loader:
         rows.policy = self._policy
 
     def _requests(self, txn: Connection, rows: Rows, needs: Needs) -> set[int]:
-        """Requests for funding, and what they need in turn: bank slip and float."""
+        """Requests for entries by hand, and what they need in turn: reference, the outlet's accounts, credit line."""
         accounts = set()
         if needs.requests:
             for number, what, payload, maker, state in self._dialect.rows(
@@ -109,10 +110,12 @@ class Loader:
             ):
                 request = RequestRow(number, what, json.loads(payload), maker, state)
                 rows.requests[number] = request
-                if "account" in request.payload:
-                    accounts.add(request.payload["account"])
+                if float_id := request.payload.get("account"):
+                    accounts.add(float_id)
+                    needs.accounts |= {commission_account(float_id), deposit_account(float_id)}
+                    needs.wanted.add(("credit_line", "outlet_id", float_id))
                 if "slip" in request.payload:
-                    needs.keys.add((what, request.payload["slip"]))
+                    needs.keys.add((request.payload.get("scope", what), request.payload["slip"]))
         return accounts
 
     def _phones(self, txn: Connection, rows: Rows, needs: Needs) -> None:

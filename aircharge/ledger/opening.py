@@ -5,31 +5,21 @@ from __future__ import annotations
 from typing import Final
 
 from aircharge.errors import Reason
-from aircharge.ledger import limits
+from aircharge.ledger import limits, repeating
 from aircharge.ledger.chart import RIGHT_RECHARGE
 from aircharge.ledger.commands import OpenRecharge
 from aircharge.ledger.page import Facts, Page
 from aircharge.ledger.pricing import Quote, quote, sells
+from aircharge.ledger.repeating import facts_of, keys_of
 from aircharge.ledger.rows import Charge, Needs, OutletRow, PhoneRow, TxnRow, Usage
 from aircharge.ledger.rule import Rule, asker_needs
 from aircharge.ledger.screening import Request, screen
 from aircharge.values import AMOUNT_MAX_FEN, Key, Operation, Order, Receipt, State, content_hash
 
-__all__ = ["RULES", "charge_of", "earlier_hash", "keys_of", "open_recharge"]
+__all__ = ["RULES", "charge_of", "earlier_hash", "open_recharge"]
 
 _ADMITTED: Final = (Reason.OK, Reason.REVIEW)
 _CONTENT_REASONS = (Reason.NUMBER, Reason.AMOUNT, Reason.FORMAT)
-
-
-def keys_of(order: Order) -> list[Key]:
-    """The keys an order may be known under; the first is the one it is recorded under.
-
-    A fingerprint (``key_window_ms``) is numbered by its time slot: the same slot or the one before may hold it.
-    """
-    if not order.key_window_ms:
-        return [order.key] if order.earlier is None else [order.key, order.earlier]
-    slot = order.received_ms // order.key_window_ms
-    return [Key(order.key.scope, f"{order.key.mark}:{number}") for number in (slot, slot - 1)]
 
 
 def earlier_hash(order: Order) -> bytes:
@@ -54,88 +44,25 @@ def open_recharge(page: Page, command: OpenRecharge) -> Receipt:
     if order.earlier is not None:
         return _reconfirm(page, command)
     content = content_hash(Operation.RECHARGE, order.target, order.amount_fen, order.repeat)
-    known = _known(page, order)
+    known = repeating.known(page, order)
     if known is not None:
-        return _repeat(page, order, known, content)
+        return repeating.repeat(page, order, known, content)
     seen = page.seen(order.asker.card)
     if seen is not None:  # the serial of a question, or of a message nobody could be served for
         if seen.req_hash != content:
-            return _turn_away(page, order, None, Reason.CLASH)
+            return repeating.turn_away(page, order, None, Reason.CLASH)
         if page.is_late(seen.seen_ms):
-            return _turn_away(page, order, None, Reason.REPLAY)
+            return repeating.turn_away(page, order, None, Reason.REPLAY)
     fresh_counter = seen is not None or page.spend_counter(order.asker.card)
     outlet, phone = page.outlet_of(order.asker.phone)
     if outlet is None or phone is None:
-        return _nobody(page, order, content)
+        return repeating.nobody(page, order, content)
     reason, facts = _who(page, command, outlet, phone, fresh_counter=fresh_counter, asks_only=False)
     if reason is Reason.OK:
         reason, facts = _what(page, command, outlet)
     row = _record(page, command, outlet, keys_of(order)[0], content, reason, facts)
     page.spend_serial(order.asker.card, content, row.id)
     return page.receipt(row, fresh=True)
-
-
-# -- known keys -------------------------------------------------------------------------------------------
-
-
-def _known(page: Page, order: Order) -> TxnRow | None:
-    own, *before = keys_of(order)
-    row = page.rows.by_key.get((own.scope, own.mark))
-    if row is None and before:
-        row = page.rows.by_key.get((before[0].scope, before[0].mark))
-        if row is not None and page.now_ms - row.created_ms > order.key_window_ms:
-            return None  # in the slot before, but longer ago than the window: a new request
-    return row
-
-
-def _repeat(page: Page, order: Order, known: TxnRow, content: bytes) -> Receipt:
-    """The same key again: the stored answer, or a refusal that leaves the stored row as it is."""
-    if known.req_hash != content:
-        return _turn_away(page, order, known, Reason.CLASH)
-    if page.is_late(known.created_ms):
-        return _turn_away(page, order, known, Reason.REPLAY)
-    _tell_again(page, order, known)
-    return page.receipt(known, fresh=False)
-
-
-def _tell_again(page: Page, order: Order, known: TxnRow) -> None:
-    """A final answer is told once more, in the words it had; an open order will be told when it ends."""
-    answer = page.rows.answers.get(known.id)
-    if known.is_open or answer is None:
-        return
-    topic, facts = answer
-    outlet = page.rows.accounts[known.outlet_acct]
-    page.notice(
-        known.id, topic, order.asker.phone, order.asker.service, outlet.language, {**facts, "again": 1}
-    )
-
-
-def _turn_away(page: Page, order: Order, known: TxnRow | None, reason: Reason) -> Receipt:
-    """CLASH or REPLAY: nothing is recorded but the alarm; the number bound to the outlet is told."""
-    outlet, _ = page.outlet_of(order.asker.phone)
-    recipient = order.asker.phone
-    if known is not None:
-        outlet, recipient = page.rows.accounts[known.outlet_acct], known.asker
-    page.audit(
-        f"alarm.{reason.name.lower()}",
-        f"order {known.id}" if known else order.key.scope,
-        channel=int(order.channel),
-    )
-    if outlet is None:
-        page.offend(order.asker, reason)
-        return Receipt(0, State.REFUSED, reason, fresh=False)
-    facts = _facts(page, order, outlet, known.id if known else 0, reason)
-    if known is not None:
-        facts |= {"first_id": known.id, "first_at_ms": known.created_ms}
-    page.notice(0, "outlet.refused", recipient, order.asker.service, outlet.language, facts)
-    return Receipt(facts["order_id"], State.REFUSED, reason, fresh=False, outlet_id=outlet.id)
-
-
-def _nobody(page: Page, order: Order, content: bytes) -> Receipt:
-    """A number bound to no outlet: no account, so no order; the message is counted and its serial spent."""
-    page.spend_serial(order.asker.card, content, 0)
-    page.offend(order.asker, Reason.UNKNOWN_SENDER)
-    return Receipt(0, State.REFUSED, Reason.UNKNOWN_SENDER, fresh=True)
 
 
 # -- re-confirmation (重复充值) ------------------------------------------------------------------------------
@@ -158,13 +85,13 @@ def _reconfirm(page: Page, command: OpenRecharge) -> Receipt:
     fresh_counter = page.spend_counter(order.asker.card)
     outlet, phone = page.outlet_of(order.asker.phone)
     if outlet is None or phone is None:
-        return _nobody(page, order, own)
+        return repeating.nobody(page, order, own)
     asks_only = earlier is not None
     reason, facts = _who(page, command, outlet, phone, fresh_counter=fresh_counter, asks_only=asks_only)
     if reason is Reason.OK and earlier is not None:
         page.spend_serial(order.asker.card, own, earlier.id)
         if earlier.req_hash != content:
-            return _turn_away(page, order, earlier, Reason.CLASH)
+            return repeating.turn_away(page, order, earlier, Reason.CLASH)
         return _tell_state(page, order, earlier)
     if reason is Reason.OK:
         reason, facts = _what(page, command, outlet)
@@ -178,15 +105,15 @@ def _repeated_question(page: Page, order: Order, own: bytes) -> Receipt | None:
     """The very same question again; None when it is new."""
     refused = page.rows.by_key.get((order.key.scope, order.key.mark))
     if refused is not None:
-        return _repeat(page, order, refused, own)
+        return repeating.repeat(page, order, refused, own)
     seen = page.seen(order.asker.card)
     if seen is None:
         return None
     about = page.rows.txns.get(seen.txn_id)
     if seen.req_hash != own:
-        return _turn_away(page, order, about, Reason.CLASH)
+        return repeating.turn_away(page, order, about, Reason.CLASH)
     if about is None or page.is_late(seen.seen_ms):
-        return _turn_away(page, order, about, Reason.REPLAY)
+        return repeating.turn_away(page, order, about, Reason.REPLAY)
     return _tell_state(page, order, about)
 
 
@@ -291,7 +218,8 @@ def _intended_before(page: Page, order: Order, outlet: OutletRow) -> Facts:
     rows = [
         row
         for row in page.rows.intents.get((outlet.float_id, str(order.target)), ())
-        if row.amount == order.amount_fen
+        if row.kind == Operation.RECHARGE
+        and row.amount == order.amount_fen
         and row.created_ms >= since_ms
         and row.state not in (State.REFUSED, State.VOIDED)
     ]
@@ -325,7 +253,7 @@ def _record(
         _hold(page, outlet, row)
         limits.count(page, outlet, row, charge_of(command))
     if reason is not Reason.OK:
-        facts = _facts(page, order, outlet, row.id, reason) | extra
+        facts = facts_of(page, order, outlet, row.id, reason) | extra
         page.notice(row.id, "outlet.refused", order.asker.phone, order.asker.service, outlet.language, facts)
         page.rows.answers[row.id] = ("outlet.refused", facts)
     return row
@@ -376,18 +304,6 @@ def _hold(page: Page, outlet: OutletRow, row: TxnRow) -> None:
     page.rows.intents.setdefault((outlet.float_id, row.msisdn), []).append(row)
     usage = page.rows.usage.setdefault(outlet.id, Usage())
     usage.today_n, usage.today_fen, usage.last = usage.today_n + 1, usage.today_fen + row.amount, row
-
-
-def _facts(page: Page, order: Order, outlet: OutletRow, order_id: int, reason: Reason) -> Facts:
-    return {
-        "order_id": order_id,
-        "target": str(order.target)[:20],
-        "amount_fen": order.amount_fen,
-        "at_ms": page.now_ms,
-        "outlet": outlet.code,
-        "reason": reason.name,
-        **page.float_facts(outlet),
-    }
 
 
 RULES: Final = {OpenRecharge: Rule(_needs, open_recharge)}

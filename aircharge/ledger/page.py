@@ -145,12 +145,13 @@ class Page:
         self.changes.balances[row.account_id] = row
 
     def receipt(self, row: TxnRow, *, fresh: bool) -> Receipt:
+        outlet = self.rows.accounts.get(row.outlet_acct)  # none: the account is the house's own
         return Receipt(
             row.id,
             State(row.state),
             Reason.by_number(row.reason),
             fresh,
-            self.rows.accounts[row.outlet_acct].id,
+            outlet.id if outlet else 0,
             row.operator_id,
             row.op_ref or "",
             row.msisdn,

@@ -101,11 +101,12 @@ class Saver:
             _must_be("orders", met, len(rows))
         if changes.balances:
             balances = [
-                (b.account_id, b.version, b.posted, b.held) for _, b in sorted(changes.balances.items())
+                (b.account_id, b.version, b.posted, b.held, b.floor)
+                for _, b in sorted(changes.balances.items())
             ]
             met = dialect.update(
                 txn,
-                "UPDATE balance SET posted = v.column3, held = v.column4, version = v.column2 + 1",
+                "UPDATE balance SET posted = v.column3, held = v.column4, floor = v.column5, version = v.column2 + 1",
                 balances,
                 "balance.account_id = v.column1 AND balance.version = v.column2",
             )

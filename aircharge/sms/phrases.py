@@ -167,6 +167,12 @@ _SHOW: Final[dict[str, Callable[[Facts], str]]] = {
     "barred_until": lambda facts: f"{_local(facts['barred_until_ms']):%m-%d %H:%M}",
     "near": lambda facts: str(facts["near"]),
     "usual": _yuan("usual_fen"),
+    "to": lambda facts: str(facts["to"]),
+    "from": lambda facts: str(facts["from"]),
+    "exact": _yuan("exact_fen"),
+    "ends": lambda facts: f"{_local(facts['until_ms']):%m-%d %H:%M}",
+    "lines_n": lambda facts: str(int(facts["lines_n"])),
+    "refused_n": lambda facts: str(int(facts["refused_n"])),
 }
 """Every placeholder and how its facts are shown. A KeyError says that the fact is not known."""
 
@@ -210,6 +216,12 @@ _LONGEST: Final[dict[str, Any]] = {
     "reversed_fen": 9_999_00,
     "earned_fen": 9_999_99,
     "open_n": 99,
+    "to": "A1023",
+    "from": "A1024",
+    "exact_fen": 99_999_99,
+    "until_ms": 1_795_000_000_000,
+    "lines_n": 5000,
+    "refused_n": 5000,
 }
 """Values as long as daily trade makes them; longer ones fall back to a shorter variant."""
 

@@ -1,0 +1,171 @@
+"""Money by hand: entries, credit lines and the month's commission; one person asks, another confirms or declines."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import click
+
+from aircharge.cli.show import desk_of, out, show_table
+from aircharge.ledger.credit import CreditLine
+from aircharge.ledger.entries import ENTRIES, Declined, Enter
+from aircharge.ledger.funding import (
+    CREDIT,
+    EntryForm,
+    propose_credit_txn,
+    propose_entry_txn,
+    propose_payouts_txn,
+    waiting,
+)
+from aircharge.office import Office, OfficeError, fen_from_yuan
+from aircharge.values import yuan_text
+
+__all__ = ["money"]
+
+_SHANGHAI = timezone(timedelta(hours=8))
+_CHUNK = 100  # requests decided in one commit
+
+
+@click.group()
+def money() -> None:
+    """Money by hand: one person asks, another confirms."""
+
+
+@money.command("ask")
+@click.argument("what", type=click.Choice(sorted(ENTRIES)))
+@click.argument("amount")
+@click.option("--reference", required=True, help="Bank slip, letter or order it rests on; it counts once.")
+@click.option("--outlet", "code", default="", help="The outlet, where its account moves.")
+@click.option("--operator", "operator_id", type=int, default=0, help="The operator, where its stock moves.")
+@click.option("--reason", default="", help="Why.")
+@click.option("--maker", required=True)
+@click.pass_context
+def money_ask(
+    context: click.Context,
+    what: str,
+    amount: str,
+    reference: str,
+    code: str,
+    operator_id: int,
+    reason: str,
+    maker: str,
+) -> None:
+    """Ask for an entry of AMOUNT yuan.
+
+    \b
+    funding          bank → float             withdrawal       float → bank (outlet closing)
+    adjust-up        adjustment → float       adjust-down      float → adjustment
+    deposit-in       float → deposit 保证金    deposit-out      deposit → float
+    payout           expense → commission     commission-out   commission → float (outlet closing)
+    stock            operator stock ← bank    suspense-in      bank → suspense
+    suspense-out     suspense → float         suspense-refund  suspense → bank
+    suspense-stock   suspense ← operator stock
+    """
+    form = EntryForm(what, fen_from_yuan(amount), reference, code, operator_id, reason)
+    with desk_of(context) as office, office.desk(maker) as desk:
+        request = propose_entry_txn(desk.txn, form, maker=maker, now_ms=desk.now_ms)
+    out.print(f"request {request} waits for another person: aircharge money confirm {request} --checker NAME")
+
+
+@money.command("credit")
+@click.argument("code")
+@click.argument("limit")
+@click.option("--until", type=click.DateTime(["%Y-%m-%d"]), help="Its last day.")
+@click.option("--maker", required=True)
+@click.pass_context
+def money_credit(context: click.Context, code: str, limit: str, until: datetime | None, maker: str) -> None:
+    """Ask for a credit line of LIMIT yuan for an outlet until the end of a day; 0 takes it away."""
+    with desk_of(context) as office, office.desk(maker) as desk:
+        until_ms = desk.now_ms
+        if until is not None:
+            until_ms = int((until + timedelta(days=1)).replace(tzinfo=_SHANGHAI).timestamp()) * 1000
+        limit_fen = fen_from_yuan(limit)
+        request = propose_credit_txn(desk.txn, code, limit_fen, until_ms, maker=maker, now_ms=desk.now_ms)
+    out.print(f"request {request} waits for another person: aircharge money confirm {request} --checker NAME")
+
+
+@money.command("commission")
+@click.argument("month", type=int)
+@click.option("--maker", required=True)
+@click.pass_context
+def money_commission(context: click.Context, month: int, maker: str) -> None:
+    """Ask for the month-end commission of all outlets for MONTH (yyyymm); may be repeated, each counts once."""
+    with desk_of(context) as office, office.desk(maker) as desk:
+        offset_min = office.config.ledger.book.utc_offset_min
+        requests = propose_payouts_txn(
+            desk.txn, month, maker=maker, now_ms=desk.now_ms, utc_offset_min=offset_min
+        )
+    span = f", {requests[0]} to {requests[-1]}" if requests else ""
+    out.print(f"{len(requests)} requests{span}: aircharge money confirm --all-of {month} --checker NAME")
+
+
+@money.command("list")
+@click.pass_context
+def money_list(context: click.Context) -> None:
+    """Requests that wait for a second person."""
+    with desk_of(context) as office, office.store.engine.connect() as txn:
+        show_table("waiting", [_line(item) for item in waiting(txn, [*ENTRIES, CREDIT])])
+
+
+@money.command("confirm")
+@click.argument("requests", type=int, nargs=-1)
+@click.option("--all-of", "month", type=int, help="All commission requests of this month (yyyymm).")
+@click.option("--checker", required=True)
+@click.pass_context
+def money_confirm(context: click.Context, requests: tuple[int, ...], month: int | None, checker: str) -> None:
+    """Confirm requests; the checker is not the maker."""
+    with desk_of(context) as office:
+        numbers = [*requests, *(_of_month(office, month) if month else [])]
+        if not numbers:
+            raise OfficeError("no request is named")
+        _decide(office, [Enter(number, checker) for number in numbers])
+
+
+@money.command("decline")
+@click.argument("requests", type=int, nargs=-1, required=True)
+@click.option("--reason", required=True)
+@click.option("--checker", required=True)
+@click.pass_context
+def money_decline(context: click.Context, requests: tuple[int, ...], reason: str, checker: str) -> None:
+    """Decline requests; nothing moves."""
+    with desk_of(context) as office:
+        if not reason.strip():
+            raise OfficeError("why are they declined?")
+        _decide(office, [Enter(number, checker, decline=reason) for number in requests])
+
+
+def _decide(office: Office, words: list[Enter]) -> None:
+    """Say each; the first that cannot be is an error, after those before it were booked."""
+    for start in range(0, len(words), _CHUNK):
+        chunk = words[start : start + _CHUNK]
+        for word, result in zip(chunk, office.store.run(chunk), strict=True):
+            if isinstance(result, str):
+                raise OfficeError(f"request {word.request_id}: {result}")
+            if isinstance(result, Declined):
+                out.print(f"request {word.request_id}: declined")
+            elif isinstance(result, CreditLine):
+                said = f"credit line {yuan_text(result.limit_fen)} yuan, {yuan_text(result.owed_fen)} owed"
+                out.print(f"request {word.request_id}: {said}")
+            else:
+                amount = yuan_text(result.amount_fen)
+                out.print(f"request {word.request_id}: {amount} yuan booked as order {result.order_id}")
+
+
+def _of_month(office: Office, month: int) -> list[int]:
+    with office.store.engine.connect() as txn:
+        found = waiting(txn, ["payout"])
+    return [item["request"] for item in found if item["slip"].endswith(f":{month}")]
+
+
+def _line(item: dict[str, Any]) -> dict[str, Any]:
+    fen = item.get("amount_fen", item.get("limit_fen", 0))
+    return {
+        "request": item["request"],
+        "what": item["what"],
+        "outlet": item.get("outlet", "-"),
+        "yuan": yuan_text(fen),
+        "reference": item.get("slip", "-"),
+        "reason": item.get("reason", ""),
+        "maker": item["maker"],
+    }

@@ -1,0 +1,116 @@
+"""Keys and senders seen before the checks begin: the stored answer again, or a refusal that changes nothing. Pure."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from aircharge.errors import Reason
+from aircharge.ledger.page import Facts, Page
+from aircharge.ledger.rows import OutletRow, TxnRow
+from aircharge.values import Asker, Channel, Key, Receipt, State
+
+__all__ = ["Asked", "facts_of", "keys_of", "known", "nobody", "repeat", "turn_away"]
+
+
+class Asked(Protocol):
+    """What an order and every other command of an outlet have in common."""
+
+    @property
+    def channel(self) -> Channel: ...
+    @property
+    def key(self) -> Key: ...
+    @property
+    def earlier(self) -> Key | None: ...
+    @property
+    def key_window_ms(self) -> int: ...
+    @property
+    def asker(self) -> Asker: ...
+    @property
+    def target(self) -> str: ...
+    @property
+    def amount_fen(self) -> int: ...
+    @property
+    def received_ms(self) -> int: ...
+
+
+def keys_of(order: Asked) -> list[Key]:
+    """The keys an order may be known under; the first is the one it is recorded under.
+
+    A fingerprint (``key_window_ms``) is numbered by its time slot: the same slot or the one before may hold it.
+    """
+    if not order.key_window_ms:
+        return [order.key] if order.earlier is None else [order.key, order.earlier]
+    slot = order.received_ms // order.key_window_ms
+    return [Key(order.key.scope, f"{order.key.mark}:{number}") for number in (slot, slot - 1)]
+
+
+def known(page: Page, order: Asked) -> TxnRow | None:
+    """The order that was recorded under this key."""
+    own, *before = keys_of(order)
+    row = page.rows.by_key.get((own.scope, own.mark))
+    if row is None and before:
+        row = page.rows.by_key.get((before[0].scope, before[0].mark))
+        if row is not None and page.now_ms - row.created_ms > order.key_window_ms:
+            return None  # in the slot before, but longer ago than the window: a new request
+    return row
+
+
+def repeat(page: Page, order: Asked, row: TxnRow, content: bytes) -> Receipt:
+    """The same key again: the stored answer, or a refusal that leaves the stored row as it is."""
+    if row.req_hash != content:
+        return turn_away(page, order, row, Reason.CLASH)
+    if page.is_late(row.created_ms):
+        return turn_away(page, order, row, Reason.REPLAY)
+    _tell_again(page, order, row)
+    return page.receipt(row, fresh=False)
+
+
+def _tell_again(page: Page, order: Asked, row: TxnRow) -> None:
+    """A final answer is told once more, in the words it had; an open order will be told when it ends."""
+    answer = page.rows.answers.get(row.id)
+    if row.is_open or answer is None:
+        return
+    topic, facts = answer
+    outlet = page.rows.accounts[row.outlet_acct]
+    page.notice(row.id, topic, order.asker.phone, order.asker.service, outlet.language, {**facts, "again": 1})
+
+
+def turn_away(page: Page, order: Asked, row: TxnRow | None, reason: Reason) -> Receipt:
+    """CLASH or REPLAY: nothing is recorded but the alarm; the number bound to the outlet is told."""
+    outlet, _ = page.outlet_of(order.asker.phone)
+    recipient = order.asker.phone
+    if row is not None:
+        outlet, recipient = page.rows.accounts[row.outlet_acct], row.asker
+    page.audit(
+        f"alarm.{reason.name.lower()}",
+        f"order {row.id}" if row else order.key.scope,
+        channel=int(order.channel),
+    )
+    if outlet is None:
+        page.offend(order.asker, reason)
+        return Receipt(0, State.REFUSED, reason, fresh=False)
+    facts = facts_of(page, order, outlet, row.id if row else 0, reason)
+    if row is not None:
+        facts |= {"first_id": row.id, "first_at_ms": row.created_ms}
+    page.notice(0, "outlet.refused", recipient, order.asker.service, outlet.language, facts)
+    return Receipt(facts["order_id"], State.REFUSED, reason, fresh=False, outlet_id=outlet.id)
+
+
+def nobody(page: Page, order: Asked, content: bytes) -> Receipt:
+    """A number bound to no outlet: no account, so no order; the message is counted and its serial spent."""
+    page.spend_serial(order.asker.card, content, 0)
+    page.offend(order.asker, Reason.UNKNOWN_SENDER)
+    return Receipt(0, State.REFUSED, Reason.UNKNOWN_SENDER, fresh=True)
+
+
+def facts_of(page: Page, order: Asked, outlet: OutletRow, order_id: int, reason: Reason) -> Facts:
+    """What a refusal tells."""
+    return {
+        "order_id": order_id,
+        "target": str(order.target)[:20],
+        "amount_fen": order.amount_fen,
+        "at_ms": page.now_ms,
+        "outlet": outlet.code,
+        "reason": reason.name,
+        **page.float_facts(outlet),
+    }

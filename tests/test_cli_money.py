@@ -1,0 +1,79 @@
+"""Money by hand from the command line: two people, references that count once, clear errors."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from aircharge.cli import main
+from aircharge.instance import Instance, Ports, Shop
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    Instance(tmp_path, Ports()).create([Shop("A1", "13900000001", "89860000000000000001", float_fen=100_000)])
+
+    def command(*words: str, code: int = 0) -> Result:
+        result = CliRunner().invoke(main, ["-c", str(tmp_path / "aircharge.toml"), *words])
+        assert result.exit_code == code, result.output
+        return result
+
+    return command
+
+
+def ask(run: Run, *words: str) -> str:
+    found = re.search(r"request ([0-9]+) waits", run("money", *words, "--maker", "wang").output)
+    assert found
+    return found[1]
+
+
+def test_an_adjustment_takes_two_people(run: Run) -> None:
+    up = ("ask", "adjust-up", "12.50", "--reference", "L-1", "--outlet", "A1", "--reason", "a letter")
+    request = ask(run, *up)
+    assert "a letter" in run("money", "list").output
+    assert "two people" in run("money", "confirm", request, "--checker", "wang", code=1).output
+    assert "12.50 yuan booked" in run("money", "confirm", request, "--checker", "li").output
+    assert "1012.50" in run("outlet", "list").output
+    assert "entered already" in run("money", *up, "--maker", "wang", code=1).output
+    assert "every balance" in run("verify").output
+
+
+def test_a_request_is_declined(run: Run) -> None:
+    request = ask(run, "ask", "stock", "5000", "--reference", "B-1", "--operator", "1")
+    assert "declined" in run("money", "decline", request, "--reason", "wrong slip", "--checker", "li").output
+    assert "none" in run("money", "list").output
+    assert "no request" in run("money", "confirm", request, "--checker", "li", code=1).output
+
+
+def test_a_credit_line(run: Run) -> None:
+    request = ask(run, "credit", "A1", "500", "--until", "2027-06-30")
+    assert "500.00 yuan, 0.00 owed" in run("money", "confirm", request, "--checker", "li").output
+    assert "1500.00" in run("outlet", "list").output  # available
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("ask", "adjust-up", "0", "--reference", "r", "--outlet", "A1"), "more than nothing"),
+        (("ask", "adjust-up", "-1", "--reference", "r", "--outlet", "A1"), "No such option"),
+        (("ask", "adjust-up", "1", "--reference", "r", "--outlet", "Z"), "no outlet Z"),
+        (("ask", "stock", "1", "--reference", "r", "--operator", "7"), "no operator 7"),
+        (("credit", "A1", "500"), "within a year"),
+        (("commission", "202613"), "is no month"),
+    ],
+)
+def test_what_cannot_be_asked(run: Run, words: tuple[str, ...], said: str) -> None:
+    code = 2 if "-1" in words else 1
+    assert said in run("money", *words, "--maker", "wang", code=code).output
+    assert "none" in run("money", "list").output
+
+
+def test_confirming_nothing(run: Run) -> None:
+    assert "no request is named" in run("money", "confirm", "--checker", "li", code=1).output
+    assert "0 requests" in run("money", "commission", "202601", "--maker", "wang").output
