@@ -11,7 +11,7 @@ from aircharge.ledger.policy import LimitRule, Policy, Price, Product, TransferR
 from aircharge.ledger.risk import RuleSet, rule_set_of
 from aircharge.ledger.tables import metadata
 
-__all__ = ["bump_policy_txn", "load_policy"]
+__all__ = ["bump_policy_txn", "limit_of", "load_policy", "price_of"]
 
 _t = metadata.tables
 
@@ -40,36 +40,8 @@ def load_policy(txn: Connection, version: int) -> Policy:
             )
             for row in _rows(txn, _t["product"])
         ),
-        tuple(
-            Price(
-                row["id"],
-                row["operator_id"],
-                row["group_code"],
-                row["min_fen"],
-                row["max_fen"],
-                row["mode"],
-                row["rate_ppm"],
-                row["fixed_fen"],
-                row["from_date"],
-                row["until_date"],
-            )
-            for row in _rows(txn, _t["price"])
-        ),
-        tuple(
-            LimitRule(
-                row["id"],
-                row["subject"],
-                row["value"],
-                row["group_code"],
-                row["operation"],
-                row["period"],
-                row["count_max"],
-                row["value_min_fen"],
-                row["value_max_fen"],
-            )
-            for row in _rows(txn, _t["limit_rule"])
-            if row["enabled"]
-        ),
+        tuple(price_of(row) for row in _rows(txn, _t["price"])),
+        tuple(limit_of(row) for row in _rows(txn, _t["limit_rule"]) if row["enabled"]),
         tuple(
             TransferRule(
                 row["id"],
@@ -89,6 +61,37 @@ def load_policy(txn: Connection, version: int) -> Policy:
         rule_set.asks_first_time,
         rule_set.tallies,
         txn.execute(select(_t["list_entry"].c.value).limit(1)).first() is not None,
+    )
+
+
+def price_of(row: Any) -> Price:
+    """A row of ``price`` (a mapping) as the book knows it."""
+    return Price(
+        row["id"],
+        row["operator_id"],
+        row["group_code"],
+        row["min_fen"],
+        row["max_fen"],
+        row["mode"],
+        row["rate_ppm"],
+        row["fixed_fen"],
+        row["from_date"],
+        row["until_date"],
+    )
+
+
+def limit_of(row: Any) -> LimitRule:
+    """A row of ``limit_rule`` (a mapping) as the book knows it."""
+    return LimitRule(
+        row["id"],
+        row["subject"],
+        row["value"],
+        row["group_code"],
+        row["operation"],
+        row["period"],
+        row["count_max"],
+        row["value_min_fen"],
+        row["value_max_fen"],
     )
 
 

@@ -12,7 +12,7 @@ from typing import Final
 from aircharge.ledger.chart import COMMISSION_DISCOUNT, COMMISSION_NONE
 from aircharge.ledger.policy import Policy, Price
 
-__all__ = ["Quote", "quote", "reckon", "sells"]
+__all__ = ["Quote", "cost_of", "quote", "reckon", "sells"]
 
 _MILLION: Final = 1_000_000
 
@@ -54,8 +54,12 @@ def quote(policy: Policy, operator_id: int, group: str, amount_fen: int, local_d
         return Quote(amount_fen)
     price = max(fitting, key=lambda one: (one.group != "", one.operator_id != 0, one.from_date, one.id))
     commission_fen = reckon(price, amount_fen)
-    cost_fen = amount_fen - commission_fen if price.mode == COMMISSION_DISCOUNT else amount_fen
-    return Quote(cost_fen, commission_fen, price.mode, price.id)
+    return Quote(cost_of(price.mode, amount_fen, commission_fen), commission_fen, price.mode, price.id)
+
+
+def cost_of(mode: int, amount_fen: int, commission_fen: int) -> int:
+    """What is held on the float: the face value, less a discount that is given at once."""
+    return amount_fen - commission_fen if mode == COMMISSION_DISCOUNT else amount_fen
 
 
 def _fits(price: Price, operator_id: int, group: str, amount_fen: int, local_date: int) -> bool:
