@@ -15,6 +15,7 @@ from twisted.logger import Logger
 
 from aircharge.errors import LedgerError, Reason, Refusal, WireError
 from aircharge.ledger.commands import Inquire
+from aircharge.ledger.reading import last_asked_back
 from aircharge.protocols.smpp_peer import PeerInfo
 from aircharge.sms.cardshelf import Card, CardShelf
 from aircharge.sms.grammar import (
@@ -26,6 +27,7 @@ from aircharge.sms.grammar import (
     Recharge,
     ServiceKind,
     Status,
+    Yes,
     parse,
 )
 from aircharge.switch.board import Board
@@ -73,6 +75,7 @@ class SmsSettings:
 
     recharge_number: str = "0353911"
     query_number: str = "0353910"
+    answer_window_s: float = 300.0  # what was asked back may be answered with Y within this time
     fingerprint_window_s: float = 60.0  # the same plain text within this time is the SMS centre's redelivery
 
 
@@ -126,10 +129,32 @@ class SmsDoor:
             return
         if isinstance(ask, Recharge):
             await self._begin(self._plain_order(asker, message, ask), pin_needed=False)
+        elif isinstance(ask, Yes):
+            await self._plain_yes(asker, message, ask)
         elif isinstance(ask, Question):
             await self._plain_question(asker, message, ask)
         else:
             await object_to(self._board, asker, Reason.FORMAT)
+
+    async def _plain_yes(self, asker: Asker, message: MobileMessage, ask: Yes) -> None:
+        """What was asked back is meant: the same recharge, under a key that only one answer can take."""
+        now_ms = self._board.clock.now_ms()
+        since_ms = now_ms - int(self._settings.answer_window_s * 1000)
+        asked = await self._board.ledger.read(lambda txn: last_asked_back(txn, asker.phone, since_ms))
+        if asked is None:
+            await object_to(self._board, asker, Reason.FORMAT)
+            return
+        order = Order(
+            Channel.SMS,
+            Key(f"yes:{asker.phone}", str(asked["id"])),
+            Asker(asker.phone, asker.service, None, ask.pin),
+            Msisdn(asked["msisdn"]),
+            asked["amount"],
+            now_ms,
+            message.sent_ms,
+            asked["repeat_n"],
+        )
+        await self._begin(order, pin_needed=False, confirmed=True)
 
     async def _plain_question(self, asker: Asker, message: MobileMessage, ask: Question) -> None:
         operation, about = _QUESTIONS[type(ask)](ask)
@@ -268,8 +293,8 @@ class SmsDoor:
         except Refusal as refusal:
             await object_to(self._board, asker, refusal.reason)
 
-    async def _begin(self, order: Order, *, pin_needed: bool) -> None:
-        receipt = await accept(self._board, order, pin_needed=pin_needed)
+    async def _begin(self, order: Order, *, pin_needed: bool, confirmed: bool = False) -> None:
+        receipt = await accept(self._board, order, pin_needed=pin_needed, confirmed=confirmed)
         self._spawn(carry(self._board, receipt))
 
 

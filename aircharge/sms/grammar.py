@@ -116,7 +116,9 @@ class Earned:
 
 @dataclass(frozen=True, slots=True)
 class Yes:
-    """``Y``: what was asked back is meant."""
+    """``Y [PIN]``: what was asked back is meant."""
+
+    pin: Pin | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +193,7 @@ _NEW_PIN: Final = re.compile(
     rf"17{_SEP}(?P<old>[0-9]{{6}}){_SEP}(?P<new>[0-9]{{6}}){_SEP}(?P<again>[0-9]{{6}})"
 )
 _EARNED: Final = re.compile(rf"19(?:{_SEP}{_SUM})?{_SEP}{_PIN}")
-_YES: Final = re.compile(r"[Yy](?:[Ee][Ss])?|是")
+_YES: Final = re.compile(rf"(?:[Yy](?:[Ee][Ss])?|是)(?:{_SEP}{_PIN})?")
 _AMOUNT: Final = re.compile(r"(?P<yuan>0|[1-9][0-9]{0,9})(?:\.(?P<fen>[0-9]{1,2})?)?")
 _MOBILE: Final = re.compile(r"(?:86)?1[3-9][0-9]{9}")
 
@@ -235,7 +237,9 @@ def _act(folded: str) -> Act | None:
         return NewPin(Pin(match["old"]), Pin(match["new"]), Pin(match["again"]))
     if match := _EARNED.fullmatch(folded):
         return Earned(Pin(match["pin"]), _fen(match["amount"]) if match["amount"] else 0)
-    return Yes() if _YES.fullmatch(folded) else None
+    if match := _YES.fullmatch(folded):
+        return Yes(_pin(match))
+    return None
 
 
 def _recharge(folded: str) -> Ask:

@@ -24,7 +24,7 @@ async def recharge(board: Board, order: Order, *, pin_needed: bool = False) -> R
     return await carry(board, await accept(board, order, pin_needed=pin_needed))
 
 
-async def accept(board: Board, order: Order, *, pin_needed: bool = False) -> Receipt:
+async def accept(board: Board, order: Order, *, pin_needed: bool = False, confirmed: bool = False) -> Receipt:
     """Hold or refuse, durably. Raises LedgerError when the commit's fate is unknown: ask again by the same key."""
     plan = board.serving(order.target)
     began_s = board.clock.monotonic_s()
@@ -34,6 +34,7 @@ async def accept(board: Board, order: Order, *, pin_needed: bool = False) -> Rec
             operator_id=plan.operator_id if plan else 0,
             refuse=_objection(board, order, plan),
             pin_needed=pin_needed,
+            confirmed=confirmed,
         )
     )
     assert isinstance(receipt, Receipt)

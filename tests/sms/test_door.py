@@ -16,6 +16,7 @@ from aircharge.daemon import SystemClock, open_store
 from aircharge.errors import LedgerError, Reason, Refusal
 from aircharge.instance import DEMO_PIN, Instance, Ports, Shop
 from aircharge.ledger.commands import NoticeRow
+from aircharge.ledger.policy_loading import bump_policy_txn
 from aircharge.ledger.writer import InlineLedger
 from aircharge.outlets.registry import Desk, block_card_txn
 from aircharge.protocols.smpp import PeerInfo
@@ -346,3 +347,25 @@ def test_other_outlets_orders_are_not_told(world: World) -> None:
         txn.exec_driver_sql("UPDATE outlet_phone SET rights = 1")
     world.plain("12 13812345678", to="0353910")
     assert world.topics() == ["outlet.refused.RIGHTS"]
+
+
+def test_a_number_that_looks_mistyped_is_asked_back_and_goes_on_with_a_yes(world: World) -> None:
+    world.plain("Y")
+    assert world.topics() == ["outlet.help.FORMAT"]
+    for repeat in ("", "*2", "*3"):
+        world.plain(f"13812345678 50{repeat}")
+    with world.store.writing() as txn:
+        body = '{"guard": "all", "rules": []}'
+        statement = "INSERT INTO rule_set (version, state, body, author, made_ms) VALUES (1, 1, ?, 'risk', 0)"
+        txn.exec_driver_sql(statement, (body,))
+        bump_policy_txn(txn)
+    world.topics()
+    asked = world.asked()
+    world.plain("13812345679 50")
+    assert world.topics() == ["outlet.refused.CONFIRM"]
+    assert world.asked() == asked
+    world.plain("y")
+    assert world.topics() == SETTLED
+    world.plain("Y")  # once more: told again, not done again
+    assert world.topics() == ["outlet.settled"]
+    assert world.asked() == asked + 1
