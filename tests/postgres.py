@@ -15,7 +15,6 @@ import contextlib
 import os
 import pwd
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
@@ -26,6 +25,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from aircharge.instance import free_port
 from aircharge.ledger.migrate import upgrade
 from aircharge.ledger.store import open_engine
 
@@ -67,13 +67,6 @@ def _as_servant() -> tuple[list[str], int | None]:
     return ["runuser", "-u", "postgres", "--"], servant.pw_uid
 
 
-def _free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
-
-
 def _upgrade(url: str) -> None:
     engine = open_engine(url)
     upgrade(engine)
@@ -93,7 +86,7 @@ class Cluster:
         self.folder = Path(tempfile.mkdtemp(prefix="aircharge-pg-"))
         if owner is not None:
             os.chown(self.folder, owner, -1)
-        self.port = _free_port()
+        self.port = free_port()
         self._cores = cores
         self._settings = (*_SMALL, *(() if durable else _FAST), *settings)
         self._guard: subprocess.Popen[bytes] | None = None

@@ -38,6 +38,7 @@ class OpenRecharge:
     order: Order
     operator_id: int  # the operator's stock account, 1..99; 0 = none serves this number
     refuse: Reason = Reason.OK
+    unsold: bool = False  # no product of the configuration; products in the ledger overrule it
     pin_needed: bool = False  # the channel always asks for a PIN (STK)
     confirmed: bool = False  # the asker has said that this number and amount are meant
     terminal: str = ""  # the POS terminal it came from
@@ -59,6 +60,7 @@ class CloseRecharge:
     manual: bool = False  # verdict UNKNOWN: past its limit, now for people
     reason: Reason = Reason.OPERATOR_NO  # verdict NO: what outlet is told; NOT_SENT: usually OPERATOR_DOWN
     actor: str = ""  # two named people's ruling, "maker+checker"; empty for the machine
+    undo: int = 0  # UNDO_DONE …: not the recharge's own answer but that to its protective reversal
 
 
 @dataclass(frozen=True, slots=True)

@@ -169,7 +169,8 @@ def _what(page: Page, command: OpenRecharge, outlet: OutletRow) -> tuple[Reason,
         return Reason.NUMBER, {}
     if not 0 < order.amount_fen <= AMOUNT_MAX_FEN:
         return Reason.AMOUNT, {}
-    if not sells(page.rows.policy, command.operator_id, order.amount_fen, page.today):
+    by_default = not command.unsold
+    if not sells(page.rows.policy, command.operator_id, order.amount_fen, page.today, by_default=by_default):
         return Reason.AMOUNT, {}
     duplicate = _intended_before(page, order, outlet)
     if duplicate:

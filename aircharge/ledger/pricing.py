@@ -27,10 +27,14 @@ class Quote:
     price_id: int = 0
 
 
-def sells(policy: Policy, operator_id: int, amount_fen: int, local_date: int) -> bool:
-    """Whether the operator's products of that day have this face value; True while it has no product at all."""
+def sells(
+    policy: Policy, operator_id: int, amount_fen: int, local_date: int, *, by_default: bool = True
+) -> bool:
+    """Whether the operator's products of that day have this face value; ``by_default`` while it has none at all."""
     products = [product for product in policy.products if product.operator_id == operator_id]
-    return not products or any(
+    if not products:
+        return by_default
+    return any(
         product.enabled
         and product.from_date <= local_date
         and (product.until_date is None or local_date <= product.until_date)

@@ -33,6 +33,7 @@ async def accept(board: Board, order: Order, *, pin_needed: bool = False, confir
             order,
             operator_id=plan.operator_id if plan else 0,
             refuse=_objection(board, order, plan),
+            unsold=plan is not None and not plan.products.sells(order.amount_fen),
             pin_needed=pin_needed,
             confirmed=confirmed,
         )
@@ -52,8 +53,6 @@ def _objection(board: Board, order: Order, plan: OperatorPlan | None) -> Reason:
     """What speaks against the order before the ledger is asked."""
     if plan is None or not order.target.is_mobile:
         return Reason.NUMBER
-    if not plan.products.sells(order.amount_fen):
-        return Reason.AMOUNT
     if not plan.line.ready():
         return Reason.OPERATOR_DOWN
     if board.closing or len(board.in_flight) >= board.in_flight_max:

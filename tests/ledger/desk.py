@@ -148,7 +148,9 @@ class Books:
         """A plain SMS."""
         phone = more.pop("phone", PHONES.get(outlet, outlet))
         command = {
-            name: more.pop(name) for name in ("refuse", "pin_needed", "confirmed", "terminal") if name in more
+            name: more.pop(name)
+            for name in ("refuse", "pin_needed", "confirmed", "terminal", "unsold")
+            if name in more
         }
         operator_id = more.pop("operator_id", 1)
         self._serial += 1

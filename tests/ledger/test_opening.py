@@ -437,3 +437,20 @@ def test_midnight_in_shanghai_opens_the_next_accounting_day(books: Books) -> Non
     books.wait(-86_400_000)
     books.do(books.plain("13812345670", 5_000))
     assert len(books.rows("SELECT 1 FROM day WHERE operator_id = 1")) == 2
+
+
+@pytest.mark.parametrize(
+    ("product", "amount_fen", "reason"),
+    [
+        (None, 5_000, Reason.AMOUNT),  # the configuration does not sell it, and the ledger knows no product
+        ((5_000, 5_000), 5_000, Reason.OK),
+        ((5_000, 5_000), 3_000, Reason.AMOUNT),
+    ],
+)
+def test_products_in_the_ledger_overrule_the_configuration(
+    books: Books, product: tuple[int, int] | None, amount_fen: int, reason: Reason
+) -> None:
+    if product is not None:
+        least, most = product
+        books.add("product", id=1, operator_id=1, min_fen=least, max_fen=most, step_fen=1, from_date=20260101)
+    assert books.do(books.plain(amount_fen=amount_fen, unsold=True)).reason is reason

@@ -48,10 +48,6 @@ def test_what_an_answer_comes_to(answer: object, verdict: Verdict, reason: Reaso
     [
         ("17712345678", 5000, Reason.NUMBER),  # no operator of ours
         ("1381234567", 5000, Reason.NUMBER),  # a card may send anything
-        ("13812345678", 5001, Reason.AMOUNT),
-        ("13812345678", 0, Reason.AMOUNT),
-        ("13812345678", -1, Reason.AMOUNT),
-        ("13812345678", 10**19, Reason.AMOUNT),
     ],
 )
 def test_objections_are_recorded_by_the_ledger_not_answered_by_the_switch(
@@ -63,6 +59,16 @@ def test_objections_are_recorded_by_the_ledger_not_answered_by_the_switch(
     assert opening.refuse is reason
     assert refused.state is State.REFUSED
     assert len(world.trace) == 1
+
+
+@pytest.mark.parametrize(
+    ("amount_fen", "unsold"), [(5000, False), (5001, True), (0, True), (-1, True), (10**19, True)]
+)
+def test_the_configurations_products_are_a_word_to_the_ledger(amount_fen: int, unsold: bool) -> None:
+    world = World()
+    now(accept(world.board, order(amount_fen=amount_fen)))
+    [opening] = world.commands(OpenRecharge)
+    assert (opening.unsold, opening.refuse) == (unsold, Reason.OK)
 
 
 def test_a_line_that_is_down_or_a_full_house_refuses_before_the_hold() -> None:
