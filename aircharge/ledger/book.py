@@ -5,11 +5,11 @@ Pure and deterministic: no clock, no chance, no database. Later commands of a ba
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from aircharge.ledger import asking, closing, credit, entries, opening, parking
+from aircharge.ledger import asking, closing, credit, days, entries, opening, parking
 from aircharge.ledger.commands import Command, Result
 from aircharge.ledger.page import BookSettings, BrokenLedger, Page, PinMac
 from aircharge.ledger.rows import Changes, Needs, Rows
@@ -24,6 +24,7 @@ RULES: Final[dict[type[Any], Rule]] = {
     **parking.RULES,
     **entries.RULES,
     **credit.RULES,
+    **days.RULES,
 }
 """Every command the book understands. A room of rules has a ``RULES`` of its own and is named here."""
 
@@ -43,6 +44,10 @@ class Book:
         self.settings = settings
         self._pin_mac = pin_mac
 
+    def is_day_over(self, days: Mapping[int, int], now_ms: int) -> bool:
+        """Whether an open accounting day, {operator: date}, has ended by the clock."""
+        return any(date < self.settings.date_at(operator_id, now_ms) for operator_id, date in days.items())
+
     def needs(self, commands: Sequence[Command]) -> Needs:
         """Which rows a batch touches."""
         needs = Needs()
@@ -53,6 +58,9 @@ class Book:
     def apply(self, commands: Sequence[Command], rows: Rows, now_ms: int, ids: Callable[[], int]) -> Decision:
         """Decide a batch. ``rows`` is changed and must not be used again."""
         page = Page(self.settings, self._pin_mac, rows, now_ms, ids)
+        if self.is_day_over(rows.days, now_ms):
+            for operator_id in sorted(rows.days):
+                page.date(operator_id)
         results = [RULES[type(command)].decide(page, command) for command in commands]
         _check(page)
         return Decision(results, page.changes)

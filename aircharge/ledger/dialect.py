@@ -12,6 +12,7 @@ from aircharge.errors import LedgerError
 from aircharge.ledger.queries import Queries
 from aircharge.ledger.rows import Needs
 from aircharge.ledger.sqlite import SqliteDialect, open_sqlite
+from aircharge.ledger.tenure import Tenure
 from aircharge.ports import Clock
 
 __all__ = ["Dialect", "dialect_of", "open_engine"]
@@ -36,8 +37,21 @@ class Dialect(Protocol):
         """Before a batch: make sure that whatever an earlier commit of unknown fate left is durable by now."""
         ...
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether several daemons may write at a time."""
+        ...
+
     def lock(self, txn: Connection, needs: Needs) -> None:
         """Keep others from the rows that a batch may change, before any of them is read."""
+        ...
+
+    def enter(self, txn: Connection, tenure: Tenure | None, *, alone: bool) -> None:
+        """Keep the open days open until this batch has ended; ``alone``: when no other is under way.
+
+        With a ``tenure``, prove that this daemon's lease holds, and keep it from being taken over until the end.
+        Raises Fenced when it was, LedgerError when it has run out.
+        """
         ...
 
     def now_ms(self, txn: Connection, clock: Clock) -> int:

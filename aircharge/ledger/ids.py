@@ -26,6 +26,10 @@ class IdSeries:
         self._now_ms = now_ms
         self._slot = ((after >> (_NODE_BITS + _SEQUENCE_BITS)) + 1) << _SEQUENCE_BITS if after else 0
 
+    def above(self, number: int) -> None:
+        """From now on only ids of a later millisecond than this one's."""
+        self._slot = max(self._slot, ((number >> (_NODE_BITS + _SEQUENCE_BITS)) + 1) << _SEQUENCE_BITS)
+
     def __call__(self) -> int:
         slot = (self._now_ms() - EPOCH_MS) << _SEQUENCE_BITS
         self._slot = slot = max(slot, self._slot + 1)

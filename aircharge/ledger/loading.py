@@ -18,9 +18,10 @@ from aircharge.ledger.chart import (
     commission_account,
     deposit_account,
 )
+from aircharge.ledger.cutoff import local_date, midnight_ms
 from aircharge.ledger.dialect import Dialect
 from aircharge.ledger.limits import counters_of, marked_counters
-from aircharge.ledger.page import BookSettings, local_date, midnight_ms
+from aircharge.ledger.page import BookSettings
 from aircharge.ledger.policy import EMPTY_POLICY, CounterKey
 from aircharge.ledger.policy_loading import load_policy
 from aircharge.ledger.rows import (
@@ -48,6 +49,8 @@ __all__ = ["Loader", "signed", "unsigned"]
 
 _FINAL: Final = (State.REFUSED, State.SETTLED, State.VOIDED, State.REVERSED)
 _WORD: Final = 1 << 64
+_REVERSALS_SINCE_MS: Final = 34 * 86_400_000  # a month, and what an open day may have of the one before
+_SEALED: Final = -2  # in the answer to ``days``: not an operator's day but the last sealed row
 
 
 def signed(number: int) -> int:
@@ -93,7 +96,9 @@ class Loader:
         """Open days, and the agent's rules, read anew when their version has changed."""
         version = 0
         for operator_id, number in self._dialect.rows(txn, self._ask.days, (0,)):
-            if operator_id < 0:
+            if operator_id == _SEALED:
+                rows.sealed_jid = number
+            elif operator_id < 0:
                 version = number
             else:
                 rows.days[operator_id] = number

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from aircharge.errors import LedgerError, Reason
@@ -21,6 +20,7 @@ from aircharge.ledger.chart import (
 )
 from aircharge.ledger.commands import NoticeRow
 from aircharge.ledger.counters import FAR_AHEAD, use_counter
+from aircharge.ledger.cutoff import accounting_date, cut_minute, local_date, midnight_ms
 from aircharge.ledger.rows import (
     AuditEntry,
     BalanceRow,
@@ -42,7 +42,6 @@ PinMac = Callable[[int, int, bytes, str], bytes]
 
 MACHINE: Final = "machine"
 LOCKED_FOR_CLERK_MS: Final = 1 << 53
-_DAY_MS: Final = 86_400_000
 
 
 class BrokenLedger(LedgerError):
@@ -62,21 +61,29 @@ class BookSettings:
     pin_locks_max: int = 3  # then only a clerk unlocks
     offences_max: int = 3  # malformed messages a day; the last one is told so, later ones meet silence
     notice_ttl_ms: int = 86_400_000
+    reversals_per_month: int = 8  # of an outlet, in a calendar month
+    reversal_before_cut_ms: int = 600_000  # none is opened so shortly before the hour set for the operator's cut
+    reversal_consent: bool = False  # the customer's code is asked for
+    consent_tries: int = 3  # so many wrong codes, and the recharge can no longer be taken back
     op_ref_prefix: str = "AC"  # our reference is prefix and order id in 20 digits
     customer_language: str = "zh"
     utc_offset_min: int = 480  # Asia/Shanghai, no daylight saving
+    cut_at: dict[str, str] = field(default_factory=dict)  # local hour an operator's day ends, by his number
 
     def __post_init__(self) -> None:
+        for operator, hour in self.cut_at.items():
+            if not operator.isdecimal():
+                raise ValueError(f"cut_at: {operator!r} is no operator's number (0 = the house)")
+            cut_minute(hour)
         if not (
             self.op_ref_prefix.isascii() and self.op_ref_prefix.isalnum() and len(self.op_ref_prefix) <= 12
         ):
             raise ValueError("op_ref_prefix: 1 to 12 ASCII letters and digits")
 
-
-def local_date(at_ms: int, utc_offset_min: int) -> int:
-    """The calendar day there, as yyyymmdd."""
-    local = datetime.fromtimestamp(at_ms // 1000, UTC) + timedelta(minutes=utc_offset_min)
-    return local.year * 10_000 + local.month * 100 + local.day
+    def date_at(self, operator_id: int, at_ms: int) -> int:
+        """The accounting day that the clock says, as yyyymmdd; it may have been cut before its hour."""
+        hour = self.cut_at.get(str(operator_id), "00:00")
+        return accounting_date(at_ms, self.utc_offset_min, cut_minute(hour))
 
 
 class Page:
@@ -92,17 +99,31 @@ class Page:
         self.changes = Changes()
         self._pin_mac = pin_mac
         self.today = local_date(now_ms, settings.utc_offset_min)
+        self.cuts: list[tuple[int, int, int]] = []  # (operator, day ended or 0, day opened) in this batch
+        self._due: dict[int, int] = {}  # the accounting day by the clock, by operator
 
     # -- days ---------------------------------------------------------------------------------------------
 
     def date(self, operator_id: int = HOUSE) -> int:
         """The open accounting day of an operator, or the house's, as yyyymmdd.
 
-        Whoever was not cut at the hour that is set for him gets his next day at midnight; a clock set back opens none.
+        The next one opens at its hour, or by ``days.CutDay`` before it; a clock set back opens none.
         """
-        if self.rows.days.get(operator_id, 0) < self.today:
-            self.rows.days[operator_id] = self.changes.days[operator_id] = self.today
+        due = self._due.get(operator_id)
+        if due is None:
+            due = self._due[operator_id] = self.settings.date_at(operator_id, self.now_ms)
+        if self.rows.days.get(operator_id, 0) < due:
+            self.open_day(operator_id, due, MACHINE)
         return self.rows.days[operator_id]
+
+    def open_day(self, operator_id: int, date: int, actor: str) -> None:
+        """Whatever is posted from now on bears that date."""
+        ended = self.rows.days.get(operator_id, 0)
+        self.rows.days[operator_id] = date
+        self.changes.days.append((operator_id, date))
+        self.cuts.append((operator_id, ended, date))
+        if ended:
+            self.audit("day.cut", f"operator {operator_id}", actor, ended=ended, opened=date)
 
     def post(self, row: TxnRow, op: int, dr: int, cr: int, amount_fen: int) -> None:
         """One transfer into the journal; balances of outlets' accounts are the caller's to move."""
@@ -302,9 +323,3 @@ class Page:
     def today_began_ms(self) -> int:
         """Local midnight."""
         return midnight_ms(self.now_ms, self.settings.utc_offset_min)
-
-
-def midnight_ms(at_ms: int, utc_offset_min: int) -> int:
-    """When the local day of ``at_ms`` began."""
-    offset_ms = utc_offset_min * 60_000
-    return (at_ms + offset_ms) // _DAY_MS * _DAY_MS - offset_ms

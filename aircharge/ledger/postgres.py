@@ -31,6 +31,11 @@ from sqlalchemy.types import TypeEngine
 from aircharge.errors import LedgerError
 from aircharge.ledger.chart import commission_account
 from aircharge.ledger.postgres_queries import (
+    DAYS_LOCK,
+    ENTER,
+    ENTER_ALONE,
+    HOLD,
+    HOLD_ALONE,
     LOCK_BALANCES,
     LOCK_CARDS,
     LOCK_PINS,
@@ -39,6 +44,7 @@ from aircharge.ledger.postgres_queries import (
 )
 from aircharge.ledger.rows import Needs
 from aircharge.ledger.tables import metadata
+from aircharge.ledger.tenure import Fenced, LeaseOver, Tenure
 from aircharge.ports import Clock
 
 __all__ = ["PostgresDialect", "array_literal", "open_postgres"]
@@ -107,6 +113,7 @@ class PostgresDialect:
 
     queries = POSTGRES_QUERIES
     attempts = 6
+    is_shared = True
 
     def __init__(self) -> None:
         self._statements: dict[tuple[str, str], str] = {}
@@ -143,6 +150,20 @@ class PostgresDialect:
             self.rows(txn, LOCK_PINS, needs.phones)
         if needs.cards:
             self.rows(txn, LOCK_CARDS, needs.cards)
+
+    @staticmethod
+    def enter(txn: Connection, tenure: Tenure | None, *, alone: bool) -> None:
+        """Batches share one advisory lock; who cuts a day has it alone. The lease cannot be taken over meanwhile."""
+        if tenure is None:
+            _execute(txn, ENTER_ALONE if alone else ENTER, (DAYS_LOCK,))
+            return
+        statement = HOLD_ALONE if alone else HOLD
+        found = _execute(txn, statement, (tenure.node, tenure.epoch, DAYS_LOCK)).fetchone()
+        left_ms = None if found is None else found[0]
+        if left_ms is None:
+            raise Fenced(tenure)
+        if left_ms <= 0:
+            raise LeaseOver(tenure, -left_ms)
 
     def commit(self, txn: Connection, begun: RootTransaction) -> None:
         """A wait for the standby that somebody cancelled looks like success, with a warning: that is no success."""

@@ -6,7 +6,18 @@ from typing import Final
 
 from aircharge.ledger.queries import OUTLET_COLUMNS, TXN_COLUMNS, Queries
 
-__all__ = ["LOCK_BALANCES", "LOCK_CARDS", "LOCK_PINS", "LOCK_REQUESTS", "POSTGRES_QUERIES"]
+__all__ = [
+    "DAYS_LOCK",
+    "ENTER",
+    "ENTER_ALONE",
+    "HOLD",
+    "HOLD_ALONE",
+    "LOCK_BALANCES",
+    "LOCK_CARDS",
+    "LOCK_PINS",
+    "LOCK_REQUESTS",
+    "POSTGRES_QUERIES",
+]
 
 _TXN: Final = ", ".join(f"t.{name}" for name in TXN_COLUMNS)
 _JOINS: Final = """JOIN balance b ON b.account_id = o.float_id
@@ -14,7 +25,7 @@ _JOINS: Final = """JOIN balance b ON b.account_id = o.float_id
 
 POSTGRES_QUERIES: Final = Queries(
     days="""SELECT operator_id, biz_date FROM day WHERE state = 0 AND %s::bigint[] IS NOT NULL
-    UNION ALL SELECT -1, version FROM policy""",
+    UNION ALL SELECT -1, version FROM policy UNION ALL SELECT -2, coalesce(max(last_jid), 0) FROM seal""",
     by_code=f"""SELECT {OUTLET_COLUMNS}
     FROM unnest(%s::text[]) k(code) JOIN outlet o ON o.code = k.code {_JOINS}""",
     by_phone=f"""SELECT p.msisdn, p.rights, p.status, p.active_from_ms, p.created_ms, {OUTLET_COLUMNS}
@@ -85,3 +96,14 @@ LOCK_BALANCES: Final = """WITH f (id) AS (
 LOCK_PINS: Final = """SELECT c.outlet_id FROM outlet_phone p JOIN credential c ON c.outlet_id = p.outlet_id
     WHERE p.msisdn = ANY(%s::text[]) ORDER BY c.outlet_id FOR UPDATE OF c"""
 LOCK_CARDS: Final = "SELECT id FROM card WHERE id = ANY(%s::bigint[]) ORDER BY id FOR UPDATE"
+
+DAYS_LOCK: Final = 0x41434459
+"""The advisory lock "ACDY": every batch shares it until its commit, whoever cuts a day has it alone."""
+ENTER: Final = "SELECT pg_advisory_xact_lock_shared(%s)"
+ENTER_ALONE: Final = "SELECT pg_advisory_xact_lock(%s)"
+_MINE: Final = """WITH mine AS (SELECT expires_ms FROM node_lease WHERE node = %s AND epoch = %s FOR KEY SHARE)
+    SELECT (SELECT expires_ms FROM mine) - (extract(epoch FROM clock_timestamp()) * 1000)::bigint"""
+HOLD: Final = f"{_MINE}, pg_advisory_xact_lock_shared(%s)"
+HOLD_ALONE: Final = f"{_MINE}, pg_advisory_xact_lock(%s)"
+"""The same, and how many ms a daemon's lease has left (NULL: it is another's); the lease's row cannot be taken over
+before the commit: a heartbeat changes it all the same."""

@@ -27,7 +27,7 @@ OUTLET_COLUMNS: Final = """o.id, o.code, o.status, o.language, o.pin_policy, o.p
 class Queries:
     """Texts of our own; every value is bound."""
 
-    days: str  # open accounting days by operator, and the policy's version (of one ignored key)
+    days: str  # open accounting days by operator, the policy's version, the last sealed row (of one ignored key)
     by_phone: str  # phone, rights, status, active from, made, and outlet, by phone
     by_code: str  # outlet, by code
     by_float: str  # outlet, by float account

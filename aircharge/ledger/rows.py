@@ -274,6 +274,7 @@ class Needs:
     requests: set[int] = field(default_factory=set)
 
 
+    alone: bool = False  # an accounting day is cut: no other batch may be under way
 @dataclass(slots=True)
 class Rows:
     """What was found."""
@@ -284,6 +285,7 @@ class Rows:
     days: dict[int, int] = field(default_factory=dict)  # open day by operator, HOUSE = 0
     phones: dict[str, PhoneRow] = field(default_factory=dict)
     outlets: dict[int, OutletRow] = field(default_factory=dict)
+    sealed_jid: int = 0  # no row may be booked with a number up to this
     accounts: dict[int, OutletRow] = field(default_factory=dict)  # outlets by their float
     balances: dict[int, BalanceRow] = field(default_factory=dict)
     credentials: dict[int, CredentialRow] = field(default_factory=dict)
@@ -320,7 +322,7 @@ class Rows:
 class Changes:
     """What is to be written, in the order of its foreign keys. Updated rows are kept by id."""
 
-    days: dict[int, int] = field(default_factory=dict)  # days to open, by operator; the open one is cut
+    days: list[tuple[int, int]] = field(default_factory=list)  # (operator, day to open); the open one is cut
     new_txns: list[TxnRow] = field(default_factory=list)
     txns: dict[int, TxnRow] = field(default_factory=dict)
     journal: list[JournalRow] = field(default_factory=list)

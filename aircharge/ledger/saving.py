@@ -10,9 +10,11 @@ from typing import Final
 from sqlalchemy import Connection, insert, update
 
 from aircharge.ledger.audit import append_audit_txn
+from aircharge.ledger.chart import DAY_CUTTING, DAY_OPEN
+from aircharge.ledger.cutoff import local_date
 from aircharge.ledger.dialect import Dialect
 from aircharge.ledger.loading import signed
-from aircharge.ledger.page import BookSettings, BrokenLedger, local_date
+from aircharge.ledger.page import BookSettings, BrokenLedger
 from aircharge.ledger.queries import TXN_COLUMNS
 from aircharge.ledger.rows import Changes, JournalRow
 from aircharge.ledger.tables import metadata
@@ -49,12 +51,19 @@ class Saver:
     def _days(self, txn: Connection, changes: Changes, now_ms: int) -> None:
         """The open day is cut as the next one opens. Another daemon may have done the same already."""
         if changes.days:
-            rows = [(operator_id, date, now_ms) for operator_id, date in sorted(changes.days.items())]
+            last = dict(changes.days)
+            rows = [(operator_id, date, now_ms) for operator_id, date in sorted(last.items())]
             head = "UPDATE day SET state = 1, cut_ms = v.column3"
             condition = "day.operator_id = v.column1 AND day.state = 0 AND day.biz_date < v.column2"
             self._dialect.update(txn, head, rows, condition)
-            opened = [(operator_id, date, 0) for operator_id, date, _ in rows]
-            self._dialect.insert(txn, "day", "operator_id, biz_date, state", opened, "ON CONFLICT DO NOTHING")
+            opened = [
+                (operator_id, date, DAY_OPEN, None)
+                if date == last[operator_id]
+                else (operator_id, date, DAY_CUTTING, now_ms)  # opened and cut within one batch
+                for operator_id, date in sorted(set(changes.days))
+            ]
+            columns = "operator_id, biz_date, state, cut_ms"
+            self._dialect.insert(txn, "day", columns, opened, "ON CONFLICT DO NOTHING")
 
     @staticmethod
     def _rare(txn: Connection, changes: Changes) -> None:

@@ -18,6 +18,7 @@ from sqlalchemy.pool import StaticPool
 
 from aircharge.ledger.rows import Needs
 from aircharge.ledger.sqlite_queries import SQLITE_QUERIES
+from aircharge.ledger.tenure import Fenced, Tenure
 from aircharge.ports import Clock
 
 __all__ = ["SqliteDialect", "open_sqlite"]
@@ -61,6 +62,7 @@ class SqliteDialect:
 
     queries = SQLITE_QUERIES
     attempts = 1  # one writer at a time: nothing can be in its way
+    is_shared = False
 
     def __init__(self) -> None:
         self._statements: dict[tuple[str, int], str] = {}
@@ -72,6 +74,15 @@ class SqliteDialect:
 
     def lock(self, txn: Connection, needs: Needs) -> None:
         """BEGIN IMMEDIATE has done it."""
+
+    @staticmethod
+    def enter(txn: Connection, tenure: Tenure | None, *, alone: bool) -> None:
+        """No other batch is under way; a lease is lost only when another daemon has taken it."""
+        del alone
+        if tenure is not None:
+            question = "SELECT 1 FROM node_lease WHERE node = ? AND epoch = ?"
+            if _execute(txn, question, (tenure.node, tenure.epoch)).fetchone() is None:
+                raise Fenced(tenure)
 
     @staticmethod
     def now_ms(_txn: Connection, clock: Clock) -> int:

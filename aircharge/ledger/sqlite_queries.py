@@ -15,7 +15,7 @@ _JOINS: Final = """JOIN balance b ON b.account_id = o.float_id
 # CROSS JOIN keeps SQLite to the order written.
 SQLITE_QUERIES: Final = Queries(
     days="""SELECT operator_id, biz_date FROM day WHERE state = 0 AND ? IS NOT NULL
-    UNION ALL SELECT -1, version FROM policy""",
+    UNION ALL SELECT -1, version FROM policy UNION ALL SELECT -2, coalesce(max(last_jid), 0) FROM seal""",
     by_code=f"""SELECT {OUTLET_COLUMNS}
     FROM json_each(?) k CROSS JOIN outlet o ON o.code = k.value {_JOINS}""",
     by_phone=f"""SELECT p.msisdn, p.rights, p.status, p.active_from_ms, p.created_ms, {OUTLET_COLUMNS}

@@ -24,6 +24,7 @@ from aircharge.ledger.migrate import check_schema
 from aircharge.ledger.page import BrokenLedger
 from aircharge.ledger.saving import RowsChanged, Saver
 from aircharge.ledger.tables import metadata
+from aircharge.ledger.tenure import Tenure
 from aircharge.ports import Clock
 
 __all__ = ["BrokenLedger", "Outcome", "Store", "check_schema", "open_engine"]
@@ -52,7 +53,9 @@ class Store:
         self._book = book
         self._clock = clock
         self._node = node
+        self.tenure: Tenure | None = None  # the lease a daemon writes under; a desk has none
         self._ids: IdSeries | None = None
+        self._batch_ms = 0
         self._dialect = dialect = dialect_of(engine)
         self._own_time = own_time
         self._loader = Loader(dialect, book.settings)
@@ -108,15 +111,28 @@ class Store:
         return self._transact(commands)
 
     def _transact(self, commands: Sequence[Command]) -> Outcome:
+        """Once; and where batches share the open days, again and alone when a day has ended meanwhile."""
+        outcome = self._attempt(commands) or self._attempt(commands, alone=True)
+        assert outcome is not None, "a batch that is alone is always carried out"
+        return outcome
+
+    def _attempt(self, commands: Sequence[Command], *, alone: bool = False) -> Outcome | None:
+        """None: nothing was done, an accounting day is to be cut, which takes a batch that is alone."""
         dialect = self._dialect
         dialect.settle(self._writing)
         with self._writing.connect() as txn:
             begun = txn.begin()
             needs = self._book.needs(commands)
+            needs.alone |= alone
             dialect.lock(txn, needs)
+            dialect.enter(txn, self.tenure, alone=needs.alone)
             now_ms = self._clock.now_ms() if self._own_time else dialect.now_ms(txn, self._clock)
             rows = self._loader.load(txn, needs, now_ms)
-            decision = self._book.apply(commands, rows, now_ms, self._series(txn))
+            if dialect.is_shared and not needs.alone and self._book.is_day_over(rows.days, now_ms):
+                begun.rollback()
+                return None
+            rows.node, rows.epoch = self._node, self.tenure.epoch if self.tenure else 0
+            decision = self._book.apply(commands, rows, now_ms, self._series(txn, now_ms, rows.sealed_jid))
             self._saver.save(txn, decision.changes, now_ms)
             self._commit(txn, begun)
         return Outcome(list(decision.results), decision.changes.notices)
@@ -149,15 +165,21 @@ class Store:
         family = BrokenLedger if self._dialect.is_broken(error) else LedgerError
         return family(f"{error.orig}: {fate}")
 
-    def _series(self, txn: Connection) -> IdSeries:
-        """Ids above every one in the ledger, even if the clock stepped back while nothing ran."""
+    def _series(self, txn: Connection, now_ms: int, sealed_jid: int) -> IdSeries:
+        """Ids of the batch's time, by the clock all daemons share, above every one this writer found at its start.
+
+        None lies below a row that is sealed, even if the clock has stepped back.
+        """
+        self._batch_ms = now_ms
         if self._ids is None:
             columns = [
                 metadata.tables[table].c[name]
                 for table, name in (("txn", "id"), ("journal", "jid"), ("outbox", "id"))
             ]
             highest = max(int(txn.execute(select(func.max(column))).scalar() or 0) for column in columns)
-            self._ids = IdSeries(self._node, self._clock.now_ms, after=highest)
+            self._ids = IdSeries(self._node, lambda: self._batch_ms, after=highest)
+        if sealed_jid:
+            self._ids.above(sealed_jid)
         return self._ids
 
     @contextmanager
