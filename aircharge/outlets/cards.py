@@ -87,22 +87,16 @@ class KeyRing:
 
     def wrap(self, card_id: int, key_version: int, keys: CardKeyBytes) -> tuple[bytes, bytes]:
         """(KIc, KID) wrapped under the newest KEK, bound to card and version. Raises KeyRingError."""
-        if not self._keks or self._chance is None:
-            raise KeyRingError("nothing to wrap keys with")
-        number = max(self._keks)
-        wrapped = []
-        for purpose, key in ((b"KIc", keys.kic), (b"KID", keys.kid)):
-            nonce = self._chance.token(_NONCE)
-            head = bytes((_FORMAT, number))
-            sealed = self._keks[number].encrypt(nonce, key, head + _bound(card_id, key_version, purpose))
-            wrapped.append(head + nonce + sealed)
-        return wrapped[0], wrapped[1]
+        return (
+            self.seal(_bound(card_id, key_version, b"KIc"), keys.kic),
+            self.seal(_bound(card_id, key_version, b"KID"), keys.kid),
+        )
 
     def unwrap(self, card_id: int, key_version: int, kic_wrapped: bytes, kid_wrapped: bytes) -> CardKeyBytes:
         """Raises KeyRingError when KEK, card, version or purpose are not those of the wrapping."""
         return CardKeyBytes(
-            self._unwrapped(kic_wrapped, _bound(card_id, key_version, b"KIc")),
-            self._unwrapped(kid_wrapped, _bound(card_id, key_version, b"KID")),
+            self.open(_bound(card_id, key_version, b"KIc"), kic_wrapped),
+            self.open(_bound(card_id, key_version, b"KID"), kid_wrapped),
         )
 
     def rewrap(
@@ -111,17 +105,26 @@ class KeyRing:
         """The same keys under the newest KEK: KEK rotation touches no card."""
         return self.wrap(card_id, key_version, self.unwrap(card_id, key_version, kic_wrapped, kid_wrapped))
 
-    def _unwrapped(self, wrapped: bytes, bound: bytes) -> bytes:
-        if len(wrapped) < _HEAD + _NONCE + 16 or wrapped[0] != _FORMAT:
+    def seal(self, bound: bytes, secret: bytes) -> bytes:
+        """Any small secret under the newest KEK; only ``open`` with the same ``bound`` gives it back. Raises KeyRingError."""
+        if not self._keks or self._chance is None:
+            raise KeyRingError("nothing to wrap keys with")
+        number, nonce = max(self._keks), self._chance.token(_NONCE)
+        head = bytes((_FORMAT, number))
+        return head + nonce + self._keks[number].encrypt(nonce, secret, head + bound)
+
+    def open(self, bound: bytes, sealed: bytes) -> bytes:
+        """Raises KeyRingError when KEK or ``bound`` are not those of the sealing, or an octet was touched."""
+        if len(sealed) < _HEAD + _NONCE + 16 or sealed[0] != _FORMAT:
             raise KeyRingError("not a wrapped key")
-        kek = self._keks.get(wrapped[1])
+        kek = self._keks.get(sealed[1])
         if kek is None:
-            raise KeyRingError(f"no KEK {wrapped[1]}")
-        head, nonce, sealed = wrapped[:_HEAD], wrapped[_HEAD : _HEAD + _NONCE], wrapped[_HEAD + _NONCE :]
+            raise KeyRingError(f"no KEK {sealed[1]}")
+        head, nonce, body = sealed[:_HEAD], sealed[_HEAD : _HEAD + _NONCE], sealed[_HEAD + _NONCE :]
         try:
-            return kek.decrypt(nonce, sealed, head + bound)
+            return kek.decrypt(nonce, body, head + bound)
         except InvalidTag:
-            raise KeyRingError("a wrapped key does not belong to this card, or was tampered with") from None
+            raise KeyRingError("a wrapped key does not belong here, or was tampered with") from None
 
 
 def check_value(key: bytes, family: str = "aes") -> bytes:
