@@ -167,6 +167,8 @@ class Loader:
     def _balances(self, txn: Connection, rows: Rows, needs: Needs) -> None:
         """Accounts beside the floats, and the journal rows of orders that are taken back."""
         wanted = set(needs.accounts)
+        earners = (rows.phones[phone].outlet_id for phone in needs.earners if phone in rows.phones)
+        wanted |= {commission_account(rows.outlets[number].float_id) for number in earners}
         for row in rows.txns.values():
             if row.commission_mode == COMMISSION_INSTANT and row.is_live:
                 wanted.add(commission_account(row.outlet_acct))

@@ -267,6 +267,7 @@ class Needs:
     charges: set[Charge] = field(default_factory=set)
     codes: set[str] = field(default_factory=set)  # outlets by their code
     accounts: set[int] = field(default_factory=set)  # balances beside the floats
+    earners: set[str] = field(default_factory=set)  # phones of outlets whose commission account is needed
     journals: set[int] = field(default_factory=set)  # orders whose journal rows are needed
     wanted: set[tuple[str, str, Any]] = field(default_factory=set)  # rare rows: (table, column, value)
     usage: set[str] = field(default_factory=set)  # phones of outlets whose day is asked for

@@ -32,9 +32,10 @@ SQLITE_QUERIES: Final = Queries(
     by_id=f"SELECT {_TXN} FROM json_each(?) k CROSS JOIN txn t ON t.id = k.value",
     intents=f"""SELECT {_TXN}
     FROM json_each(?) k CROSS JOIN txn t ON t.msisdn = k.value ->> 0 AND t.outlet_acct = k.value ->> 1
-    AND t.created_ms >= ? WHERE t.kind = 1 AND t.state NOT IN (0, 5)""",
+    AND t.created_ms >= ? WHERE t.kind IN (1, 4) AND t.state NOT IN (0, 5)""",
     answers="""SELECT n.txn_id, n.topic, n.body FROM json_each(?) k CROSS JOIN outbox n ON n.txn_id = k.value
-    WHERE n.topic IN ('outlet.settled', 'outlet.refused') ORDER BY n.id""",
+    WHERE n.topic IN ('outlet.settled', 'outlet.refused', 'outlet.transferred', 'outlet.transfer-reversed',
+    'outlet.commission') ORDER BY n.id""",
     today="""SELECT t.outlet_acct, count(*), sum(t.amount)
     FROM json_each(?) k CROSS JOIN txn t ON t.outlet_acct = k.value AND t.created_ms >= ?
     WHERE t.kind = 1 AND t.state IN (1, 2, 3, 4, 6, 8) GROUP BY t.outlet_acct""",

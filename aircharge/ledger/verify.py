@@ -108,7 +108,7 @@ def _check_postings(txn: Connection, report: VerifyReport) -> None:
     unowned = (
         select(_journal.c.jid)
         .select_from(_journal.outerjoin(_txn, _txn.c.id == _journal.c.txn_id))
-        .where(literal_column("txn.id").is_(None) | (_txn.c.state != int(State.SETTLED)))
+        .where(literal_column("txn.id").is_(None) | _txn.c.state.not_in((State.SETTLED, State.REVERSED)))
     )
     for (jid,) in txn.execute(unowned.order_by(_journal.c.jid).limit(10)):
         report.problems.append(f"journal row {jid}: its order is not settled")
