@@ -63,6 +63,7 @@ _KEEPALIVE: Final = {
     "keepalives_count": "3",
 }
 _DOUBTFUL: Final = "aircharge.warning"
+_PROVEN: Final = "aircharge.proven"
 _WRITE: Final = (
     "BEGIN; SET LOCAL enable_seqscan = off"  # plans are kept: none may be made for a table still empty
 )
@@ -95,10 +96,11 @@ def open_postgres(url: str) -> Engine:
         connection.add_notice_handler(noticed)
 
     @event.listens_for(engine, "checkout")
-    def checked_out(connection: psycopg.Connection[Any], _record: Any, _proxy: Any) -> None:
+    def checked_out(connection: psycopg.Connection[Any], record: Any, _proxy: Any) -> None:
         """A server that has gone has closed the line: what waits to be read there is its last word."""
-        if connection.closed or readiness.select([connection.fileno()], [], [], 0)[0]:
+        if record.info.setdefault(_PROVEN, False) and _has_ended(connection):
             raise DisconnectionError("the database has ended this connection")
+        record.info[_PROVEN] = True  # a new one is not looked at: the pool would give up after the second
 
     @event.listens_for(engine, "begin")
     def begun(connection: Connection) -> None:
@@ -106,6 +108,15 @@ def open_postgres(url: str) -> Engine:
         _execute(connection, _WRITE if immediate else _READ)
 
     return engine
+
+
+def _has_ended(connection: psycopg.Connection[Any]) -> bool:
+    """Whether an idle connection has something to read, or is closed; without asking the server."""
+    if connection.closed:
+        return True
+    line = readiness.poll()
+    line.register(connection.fileno(), readiness.POLLIN)
+    return bool(line.poll(0))
 
 
 class PostgresDialect:

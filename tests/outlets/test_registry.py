@@ -12,17 +12,19 @@ from aircharge.outlets import registry
 from aircharge.outlets.pins import WeakPin
 from aircharge.outlets.registry import CardForm, Desk, OutletForm, RegistryError
 from aircharge.values import Pin
+from tests.ledger import engines
 from tests.ledger.desk import PINS, Books
 
 ICCID = "89860012345678901234"
 
 
-@pytest.fixture
-def books() -> Iterator[Books]:
-    made = Books().setup({"A": 0})
-    yield made
-    assert made.problems() == []
-    made.engine.dispose()
+@pytest.fixture(params=engines.ENGINES)
+def books(request: pytest.FixtureRequest) -> Iterator[Books]:
+    with engines.kept_in(request.param):
+        made = Books().setup({"A": 0})
+        yield made
+        assert made.problems() == []
+        made.engine.dispose()
 
 
 def at_desk(books: Books, work: Callable[[Desk], Any]) -> Any:
