@@ -25,7 +25,7 @@ from aircharge.ledger.page import Facts, Page
 from aircharge.ledger.policy import CounterKey, LimitRule, Policy
 from aircharge.ledger.rows import Charge, CounterRow, OutletRow, TxnRow
 
-__all__ = ["check", "count", "counters_of", "marked_counters", "over", "release", "used"]
+__all__ = ["check", "count", "counter_key", "counters_of", "marked_counters", "over", "release", "used"]
 
 
 def counters_of(
@@ -95,9 +95,16 @@ def over(rule: LimitRule, used: CounterRow, amount_fen: int) -> tuple[Reason, Fa
 
 def used(page: Page, outlet: OutletRow, charge: Charge, subject: int, period: int) -> CounterRow:
     """What a subject of this order has used in the period that runs now; nothing where it is not counted."""
+    key = counter_key(outlet, charge, subject, period, page.now_ms, page.settings.utc_offset_min)
+    return page.rows.counters.get(key, CounterRow())
+
+
+def counter_key(
+    outlet: OutletRow, charge: Charge, subject: int, period: int, at_ms: int, utc_offset_min: int
+) -> CounterKey:
+    """Under which key a subject of this order would be counted then."""
     value = _subjects(outlet, charge).get(subject, "")
-    began = _began(page.now_ms, period, page.settings.utc_offset_min)
-    return page.rows.counters.get((subject, value, charge.operation, period, began)) or CounterRow()
+    return (subject, value, charge.operation, period, _began(at_ms, period, utc_offset_min))
 
 
 def count(page: Page, outlet: OutletRow, row: TxnRow, charge: Charge) -> None:

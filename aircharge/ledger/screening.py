@@ -5,7 +5,7 @@ LISTED, RULE or PIN_NEEDED, CONFIRM in that order; REVIEW says that nothing does
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -27,7 +27,7 @@ from aircharge.ledger.risk import Situation, judge
 from aircharge.ledger.rows import Charge, ListRow, OutletRow, PhoneRow
 from aircharge.values import mask_msisdn
 
-__all__ = ["SERVED_SINCE_MS", "Request", "is_guarded", "neighbours", "screen", "unusual"]
+__all__ = ["SERVED_SINCE_MS", "Request", "is_guarded", "near_number", "neighbours", "screen", "unusual"]
 
 _DAY_MS: Final = 86_400_000
 _HOUR_MS: Final = 3_600_000
@@ -153,13 +153,18 @@ def neighbours(target: str) -> Iterator[str]:
 
 def _wrong_number(page: Page, outlet: OutletRow, request: Request) -> Facts:
     """A number never served of late, one digit from one that is served often."""
-    target, served = request.charge.target, page.rows.served
-    if served.get((outlet.float_id, target)):
-        return {}
-    near_n, near = max(
-        ((served.get((outlet.float_id, near), 0), near) for near in neighbours(target)), default=(0, "")
+    near = near_number(
+        request.charge.target, lambda number: page.rows.served.get((outlet.float_id, number), 0)
     )
-    return {"near": near} if near_n >= _OFTEN else {}
+    return {"near": near} if near else {}
+
+
+def near_number(target: str, served: Callable[[str], int]) -> str:
+    """The number that a never served one may be a slip for: one digit away and served often; "" = none."""
+    if served(target):
+        return ""
+    near_n, near = max(((served(near), near) for near in neighbours(target)), default=(0, ""))
+    return near if near_n >= _OFTEN else ""
 
 
 def _wrong_amount(page: Page, outlet: OutletRow, request: Request) -> Facts:
