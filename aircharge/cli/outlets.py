@@ -1,0 +1,137 @@
+"""``aircharge outlet``: who may trade, as clerks write it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from aircharge.cli.show import desk_of, out, show_sheet, show_table
+from aircharge.office import OutletForm, fen_from_yuan
+
+__all__ = ["outlet"]
+
+
+@click.group()
+def outlet() -> None:
+    """Outlets: who may trade."""
+
+
+@outlet.command("add")
+@click.argument("code")
+@click.option("--name", default="", help="Name on lists.")
+@click.option(
+    "--phone", "phones", multiple=True, required=True, help="A number it may order from; may be repeated."
+)
+@click.option("--language", type=click.Choice(["zh", "en"]), default="zh")
+@click.option(
+    "--pin-policy",
+    type=click.Choice(["never", "above", "always"]),
+    default="never",
+    help="When plain SMS needs the PIN.",
+)
+@click.option("--pin-above", default="0", help="Yuan; with --pin-policy above.")
+@click.option("--actor", required=True, help="Your name, for the audit.")
+@click.pass_context
+def outlet_add(
+    context: click.Context,
+    code: str,
+    name: str,
+    phones: tuple[str, ...],
+    language: str,
+    pin_policy: str,
+    pin_above: str,
+    actor: str,
+) -> None:
+    """Add an outlet; its initial PIN is printed once and stored nowhere."""
+    with desk_of(context) as office:
+        pin = office.random_pin()
+        form = OutletForm(code, name, phones, language, pin_policy, fen_from_yuan(pin_above))
+        outlet_id = office.add_outlet(form, pin, actor=actor)
+        out.print(f"outlet {code} added as {outlet_id}; initial PIN {pin.secret}")
+
+
+@outlet.command("list")
+@click.pass_context
+def outlet_list(context: click.Context) -> None:
+    """All outlets with their floats."""
+    with desk_of(context) as office:
+        show_table("outlets", office.outlets())
+
+
+@outlet.command("show")
+@click.argument("code")
+@click.pass_context
+def outlet_show(context: click.Context, code: str) -> None:
+    """One outlet: phones, cards, float, last orders."""
+    with desk_of(context) as office:
+        shown = office.outlet(code)
+        lists = [(key, shown.pop(key)) for key in ("phones", "cards", "orders")]
+        show_sheet("outlet", shown)
+        for title, rows in lists:
+            show_table(title, rows)
+
+
+@outlet.command("freeze")
+@click.argument("code")
+@click.option("--actor", required=True)
+@click.option("--lift", is_flag=True, help="Lift the freeze.")
+@click.pass_context
+def outlet_freeze(context: click.Context, code: str, actor: str, lift: bool) -> None:
+    """Refuse new orders of an outlet; open ones still settle."""
+    with desk_of(context) as office:
+        office.freeze(code, actor=actor, lift=lift)
+        out.print(f"outlet {code} is {'active' if lift else 'suspended'}")
+
+
+@outlet.command("pin")
+@click.argument("code")
+@click.option("--actor", required=True)
+@click.pass_context
+def outlet_pin(context: click.Context, code: str, actor: str) -> None:
+    """Give an outlet a new random PIN and lift a lock; printed once."""
+    with desk_of(context) as office:
+        pin = office.random_pin()
+        office.set_pin(code, pin, actor=actor)
+        out.print(f"outlet {code}: new PIN {pin.secret}")
+
+
+@outlet.command("card")
+@click.argument("code")
+@click.option("--iccid", required=True)
+@click.option("--phone", required=True, help="The number in the card.")
+@click.option("--profile", default="default")
+@click.option(
+    "--keys-file",
+    type=click.Path(exists=True, path_type=Path),
+    help='Imported keys: JSON {"kic": hex, "kid": hex}. Without it they are derived.',
+)
+@click.option("--actor", required=True)
+@click.pass_context
+def outlet_card(
+    context: click.Context,
+    code: str,
+    iccid: str,
+    phone: str,
+    profile: str,
+    keys_file: Path | None,
+    actor: str,
+) -> None:
+    """Bind a SIM card to an outlet's phone."""
+    with desk_of(context) as office:
+        keys = json.loads(keys_file.read_text()) if keys_file else None
+        office.add_card(code, iccid, phone, profile=profile, keys=keys, actor=actor)
+        out.print(f"card {iccid} bound to outlet {code}")
+
+
+@outlet.command("block-card")
+@click.argument("iccid")
+@click.option("--actor", required=True)
+@click.option("--lift", is_flag=True, help="Lift the block.")
+@click.pass_context
+def outlet_block_card(context: click.Context, iccid: str, actor: str, lift: bool) -> None:
+    """Block a lost SIM card; the float stays with the outlet."""
+    with desk_of(context) as office:
+        office.block_card(iccid, actor=actor, lift=lift)
+        out.print(f"card {iccid} is {'active' if lift else 'blocked'}")
