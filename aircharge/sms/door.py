@@ -16,7 +16,9 @@ from twisted.logger import Logger
 from aircharge.errors import LedgerError, Reason, Refusal, WireError
 from aircharge.ledger.commands import Inquire
 from aircharge.ledger.reading import last_asked_back
+from aircharge.ledger.transferring import MoveCommission, Transfer
 from aircharge.protocols.smpp_peer import PeerInfo
+from aircharge.sms.acts import Wish, wish_of_stk, wish_of_text
 from aircharge.sms.cardshelf import Card, CardShelf
 from aircharge.sms.grammar import (
     Balance,
@@ -31,6 +33,7 @@ from aircharge.sms.grammar import (
     parse,
 )
 from aircharge.switch.board import Board
+from aircharge.switch.booking import book
 from aircharge.switch.inquiry import inquire, object_to
 from aircharge.switch.recharge import accept, carry
 from aircharge.values import Asker, CardUse, Channel, Key, Msisdn, Operation, Order, address_digits
@@ -127,8 +130,13 @@ class SmsDoor:
         except Refusal as refusal:
             await object_to(self._board, asker, refusal.reason)
             return
+        wish = wish_of_text(ask)
         if isinstance(ask, Recharge):
             await self._begin(self._plain_order(asker, message, ask), pin_needed=False)
+        elif wish is not None:
+            key, window_ms = self._plain_key(asker, message, wish.content)
+            asker = Asker(asker.phone, asker.service, None, wish.pin)
+            await self._carry_out(wish, Channel.SMS, key, asker, message.sent_ms, window_ms)
         elif isinstance(ask, Yes):
             await self._plain_yes(asker, message, ask)
         elif isinstance(ask, Question):
@@ -172,24 +180,26 @@ class SmsDoor:
             return ServiceKind.RECHARGE
         return ServiceKind.QUERY if service == self._settings.query_number else None
 
-    def _plain_order(self, asker: Asker, message: MobileMessage, ask: Recharge) -> Order:
-        """The key is the SMS centre's own mark for the message where it gives one, else a fingerprint."""
-        scope = f"sms:{asker.phone}"
-        window_ms, sent_ms = 0, message.sent_ms
+    def _plain_key(self, asker: Asker, message: MobileMessage, content: str) -> tuple[Key, int]:
+        """The SMS centre's own mark for the message where it gives one, else a fingerprint and its window in ms."""
+        scope, window_ms, sent_ms = f"sms:{asker.phone}", 0, message.sent_ms
         if message.reference is not None and sent_ms is not None:
             mark = f"ref:{sent_ms}:{message.reference}"
         else:
-            content = f"{ask.target}|{ask.amount_fen}|{ask.repeat}|{sent_ms or ''}"
-            mark = "fp:" + hashlib.sha256(content.encode()).hexdigest()[:32]
+            mark = "fp:" + hashlib.sha256(f"{content}|{sent_ms or ''}".encode()).hexdigest()[:32]
             window_ms = 0 if sent_ms is not None else int(self._settings.fingerprint_window_s * 1000)
+        return Key(scope, mark), window_ms
+
+    def _plain_order(self, asker: Asker, message: MobileMessage, ask: Recharge) -> Order:
+        key, window_ms = self._plain_key(asker, message, f"{ask.target}|{ask.amount_fen}|{ask.repeat}")
         return Order(
             Channel.SMS,
-            Key(scope, mark),
+            key,
             Asker(asker.phone, asker.service, None, ask.pin),
             ask.target,
             ask.amount_fen,
             self._board.clock.now_ms(),
-            sent_ms,
+            message.sent_ms,
             ask.repeat,
             key_window_ms=window_ms,
         )
@@ -212,8 +222,12 @@ class SmsDoor:
         use = CardUse(card.card_id, card.key_version, content.serial, packet.counter)
         asker = Asker(asker.phone, asker.service, use, content.pin)
         sent_ms = _sent_ms(content, message)
+        wish = wish_of_stk(content)
         if content.operation in (StkOperation.RECHARGE, StkOperation.RECONFIRM):
             await self._stk_order(asker, content, sent_ms)
+        elif wish is not None:
+            key = Key(f"stk:{card.card_id}", f"{content.serial:016x}")
+            await self._carry_out(wish, Channel.STK, key, asker, sent_ms)
         elif content.operation in _STK_QUESTIONS:
             await self._stk_question(asker, content, sent_ms)
         else:
@@ -292,6 +306,22 @@ class SmsDoor:
             await inquire(self._board, question)
         except Refusal as refusal:
             await object_to(self._board, asker, refusal.reason)
+
+    # -- what both ask for --------------------------------------------------------------------------------
+
+    async def _carry_out(
+        self, wish: Wish, channel: Channel, key: Key, asker: Asker, sent_ms: int | None, window_ms: int = 0
+    ) -> None:
+        """One of the acts beside recharging; durable when it returns."""
+        now_ms, board = self._board.clock.now_ms(), self._board
+        head = (channel, key, asker)
+        more: dict[str, Any] = {"received_ms": now_ms, "sent_ms": sent_ms, "key_window_ms": window_ms}
+        if wish.operation is Operation.TRANSFER:
+            await book(board, Transfer(*head, wish.party, wish.amount_fen, repeat=wish.repeat, **more))
+        elif wish.operation is Operation.COMMISSION:
+            await book(board, MoveCommission(*head, wish.amount_fen, **more))
+        else:
+            await object_to(board, asker, Reason.FORMAT)
 
     async def _begin(self, order: Order, *, pin_needed: bool, confirmed: bool = False) -> None:
         receipt = await accept(self._board, order, pin_needed=pin_needed, confirmed=confirmed)

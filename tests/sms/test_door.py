@@ -18,7 +18,8 @@ from aircharge.instance import DEMO_PIN, Instance, Ports, Shop
 from aircharge.ledger.commands import NoticeRow
 from aircharge.ledger.policy_loading import bump_policy_txn
 from aircharge.ledger.writer import InlineLedger
-from aircharge.outlets.registry import Desk, block_card_txn
+from aircharge.office import Office
+from aircharge.outlets.registry import Desk, OutletForm, block_card_txn
 from aircharge.protocols.smpp import PeerInfo
 from aircharge.sms.cardshelf import CardShelf
 from aircharge.sms.door import SmsDoor
@@ -369,3 +370,58 @@ def test_a_number_that_looks_mistyped_is_asked_back_and_goes_on_with_a_yes(world
     world.plain("Y")  # once more: told again, not done again
     assert world.topics() == ["outlet.settled"]
     assert world.asked() == asked + 1
+
+
+def child(world: World, code: str = "B2", phone: str = "13900000002") -> None:
+    """An outlet under A1."""
+    office = Office(world.config)
+    office.add_outlet(OutletForm(code, "child", (phone,)), Pin(DEMO_PIN), actor="test")
+    office.close()
+    with world.store.writing() as txn:
+        txn.exec_driver_sql(
+            "UPDATE outlet SET level = 3 WHERE code = 'A1'",
+        )
+        txn.exec_driver_sql(
+            "UPDATE outlet SET parent_id = (SELECT id FROM outlet WHERE code = 'A1') WHERE code = 'B2'"
+        )
+
+
+def balance(world: World, code: str) -> int:
+    question = "SELECT posted FROM balance JOIN outlet ON float_id = account_id WHERE code = ?"
+    with world.store.engine.connect() as txn:
+        return int(txn.exec_driver_sql(question, (code,)).scalar_one())
+
+
+def test_float_goes_to_another_outlet_by_text_and_by_card(world: World) -> None:
+    child(world)
+    before_fen = balance(world, "A1")
+    world.plain(f"15 B2 1000 {DEMO_PIN}")
+    assert sorted(world.topics()) == ["outlet.received", "outlet.transferred"]
+    world.plain(f"15 B2 1000 {DEMO_PIN}")  # the SMS centre again
+    assert world.topics() == ["outlet.transferred"]
+    packet = world.packet(world.message(9, StkOperation.TRANSFER, party="B2", amount_fen=50_000))
+    world.stk(packet)
+    world.stk(packet)
+    assert sorted(world.topics()) == ["outlet.received", "outlet.transferred", "outlet.transferred"]
+    assert balance(world, "B2") == 150_000
+    assert balance(world, "A1") == before_fen - 150_000
+
+
+@pytest.mark.parametrize(
+    ("text", "topic"),
+    [
+        ("15 B2 1000 000000", "outlet.refused.PIN_WRONG"),
+        (f"15 NOBODY 1000 {DEMO_PIN}", "outlet.refused.NOT_FOUND"),
+        (f"15 A1 1000 {DEMO_PIN}", "outlet.refused.NO_RULE"),
+        (f"15 B2 99999999 {DEMO_PIN}", "outlet.refused.FLOAT"),
+        (f"15 B2 0 {DEMO_PIN}", "outlet.help.AMOUNT"),
+        (f"15 B2 10000000000000000000 {DEMO_PIN}", "outlet.help.AMOUNT"),
+        (f"19 {DEMO_PIN}", "outlet.refused.FLOAT"),
+    ],
+)
+def test_bad_transfers_are_refused_and_move_nothing(world: World, text: str, topic: str) -> None:
+    child(world)
+    before_fen = balance(world, "A1")
+    assert world.plain(text) == Status.ESME_ROK
+    assert world.topics() == [topic]
+    assert (balance(world, "A1"), balance(world, "B2")) == (before_fen, 0)
