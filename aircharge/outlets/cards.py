@@ -106,7 +106,7 @@ class KeyRing:
         return self.wrap(card_id, key_version, self.unwrap(card_id, key_version, kic_wrapped, kid_wrapped))
 
     def seal(self, bound: bytes, secret: bytes) -> bytes:
-        """Any small secret under the newest KEK; only ``open`` with the same ``bound`` gives it back. Raises KeyRingError."""
+        """Any small secret under the newest KEK; ``open`` with the same ``bound`` gives it back."""
         if not self._keks or self._chance is None:
             raise KeyRingError("nothing to wrap keys with")
         number, nonce = max(self._keks), self._chance.token(_NONCE)

@@ -48,6 +48,7 @@ __all__ = [
     "freeze_txn",
     "set_language_txn",
     "set_pin_txn",
+    "unlock_pin_txn",
 ]
 
 _t = metadata.tables
@@ -166,8 +167,13 @@ def bind_phone_txn(desk: Desk, code: str, phone: str, rights: int = RIGHT_RECHAR
     return digits
 
 
-def set_pin_txn(desk: Desk, code: str, pin: Pin, pins: PinHash, salt: bytes) -> None:
-    """Set a PIN and lift any lock. Raises WeakPin."""
+def set_pin_txn(
+    desk: Desk, code: str, pin: Pin, pins: PinHash, salt: bytes, *, must_change: bool = False
+) -> None:
+    """Set a PIN and lift any lock; the one before may not come back soon. Raises WeakPin.
+
+    ``must_change``: it opens nothing but its own change.
+    """
     outlet = _outlet_row(desk.txn, code)
     phones = _t["outlet_phone"]
     numbers = tuple(
@@ -183,11 +189,35 @@ def set_pin_txn(desk: Desk, code: str, pin: Pin, pins: PinHash, salt: bytes) -> 
         "locks": 0,
         "locked_until_ms": 0,
         "changed_ms": desk.now_ms,
+        "must_change": int(must_change),
     }
+    _keep_old_pin(desk, outlet.id)
     changed = desk.txn.execute(update(credential).where(credential.c.outlet_id == outlet.id).values(**values))
     if not changed.rowcount:
         desk.txn.execute(insert(credential).values(outlet_id=outlet.id, **values))
-    desk.note("pin.set", code)
+    desk.note("pin.set", code, must_change=must_change)
+
+
+def _keep_old_pin(desk: Desk, outlet_id: int) -> None:
+    credential, history = _t["credential"], _t["pin_history"]
+    old = desk.txn.execute(select(credential).where(credential.c.outlet_id == outlet_id)).first()
+    if old is None:
+        return
+    last = select(func.max(history.c.changed_ms)).where(history.c.outlet_id == outlet_id)
+    changed_ms = max(desk.now_ms, int(desk.txn.execute(last).scalar() or 0) + 1)
+    kept = {"pin_mac": old.pin_mac, "salt": old.salt, "pepper_ver": old.pepper_ver}
+    desk.txn.execute(insert(history).values(outlet_id=outlet_id, changed_ms=changed_ms, **kept))
+
+
+def unlock_pin_txn(desk: Desk, code: str) -> None:
+    """Lift a lock; the PIN stays. Raises RegistryError when none stands."""
+    outlet = _outlet_row(desk.txn, code)
+    credential = _t["credential"]
+    is_locked = (credential.c.outlet_id == outlet.id) & (credential.c.locked_until_ms > desk.now_ms)
+    values = {"fails": 0, "locks": 0, "locked_until_ms": 0}
+    if not desk.txn.execute(update(credential).where(is_locked).values(**values)).rowcount:
+        raise RegistryError(f"the PIN of {code} is not locked")
+    desk.note("pin.unlock", code)
 
 
 def freeze_txn(desk: Desk, code: str, *, lift: bool = False) -> None:

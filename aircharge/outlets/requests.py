@@ -1,0 +1,302 @@
+"""Changes that need two people and move no money: one asks, another confirms, and one transaction does it.
+
+A kind of request is a row of ``KINDS``: what it does once it is confirmed. Who may ask and who may confirm is
+``rights.ACTIONS``. Asking tries the change in a savepoint that is taken back, so what could not be done is refused at
+once. Money by hand has the same table and list, but its own rules: ``ledger.entries``; orders: ``ledger.ruling``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import Connection, func, insert, select, update
+
+from aircharge.errors import AirchargeError
+from aircharge.ledger.asked import LIFE_MS
+from aircharge.ledger.ruling import RELEASE, RULING
+from aircharge.ledger.tables import metadata
+from aircharge.outlets import staff
+from aircharge.outlets.pins import PinHash, random_pin
+from aircharge.outlets.registry import (
+    Desk,
+    block_card_txn,
+    freeze_txn,
+    set_pin_txn,
+    unlock_pin_txn,
+)
+from aircharge.outlets.rulebook import activate_rules_txn, retire_rules_txn
+from aircharge.outlets.signing_in import Passwords, random_password
+from aircharge.ports import Randomness
+from aircharge.values import Pin, State
+
+__all__ = [
+    "KINDS",
+    "RequestError",
+    "Tools",
+    "apply_alone_txn",
+    "approve_txn",
+    "decline_txn",
+    "expire_txn",
+    "propose_txn",
+    "request_txn",
+    "waiting",
+]
+
+_t = metadata.tables["change_request"]
+_order = metadata.tables["txn"]
+_outlet = metadata.tables["outlet"]
+_card = metadata.tables["card"]
+_SECOND: Final = "a second person"
+ASKED, APPROVED, DECLINED = range(3)
+
+Payload = Mapping[str, Any]
+
+
+class RequestError(AirchargeError):
+    """The request cannot be made or decided: the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What changes are made with."""
+
+    pins: PinHash
+    chance: Randomness
+    passwords: Passwords
+
+
+# -- what each kind does; the returned sentence is for the person who confirms -------------------------------
+
+
+def _reset_pin(desk: Desk, payload: Payload, tools: Tools) -> str:
+    code, pin = payload["outlet"], Pin(random_pin(tools.chance.token(256)))
+    set_pin_txn(desk, code, pin, tools.pins, tools.chance.token(16), must_change=bool(payload["must_change"]))
+    return f"outlet {code}: new PIN {pin.secret}"
+
+
+def _unlock_pin(desk: Desk, payload: Payload, tools: Tools) -> str:
+    unlock_pin_txn(desk, payload["outlet"])
+    return f"outlet {payload['outlet']}: the PIN's lock is lifted"
+
+
+def _unfreeze(desk: Desk, payload: Payload, tools: Tools) -> str:
+    freeze_txn(desk, payload["outlet"], lift=True)
+    return f"outlet {payload['outlet']} is active"
+
+
+def _unblock_card(desk: Desk, payload: Payload, tools: Tools) -> str:
+    block_card_txn(desk, payload["iccid"], lift=True)
+    return f"card {payload['iccid']} is active"
+
+
+def _export_keys(desk: Desk, payload: Payload, tools: Tools) -> str:
+    desk.note("keys.export", str(payload["file"]))
+    return f"the cards' keys go to {payload['file']}"
+
+
+def _activate_rules(desk: Desk, payload: Payload, tools: Tools) -> str:
+    activate_rules_txn(desk, payload["version"])
+    return f"rules {payload['version']} are in force"
+
+
+def _retire_rules(desk: Desk, payload: Payload, tools: Tools) -> str:
+    return f"rules {retire_rules_txn(desk)} are out of force"
+
+
+def _add_staff(desk: Desk, payload: Payload, tools: Tools) -> str:
+    form = staff.StaffForm(payload["login"], payload["name"], payload["role"], payload["scope"])
+    password = random_password(tools.chance)
+    staff.add_staff_txn(desk, form, tools.passwords.hash(password))
+    return f"{form.login} added as {form.role}; initial password {password}"
+
+
+def _change_role(desk: Desk, payload: Payload, tools: Tools) -> str:
+    staff.change_role_txn(desk, payload["login"], payload["role"], payload["scope"])
+    return f"{payload['login']} is {payload['role']}"
+
+
+def _unblock_staff(desk: Desk, payload: Payload, tools: Tools) -> str:
+    staff.unblock_staff_txn(desk, payload["login"])
+    return f"{payload['login']} may log in"
+
+
+def _reset_staff(desk: Desk, payload: Payload, tools: Tools) -> str:
+    password = random_password(tools.chance)
+    staff.reset_staff_txn(desk, payload["login"], tools.passwords.hash(password))
+    return f"{payload['login']}: initial password {password}"
+
+
+Apply = Callable[[Desk, Payload, Tools], str]
+
+KINDS: Final[dict[str, Apply]] = {
+    "pin.reset": _reset_pin,  # outlet, must_change
+    "pin.unlock": _unlock_pin,  # outlet
+    "outlet.unfreeze": _unfreeze,  # outlet
+    "card.unblock": _unblock_card,  # iccid
+    "keys.export": _export_keys,  # file
+    "rules.activate": _activate_rules,  # version
+    "rules.retire": _retire_rules,
+    "staff.add": _add_staff,  # login, name, role, scope
+    "staff.role": _change_role,  # login, role, scope
+    "staff.unblock": _unblock_staff,  # login
+    "staff.reset": _reset_staff,  # login
+}
+"""What a confirmed request does, and what its payload names."""
+
+
+# -- asking, deciding ---------------------------------------------------------------------------------------
+
+
+def propose_txn(desk: Desk, what: str, payload: Payload, tools: Tools) -> int:
+    """Write down a request; returns its number. Raises what the change itself would raise, and RequestError."""
+    expire_txn(desk)
+    if what in (RULING, RELEASE):
+        _try_order(desk.txn, what, payload)
+    else:
+        _try(desk, what, payload, tools)
+    body = json.dumps(dict(payload), sort_keys=True, ensure_ascii=False)
+    same = select(_t.c.id).where(_t.c.what == what, _t.c.payload == body, _t.c.state == ASKED)
+    if (known := desk.txn.execute(same).scalar()) is not None:
+        raise RequestError(f"request {known} asks for the same and waits")
+    number = int(desk.txn.execute(select(func.max(_t.c.id))).scalar() or 0) + 1
+    values = {"id": number, "what": what, "payload": body, "maker": desk.actor, "made_ms": desk.now_ms}
+    desk.txn.execute(insert(_t).values(**values, state=ASKED))
+    desk.note(f"{what}.ask", thing_of(what, payload), request=number, **payload)
+    return number
+
+
+def _try(desk: Desk, what: str, payload: Payload, tools: Tools) -> None:
+    if what not in KINDS:
+        raise RequestError(f"no request is called {what!r}")
+    trial = desk.txn.begin_nested()
+    try:
+        KINDS[what](Desk(desk.txn, desk.now_ms, _SECOND), payload, tools)
+    except KeyError as error:
+        raise RequestError(f"{what}: {error} is missing") from error
+    finally:
+        trial.rollback()
+
+
+def _try_order(txn: Connection, what: str, payload: Payload) -> None:
+    order_id = payload["order"]
+    state = txn.execute(select(_order.c.state).where(_order.c.id == order_id)).scalar()
+    if state is None:
+        raise RequestError(f"no order {order_id}")
+    is_right = State(state) is State.PARKED if what == RELEASE else State(state).is_open
+    if not is_right or (what == RULING and state == State.PARKED):
+        raise RequestError(f"order {order_id} is {State(state).name} already: nothing has changed")
+    if what == RULING and not str(payload["evidence"]).strip():
+        raise RequestError("where is the evidence written?")
+
+
+def request_txn(desk: Desk, number: int) -> Any:
+    """A request that may still be decided, locked. Raises RequestError."""
+    row = desk.txn.execute(select(_t).where(_t.c.id == number).with_for_update()).first()
+    if row is None or row.state != ASKED:
+        raise RequestError(f"no request {number} waits to be confirmed")
+    if desk.now_ms - row.made_ms > LIFE_MS:
+        raise RequestError(f"request {number} is older than seven days and has ended: ask again")
+    return row
+
+
+def approve_txn(desk: Desk, number: int, tools: Tools) -> str:
+    """Do what was asked, in the second person's name (``desk.actor``); returns what to tell that person.
+
+    Raises RequestError (none waits, one person alone) and what the change itself raises: the request still waits.
+    """
+    row = request_txn(desk, number)
+    if desk.actor == row.maker:
+        raise RequestError("maker and checker are two people")
+    if row.what not in KINDS:
+        raise RequestError(f"request {number} is {row.what}: it is confirmed elsewhere")
+    _close(desk, row, APPROVED, "")
+    payload = json.loads(row.payload)
+    said = KINDS[row.what](desk, payload, tools)
+    desk.note(f"{row.what}.confirm", thing_of(row.what, payload), request=number, maker=row.maker)
+    return said
+
+
+def apply_alone_txn(desk: Desk, what: str, payload: Payload, tools: Tools) -> str:
+    """Do it at once: for a house without staff, where names are labels, and for its only admin."""
+    if what not in KINDS:
+        raise RequestError(f"no request is called {what!r}")
+    return KINDS[what](desk, payload, tools)
+
+
+def decline_txn(desk: Desk, number: int, note: str) -> None:
+    """Say no to a request of any kind: nothing changes. Raises RequestError."""
+    row = request_txn(desk, number)
+    if desk.actor == row.maker:
+        raise RequestError("maker and checker are two people")
+    if not note.strip():
+        raise RequestError("why is it declined?")
+    _close(desk, row, DECLINED, note)
+    thing = thing_of(row.what, json.loads(row.payload))
+    desk.note(f"{row.what}.decline", thing, request=number, maker=row.maker, note=note[:200])
+
+
+def _close(desk: Desk, row: Any, state: int, note: str) -> None:
+    values = {"state": state, "checker": desk.actor, "checked_ms": desk.now_ms, "note": note[:200]}
+    changed = desk.txn.execute(update(_t).where(_t.c.id == row.id, _t.c.state == ASKED).values(**values))
+    if changed.rowcount != 1:
+        raise RequestError(f"no request {row.id} waits to be confirmed")
+
+
+def expire_txn(desk: Desk) -> int:
+    """End what nobody has decided for seven days; how many they were."""
+    old = (_t.c.state == ASKED) & (_t.c.made_ms < desk.now_ms - LIFE_MS)
+    numbers = list(desk.txn.execute(select(_t.c.id).where(old)).scalars())
+    if numbers:
+        values = {"state": DECLINED, "checker": "machine", "checked_ms": desk.now_ms, "note": "expired"}
+        desk.txn.execute(update(_t).where(old).values(**values))
+        desk.note("request.expire", f"{len(numbers)} requests", requests=numbers[:50])
+    return len(numbers)
+
+
+def waiting(txn: Connection, now_ms: int) -> list[dict[str, Any]]:
+    """Requests of every kind that may still be decided, the oldest first."""
+    rows = txn.execute(
+        select(_t).where(_t.c.state == ASKED, _t.c.made_ms >= now_ms - LIFE_MS).order_by(_t.c.id)
+    )
+    return [
+        {
+            "request": row.id,
+            "what": row.what,
+            "about": thing_of(row.what, json.loads(row.payload)),
+            "payload": json.loads(row.payload),
+            "maker": row.maker,
+            "made_ms": row.made_ms,
+            "until_ms": row.made_ms + LIFE_MS,
+        }
+        for row in rows
+    ]
+
+
+def thing_of(what: str, payload: Payload) -> str:
+    """What a request is about, in a word."""
+    if "iccid" in payload:
+        return f"card {str(payload['iccid'])[-4:]}"
+    for name in ("outlet", "login", "order", "version", "operator", "file"):
+        if name in payload:
+            return str(payload[name])
+    return what
+
+
+def outlets_of(txn: Connection, payload: Payload) -> list[int]:
+    """The outlets a request touches, for the scope of whoever asks or confirms; empty = the whole house."""
+    if "outlet" in payload:
+        question = select(_outlet.c.id).where(_outlet.c.code == payload["outlet"])
+    elif "iccid" in payload:
+        question = select(_card.c.outlet_id).where(_card.c.iccid == payload["iccid"])
+    elif "order" in payload:
+        question = (
+            select(_outlet.c.id)
+            .join(_order, _order.c.outlet_acct == _outlet.c.float_id)
+            .where(_order.c.id == payload["order"])
+        )
+    else:
+        return []
+    return list(txn.execute(question).scalars())

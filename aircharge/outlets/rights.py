@@ -1,0 +1,177 @@
+"""Who may do what: one table of actions and roles, and within which part of the tree. What is not named is denied.
+
+An action's name is its command's ("outlet.freeze") or the name of a request (``requests.KINDS``, ``entries.ENTRIES``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final
+
+from sqlalchemy import Connection, select
+
+from aircharge.errors import AirchargeError
+from aircharge.ledger.entries import ENTRIES
+from aircharge.ledger.tables import metadata
+
+__all__ = ["ACTIONS", "FREE", "SCOPED", "Action", "NotAllowed", "Person", "Role", "check_txn", "is_within"]
+
+_outlet = metadata.tables["outlet"]
+_DEPTH_MAX: Final = 16  # the tree has four levels; a chain longer than this is broken
+
+
+class NotAllowed(AirchargeError):
+    """This person may not do that: the message says which right is missing."""
+
+
+class Role(StrEnum):
+    """What a person is in the house."""
+
+    CLERK = "clerk"  # his distributor's outlets
+    MANAGER = "manager"  # account manager of a region
+    FINANCE = "finance"
+    RISK = "risk"
+    AUDITOR = "auditor"  # sees everything, changes nothing
+    ADMIN = "admin"  # people and keys; no money
+
+
+SCOPED: Final = (Role.CLERK, Role.MANAGER)
+"""Roles that work within a part of the tree, which must be named; the others may be given one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Somebody of the staff who has proved it."""
+
+    id: int
+    login: str
+    role: Role
+    scope_id: int | None = None  # an outlet of the tree: it and all below it; None = the whole house
+    changed_ms: int = 0  # sessions from before this are void
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """``by``: who may do it or, where ``check`` names somebody, ask for it; one of ``check`` must confirm.
+
+    ``within``: which argument of the command names the outlet ("code"), its card ("iccid") or its order ("number");
+    "payload" = the request's own says it; "inside" = the command looks itself; "-" = no single outlet is meant.
+    """
+
+    by: frozenset[Role]
+    check: frozenset[Role] = frozenset()
+    within: str = "-"
+
+
+_ROLES: Final = {
+    "C": Role.CLERK,
+    "M": Role.MANAGER,
+    "F": Role.FINANCE,
+    "R": Role.RISK,
+    "U": Role.AUDITOR,
+    "A": Role.ADMIN,
+}
+
+
+def _roles(letters: str) -> frozenset[Role]:
+    return frozenset(_ROLES[letter] for letter in letters if letter != ".")
+
+
+# C clerk, M manager, F finance, R risk, U auditor, A admin
+_TABLE: Final = """
+    action              by      confirm within
+    outlet.add          CM....  ......  -
+    outlet.card         CM....  ......  code
+    outlet.freeze       CM.R..  ......  code
+    outlet.block-card   CM.R..  ......  iccid
+    outlet.pin          CM.R..  ......  code
+    outlet.duress       CM....  ......  code
+    outlet.list         CMFRUA  ......  inside
+    outlet.show         CMFRUA  ......  code
+    language            CM....  ......  -
+    fund.ask            CMF...  ......  code
+    fund.file           ..F...  ......  -
+    fund.list           CMFRUA  ......  -
+    fund.confirm        ..F...  ......  -
+    money.ask           .MF...  ......  code
+    money.credit        .MFR..  ......  code
+    money.commission    ..F...  ......  -
+    money.list          CMFRUA  ......  -
+    money.confirm       ..FR..  ......  -
+    money.decline       ..FR..  ......  -
+    order.show          CMFRUA  ......  number
+    order.resolve       .MFR..  ......  number
+    order.release       .M.R..  ......  number
+    order.decline       .M.R..  ......  number
+    personalise         .....A  ......  -
+    request.list        CMFRUA  ......  inside
+    request.approve     .MFR.A  ......  inside
+    request.decline     .MFR.A  ......  inside
+    staff.list          ...RUA  ......  -
+    staff.add           .....A  .....A  -
+    staff.role          .....A  ...R.A  -
+    staff.block         ...R.A  ......  -
+    staff.unblock       .....A  ...R.A  -
+    staff.reset         .....A  ...R.A  -
+    staff.password      CMFRUA  ......  -
+    pin.reset           CM.R..  .M.R..  payload
+    pin.unlock          CM.R..  .M.R..  payload
+    outlet.unfreeze     CM.R..  .M.R..  payload
+    card.unblock        CM.R..  .M.R..  payload
+    keys.export         .....A  ...R.A  payload
+    ruling              .MFR..  ..FR..  payload
+    release             .M.R..  .M.R..  payload
+    rules.activate      ...R..  ...R.A  payload
+    rules.retire        ...R..  ...R.A  payload
+    entry               CMF...  ..F...  payload
+    credit              .MFR..  ..FR..  payload
+"""
+
+
+def _read(table: str) -> dict[str, Action]:
+    _, *lines = table.strip().splitlines()
+    return {
+        name: Action(_roles(by), _roles(check), within) for name, by, check, within in map(str.split, lines)
+    }
+
+
+ACTIONS: Final[dict[str, Action]] = _read(_TABLE)
+"""Every action there is. Entries of money by hand share the row ``entry``."""
+
+FREE: Final = frozenset(
+    ("check-config", "db.upgrade", "db.grant", "verify", "demo", "simulate", "login", "logout", "staff.init")
+)
+"""Commands of whoever runs the machine: nobody's session is asked for."""
+
+
+def check_txn(
+    txn: Connection, person: Person, action: str, outlets: Iterable[int] = (), *, confirming: bool = False
+) -> None:
+    """Raises NotAllowed unless the table lets that role do (or confirm) it and every outlet is in the scope."""
+    row = ACTIONS.get("entry" if action in ENTRIES else action)
+    roles = frozenset[Role]() if row is None else row.check if confirming else row.by
+    if person.role not in roles:
+        verb = "confirm" if confirming else "do"
+        raise NotAllowed(f"{person.login} is {person.role}: the role may not {verb} {action}")
+    if person.scope_id is None:
+        return
+    numbers = list(outlets)
+    if row is not None and row.within not in ("-", "inside") and not numbers:
+        raise NotAllowed(f"{action} is not about an outlet {person.login} works for")
+    for outlet_id in numbers:
+        if not is_within(txn, person.scope_id, outlet_id):
+            raise NotAllowed(f"that outlet is outside the part of the tree {person.login} works in")
+
+
+def is_within(txn: Connection, scope_id: int, outlet_id: int) -> bool:
+    """Whether an outlet is that one or stands below it."""
+    at: Any = outlet_id
+    for _ in range(_DEPTH_MAX):
+        if at == scope_id:
+            return True
+        if at is None:
+            return False
+        at = txn.execute(select(_outlet.c.parent_id).where(_outlet.c.id == at)).scalar()
+    return False
