@@ -111,7 +111,10 @@ class Page:
         """
         due = self._due.get(operator_id)
         if due is None:
-            due = self._due[operator_id] = self.settings.date_at(operator_id, self.now_ms)
+            due = self.settings.date_at(operator_id, self.now_ms)
+            if operator_id not in self.rows.days:  # his first day: never one that the house has ended
+                due = max(due, self.rows.days.get(HOUSE, 0))
+            self._due[operator_id] = due
         if self.rows.days.get(operator_id, 0) < due:
             self.open_day(operator_id, due, MACHINE)
         return self.rows.days[operator_id]

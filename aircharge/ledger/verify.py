@@ -1,21 +1,34 @@
-"""Verify: every balance again from row 0, every order against its posting; the first bad row is named."""
+"""Verify: everything again from row 0 within one picture of the ledger; what is wrong is named, first things first.
+
+Balances, holds, checkpoints (``verify_balances``), each order against its journal rows (``verify_postings``), the
+chains of the audit trail and of the seals (``audit``, ``sealing``). Journal and orders are read in pieces and summed
+by the database, so that memory stays small: ten million rows in minutes (docs/days.md).
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Final
 
-from sqlalchemy import Connection, case, func, literal_column, select, text, union_all
+from sqlalchemy import Connection, text
 
 from aircharge.ledger.audit import first_bad_audit
-from aircharge.ledger.chart import JOURNAL_FUNDING, JOURNAL_SETTLE
-from aircharge.ledger.tables import metadata
-from aircharge.values import Operation, State
+from aircharge.ledger.verify_balances import Sums, below_floor, wrong_holds
+from aircharge.ledger.verify_postings import (
+    Called,
+    called_for,
+    mirrored_rows,
+    missing_rows,
+    optional_rows,
+    strange_rows,
+    unmatched_reversals,
+)
 
 __all__ = ["VerifyReport", "verify"]
 
-_t = metadata.tables
-_txn, _journal, _balance, _account = _t["txn"], _t["journal"], _t["balance"], _t["account"]
-_POSTING = {Operation.RECHARGE: JOURNAL_SETTLE, Operation.FUNDING: JOURNAL_FUNDING}
+_PIECE: Final = 250_000
+PROBLEMS_MAX: Final = 100
 
 
 @dataclass
@@ -26,93 +39,61 @@ class VerifyReport:
     accounts: int = 0
     orders: int = 0
     debits_fen: int = 0
+    seals: int = 0
     problems: list[str] = field(default_factory=list)
 
     @property
     def sound(self) -> bool:
         return not self.problems
 
+    def add(self, problems: Iterable[str]) -> None:
+        """As many as a person may want to read."""
+        for problem in problems:
+            if len(self.problems) < PROBLEMS_MAX:
+                self.problems.append(problem)
 
-def verify(txn: Connection) -> VerifyReport:
-    """Check the whole book within one snapshot; amounts in fen."""
+
+def verify(txn: Connection, piece: int = _PIECE) -> VerifyReport:
+    """Check the whole book within one snapshot; amounts in fen. ``piece``: rows that are read at a time."""
     report = VerifyReport()
-    report.rows = txn.execute(select(func.count()).select_from(_journal)).scalar_one()
-    report.orders = txn.execute(select(func.count()).select_from(_txn)).scalar_one()
-    report.debits_fen = int(txn.execute(select(func.sum(_journal.c.amount))).scalar() or 0)
-    _check_balances(txn, report)
-    _check_postings(txn, report)
+    _journal(txn, report, piece)
+    report.add(wrong_holds(txn))
+    report.add(below_floor(txn))
     bad = first_bad_audit(txn)
     if bad is not None:
-        report.problems.append(f"audit row {bad} was changed, moved or taken out")
+        report.add([f"audit row {bad} was changed, moved or taken out"])
+    if txn.dialect.name == "sqlite":
+        state = txn.execute(text("PRAGMA quick_check(1)")).scalar()
+        if state != "ok":
+            report.add([f"database file: {state}"])
     return report
 
 
-def _check_balances(txn: Connection, report: VerifyReport) -> None:
-    debits = select(_journal.c.dr.label("id"), (-_journal.c.amount).label("fen"))
-    credits = select(_journal.c.cr.label("id"), _journal.c.amount.label("fen"))
-    moves = union_all(debits, credits).subquery()
-    totals = select(moves.c.id, func.sum(moves.c.fen)).group_by(moves.c.id)
-    posted = {account: int(fen) for account, fen in txn.execute(totals)}
-    open_states = [int(state) for state in State if state.is_open]
-    holds = (
-        select(_txn.c.outlet_acct, func.sum(_txn.c.cost))
-        .where(_txn.c.state.in_(open_states))
-        .group_by(_txn.c.outlet_acct)
-    )
-    held = {account: int(fen) for account, fen in txn.execute(holds)}
-    if sum(posted.values()):
-        report.problems.append("total debits and credits differ")
-    for row in txn.execute(select(_balance).order_by(_balance.c.account_id)):
-        report.accounts += 1
-        if row.posted != posted.get(row.account_id, 0):
-            first = _first_row_of(txn, row.account_id)
-            report.problems.append(
-                f"account {row.account_id}: balance {row.posted}, "
-                f"journal {posted.get(row.account_id, 0)} (rows from {first})"
-            )
-        if row.held != held.get(row.account_id, 0):
-            report.problems.append(
-                f"account {row.account_id}: held {row.held}, open orders {held.get(row.account_id, 0)}"
-            )
-        if row.posted - row.held < row.floor:
-            report.problems.append(f"account {row.account_id}: below its floor")
+def _journal(txn: Connection, report: VerifyReport, piece: int) -> None:
+    """Balances and postings, both from the journal."""
+    sums = Sums(txn)
+    optional = 0
+    for after, upto in _pieces(txn, "journal", "jid", piece):
+        report.add(sums.add(after, upto))
+        report.add(strange_rows(txn, after, upto))
+        optional += optional_rows(txn, after, upto)
+    report.add(sums.finish())
+    report.rows, report.accounts, report.debits_fen = sums.rows, sums.accounts, sums.debits_fen
+    called = Called()
+    for after, upto in _pieces(txn, "txn", "id", piece):
+        called_for(txn, after, upto, called)
+    report.orders = called.orders
+    if sums.rows != called.rows + mirrored_rows(txn) + optional:
+        report.add(missing_rows(txn))
+    report.add(unmatched_reversals(txn, called.reversed))
 
 
-def _first_row_of(txn: Connection, account_id: int) -> int | None:
-    mine = (_journal.c.dr == account_id) | (_journal.c.cr == account_id)
-    return txn.execute(select(func.min(_journal.c.jid)).where(mine)).scalar()
-
-
-def _check_postings(txn: Connection, report: VerifyReport) -> None:
-    """Each settled order has its one posting of the right amount between the right accounts, and the reverse."""
-    op = case(*((_txn.c.kind == int(kind), code) for kind, code in _POSTING.items()), else_=0)
-    is_settle = _txn.c.kind == int(Operation.RECHARGE)
-    dr = case((is_settle, _txn.c.outlet_acct), else_=_journal.c.dr)
-    cr = case((is_settle, _txn.c.operator_id), else_=_txn.c.outlet_acct)
-    fits = (
-        (_journal.c.txn_id == _txn.c.id)
-        & (_journal.c.op == op)
-        & (_journal.c.amount == _txn.c.cost)
-        & (_journal.c.dr == dr)
-        & (_journal.c.cr == cr)
-    )
-    joined = _txn.outerjoin(_journal, fits)
-    settled = _txn.c.state == int(State.SETTLED)
-    wrong = (
-        select(_txn.c.id)
-        .select_from(joined)
-        .where(settled != _journal.c.jid.isnot(None), _txn.c.kind.in_(list(_POSTING)))
-    )
-    for (order_id,) in txn.execute(wrong.order_by(_txn.c.id).limit(10)):
-        report.problems.append(f"order {order_id}: its state and its posting disagree")
-    unowned = (
-        select(_journal.c.jid)
-        .select_from(_journal.outerjoin(_txn, _txn.c.id == _journal.c.txn_id))
-        .where(literal_column("txn.id").is_(None) | _txn.c.state.not_in((State.SETTLED, State.REVERSED)))
-    )
-    for (jid,) in txn.execute(unowned.order_by(_journal.c.jid).limit(10)):
-        report.problems.append(f"journal row {jid}: its order is not settled")
-    if txn.dialect.name == "sqlite":
-        state = txn.execute(text("PRAGMA integrity_check(1)")).scalar()
-        if state != "ok":
-            report.problems.append(f"database file: {state}")
+def _pieces(txn: Connection, table: str, key: str, size: int) -> Iterator[tuple[int, int]]:
+    """(after, upto) of consecutive pieces of a table, in the order of its numbers."""
+    step = text(f"SELECT {key} FROM {table} WHERE {key} > :after ORDER BY {key} LIMIT 1 OFFSET :skip")
+    last = int(txn.execute(text(f"SELECT max({key}) FROM {table}")).scalar() or 0)
+    after = 0
+    while after < last:
+        upto = txn.execute(step, {"after": after, "skip": size - 1}).scalar() or last
+        yield after, upto
+        after = upto
