@@ -9,7 +9,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from aircharge.ledger import asking, closing, credit, days, entries, opening, parking, transferring
+from aircharge.ledger import (
+    asking,
+    closing,
+    credit,
+    days,
+    entries,
+    opening,
+    parking,
+    tickets,
+    transferring,
+)
 from aircharge.ledger.commands import Command, Result
 from aircharge.ledger.page import BookSettings, BrokenLedger, Page, PinMac
 from aircharge.ledger.rows import Changes, Needs, Rows
@@ -26,6 +36,7 @@ RULES: Final[dict[type[Any], Rule]] = {
     **credit.RULES,
     **transferring.RULES,
     **days.RULES,
+    **tickets.RULES,
 }
 """Every command the book understands. A room of rules has a ``RULES`` of its own and is named here."""
 

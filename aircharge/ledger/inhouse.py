@@ -1,7 +1,7 @@
 """Orders that stay in the house: admitted, booked and ended in one commit, no operator is asked. Pure.
 
 A verb of this kind states what it needs to be told and what it books (``Verb``); key, serial, counter, standing and
-PIN are the same for all of them. The PIN is always asked for.
+PIN are the same for all of them.
 """
 
 from __future__ import annotations
@@ -56,6 +56,7 @@ class Verb:
     book: Callable[[Page, Any, OutletRow], Told | Refused]
     refused: Callable[[Page, Any, OutletRow], TxnRow | None]
     asks_only: bool = False  # a suspended or closing outlet may do it, too
+    pin_always: bool = True  # else as for a question: where the channel or the outlet's policy wants it
 
 
 def wish_needs(needs: Needs, command: Wish) -> None:
@@ -101,7 +102,9 @@ def _who(
     if reason is Reason.OK and page.is_stale(command.sent_ms, command.received_ms):
         reason = Reason.STALE
     if reason is Reason.OK:
-        reason, facts = page.check_pin(outlet, asker.pin, needed=True, counts=is_first)
+        asked = command.channel is Channel.STK or page.policy_wants_pin(outlet, command.channel, 0)
+        needed = verb.pin_always or asked
+        reason, facts = page.check_pin(outlet, asker.pin, needed=needed, counts=is_first)
     return None if reason is Reason.OK else Refused(reason, facts)
 
 

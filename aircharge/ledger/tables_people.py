@@ -334,6 +334,8 @@ Index(
     postgresql_where=text("state = 0"),
 )
 
+Index("deposit_ticket_sum", deposit_ticket.c.exact_fen)
+
 credit_line = Table(
     "credit_line",
     metadata,

@@ -268,7 +268,12 @@ def _reverse_content(command: ReverseTransfer) -> bytes:
 
 def _reverse_needs(needs: Needs, command: ReverseTransfer) -> None:
     wish_needs(needs, command)
-    needs.orders.add(command.orig_id)
+    _original_needs(needs, command)
+
+
+def _original_needs(needs: Needs, command: ReverseTransfer | UndoTransfer) -> None:
+    if 0 < command.orig_id < 1 << 63:
+        needs.orders.add(command.orig_id)
 
 
 def _reverse(page: Page, command: ReverseTransfer, outlet: OutletRow) -> Told | Refused:
@@ -424,6 +429,6 @@ _COMMISSION: Final = Verb("outlet.commission", _move_content, _move_commission, 
 RULES: Final = {
     Transfer: Rule(_transfer_needs, lambda page, command: carry_out(page, _TRANSFER, command)),
     ReverseTransfer: Rule(_reverse_needs, lambda page, command: carry_out(page, _REVERSE, command)),
-    UndoTransfer: Rule(lambda needs, command: needs.orders.add(command.orig_id), undo_transfer),
+    UndoTransfer: Rule(_original_needs, undo_transfer),
     MoveCommission: Rule(_move_needs, lambda page, command: carry_out(page, _COMMISSION, command)),
 }

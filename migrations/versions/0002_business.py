@@ -472,6 +472,7 @@ def _tables() -> None:
         sqlite_where=sa.text("state = 0"),
         postgresql_where=sa.text("state = 0"),
     )
+    op.create_index("deposit_ticket_sum", "deposit_ticket", ["exact_fen"], unique=False)
     op.create_table(
         "outlet_move",
         sa.Column("outlet_id", sa.BigInteger(), autoincrement=False, nullable=False),

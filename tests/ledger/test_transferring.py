@@ -244,7 +244,8 @@ def test_only_by_the_sender_and_only_a_transfer(family: Books) -> None:
     recharge = family.do(family.plain())
     assert family.do(back(family, sent, "B")).reason is Reason.NOT_FOUND
     assert family.do(back(family, recharge)).reason is Reason.NOT_FOUND
-    assert family.do(back(family, 4711)).reason is Reason.NOT_FOUND
+    for number in (4711, 0, -1, 10**19):
+        assert family.do(back(family, number)).reason is Reason.NOT_FOUND
     assert family.do(back(family, sent, pin=WRONG)).reason is Reason.PIN_WRONG
     assert family.do(back(family, sent, mark="same")).state is State.SETTLED
     assert not family.do(back(family, sent, mark="same")).fresh
