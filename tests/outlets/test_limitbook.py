@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import partial
 
 import pytest
@@ -12,14 +11,6 @@ from aircharge.outlets import limitbook
 from aircharge.outlets.limitbook import LimitForm, TransferForm
 from tests.ledger.desk import Books
 from tests.outlets.desk import actions, at_desk, policy_version, read, refused
-
-
-@pytest.fixture
-def books() -> Iterator[Books]:
-    made = Books().setup()
-    yield made
-    assert made.problems() == []
-    made.engine.dispose()
 
 
 def test_a_limit_is_in_force_from_the_next_order_on_and_until_it_is_switched_off(books: Books) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from aircharge.errors import Reason
@@ -13,14 +11,6 @@ from tests.ledger.desk import MINUTE, PHONES, START_MS, Books
 from tests.outlets.desk import actions, at_desk, policy_version, read, refused
 
 TARGET = "13812345678"
-
-
-@pytest.fixture
-def books() -> Iterator[Books]:
-    made = Books().setup()
-    yield made
-    assert made.problems() == []
-    made.engine.dispose()
 
 
 def put(books: Books, subject: str, value: str, colour: str = "black", until_ms: int | None = None) -> None:

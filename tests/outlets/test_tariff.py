@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -15,14 +14,6 @@ from tests.outlets.desk import actions, at_desk, policy_version, read, refused
 
 TODAY = 20261123
 DAY = 24 * 60 * MINUTE
-
-
-@pytest.fixture
-def books() -> Iterator[Books]:
-    made = Books().setup()
-    yield made
-    assert made.problems() == []
-    made.engine.dispose()
 
 
 def price(books: Books, **form: Any) -> int:
