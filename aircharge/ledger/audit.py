@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Connection, func, insert, select
 
 from aircharge.ledger.tables import metadata
 
-__all__ = ["append_audit_txn", "first_bad_audit"]
+__all__ = ["append_audit_txn", "append_audits_txn", "first_bad_audit"]
 
 _audit = metadata.tables["audit"]
 _GENESIS = bytes(32)
@@ -21,20 +22,32 @@ def append_audit_txn(
     txn: Connection, at_ms: int, actor: str, action: str, thing: str, detail: dict[str, Any]
 ) -> None:
     """Append one row within the caller's transaction (which must be a writing one: rows are numbered)."""
+    append_audits_txn(txn, at_ms, actor, [(action, thing, detail)])
+
+
+def append_audits_txn(
+    txn: Connection, at_ms: int, actor: str, entries: Sequence[tuple[str, str, dict[str, Any]]]
+) -> None:
+    """Append a row for each (action, thing, detail) of one person and one time, in one statement."""
     if txn.dialect.name == "postgresql":  # several daemons write: one after the other, until their commits
         txn.execute(select(func.pg_advisory_xact_lock(_AUDIT_LOCK)))
     last = txn.execute(select(_audit.c.seq, _audit.c.hash).order_by(_audit.c.seq.desc()).limit(1)).first()
-    seq, previous = (last.seq + 1, last.hash) if last else (1, _GENESIS)
-    row = {
-        "seq": seq,
-        "at_ms": at_ms,
-        "actor": actor[:64],
-        "action": action[:64],
-        "object": thing[:128],
-        "detail": json.dumps(detail, ensure_ascii=False, sort_keys=True, separators=(",", ":")),
-        "prev_hash": previous,
-    }
-    txn.execute(insert(_audit).values(**row, hash=_hash(row)))
+    before, previous = (last.seq, last.hash) if last else (0, _GENESIS)
+    rows = []
+    for seq, (action, thing, detail) in enumerate(entries, before + 1):
+        row = {
+            "seq": seq,
+            "at_ms": at_ms,
+            "actor": actor[:64],
+            "action": action[:64],
+            "object": thing[:128],
+            "detail": json.dumps(detail, ensure_ascii=False, sort_keys=True, separators=(",", ":")),
+            "prev_hash": previous,
+        }
+        previous = _hash(row)
+        rows.append({**row, "hash": previous})
+    if rows:
+        txn.execute(insert(_audit), rows)
 
 
 def _hash(row: dict[str, Any]) -> bytes:

@@ -1,64 +1,56 @@
-"""Who may trade: outlets, their phones, cards and PINs, changed within the caller's transaction.
+"""Who may trade: outlets, their cards and PINs, changed within the caller's transaction.
 
 Every change is a row of the audit in the same commit. Bad input is a ``RegistryError`` that says what is wrong;
-nothing has changed then.
+nothing has changed then. Phones, terminals, the tree, master data and the life cycle have files of their own.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import Any, Final
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import func, insert, select, update
 
-from aircharge.errors import AirchargeError, Refusal
-from aircharge.ledger.audit import append_audit_txn
-from aircharge.ledger.chart import (
-    CARD_ACTIVE,
-    CARD_BLOCKED,
-    FIRST_ACCOUNT,
-    KIND_COMMISSION,
-    KIND_DEPOSIT,
-    KIND_FLOAT,
-    NORMAL_SIDE,
-    OUTLET_ACTIVE,
-    OUTLET_CLOSED,
-    OUTLET_SUSPENDED,
-    PIN_ABOVE,
-    PIN_ALWAYS,
-    PIN_NEVER,
-    RIGHT_QUERY,
-    RIGHT_RECHARGE,
-    commission_account,
-    deposit_account,
-)
+from aircharge.ledger.chart import CARD_ACTIVE, CARD_BLOCKED, OUTLET_ACTIVE, OUTLET_PENDING, OUTLET_SUSPENDED
 from aircharge.ledger.tables import metadata
+from aircharge.outlets.desk import (
+    Desk,
+    RegistryError,
+    RegistrySettings,
+    digits_of,
+    lock_registry_txn,
+    open_row,
+    outlet_row,
+)
+from aircharge.outlets.fields import BY_NAME, check_contract, defaults, read_code
+from aircharge.outlets.founding import Plan, found_txn
+from aircharge.outlets.lifecycle import freeze_txn
+from aircharge.outlets.phones import bind_phone_txn
 from aircharge.outlets.pins import PinHash, check_pin
-from aircharge.values import AMOUNT_MAX_FEN, Pin, address_digits, mask_msisdn
+from aircharge.outlets.tree import check_place
+from aircharge.values import AMOUNT_MAX_FEN, Pin, mask_msisdn
 
 __all__ = [
     "CardForm",
+    "Desk",
     "OutletForm",
     "RegistryError",
+    "RegistrySettings",
     "add_card_txn",
     "add_outlet_txn",
     "bind_phone_txn",
     "block_card_txn",
     "freeze_txn",
+    "keys_txn",
     "set_language_txn",
     "set_pin_txn",
     "unlock_pin_txn",
 ]
 
 _t = metadata.tables
-_CODE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,15}")
 _ICCID: Final = re.compile(r"89[0-9]{16,18}")
-_POLICIES: Final = {"never": PIN_NEVER, "above": PIN_ABOVE, "always": PIN_ALWAYS}
-
-
-class RegistryError(AirchargeError):
-    """What was asked of the registry cannot be: the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +63,8 @@ class OutletForm:
     language: str = "zh"
     pin_policy: str = "never"  # never | above | always: when plain SMS needs the PIN
     pin_above_fen: int = 0
+    parent: str = ""  # the code of whom it stands below
+    more: Mapping[str, str] = field(default_factory=dict)  # other ``fields.FIELDS`` as people write them
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,87 +78,46 @@ class CardForm:
     key_version: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Desk:
-    """One piece of work: transaction, time and the person whose name it bears."""
-
-    txn: Connection
-    now_ms: int
-    actor: str
-
-    def note(self, action: str, thing: str, **detail: Any) -> None:
-        append_audit_txn(self.txn, self.now_ms, self.actor, action, thing, detail)
-
-
 def add_outlet_txn(desk: Desk, form: OutletForm, pin: Pin, pins: PinHash, salt: bytes) -> int:
-    """Add an active outlet with its float account, phones and initial PIN; returns its id (= its float's)."""
-    if not _CODE.fullmatch(form.code):
-        raise RegistryError(f"outlet code {form.code!r}: 1 to 16 letters, digits, - and _")
-    if form.language not in ("zh", "en"):
-        raise RegistryError(f"language {form.language!r}: zh or en")
-    if form.pin_policy not in _POLICIES or not 0 <= form.pin_above_fen <= AMOUNT_MAX_FEN:
-        raise RegistryError(f"PIN policy {form.pin_policy!r}: never, above (with an amount) or always")
-    if not form.phones:
-        raise RegistryError("an outlet needs a phone")
-    if _outlet_row(desk.txn, form.code, needed=False) is not None:
-        raise RegistryError(f"outlet {form.code} exists already")
-    outlet_id = _open_accounts(desk)
-    desk.txn.execute(
-        insert(_t["outlet"]).values(
-            id=outlet_id,
-            code=form.code,
-            name=form.name[:64],
-            status=OUTLET_ACTIVE,
-            language=form.language,
-            pin_policy=_POLICIES[form.pin_policy],
-            pin_above_fen=form.pin_above_fen,
-            float_id=outlet_id,
-            created_ms=desk.now_ms,
-        )
-    )
-    desk.txn.execute(insert(_t["outlet_profile"]).values(outlet_id=outlet_id, opened_ms=desk.now_ms))
-    desk.note("outlet.add", form.code, name=form.name, language=form.language, pin_policy=form.pin_policy)
+    """Add an outlet with its accounts, phones and initial PIN; returns its id (= its float's)."""
+    plan = _plan(desk, form)
+    parents = {}
+    if form.parent:
+        lock_registry_txn(desk.txn)
+        parent = outlet_row(desk.txn, form.parent)
+        check_place(form.code, plan.values["level"], parent.code, parent.level, parent.status)
+        parents[parent.code] = parent.id
+    found_txn(desk, [plan], parents)
+    shown = {
+        name: BY_NAME[name].seen(plan.values[name]) for name in ("name", "language", "pin_policy", *form.more)
+    }
+    desk.note("outlet.add", form.code, parent=form.parent, **shown)
     for phone in form.phones:
         bind_phone_txn(desk, form.code, phone)
     set_pin_txn(desk, form.code, pin, pins, salt)
-    return outlet_id
+    return plan.outlet_id
 
 
-def _open_accounts(desk: Desk) -> int:
-    """Float, commission and frozen deposit of a new outlet, each with a balance of nothing; returns the float's id."""
-    account = _t["account"]
-    floats = select(func.max(account.c.id)).where(account.c.kind == KIND_FLOAT)
-    highest = desk.txn.execute(floats).scalar() or 0
-    float_id = max(int(highest) + 1, FIRST_ACCOUNT)
-    for kind, account_id in (
-        (KIND_FLOAT, float_id),
-        (KIND_COMMISSION, commission_account(float_id)),
-        (KIND_DEPOSIT, deposit_account(float_id)),
-    ):
-        values = {
-            "kind": kind,
-            "owner_id": float_id,
-            "normal_side": NORMAL_SIDE[kind],
-            "created_ms": desk.now_ms,
-        }
-        desk.txn.execute(insert(account).values(id=account_id, **values))
-        desk.txn.execute(insert(_t["balance"]).values(account_id=account_id))
-    return float_id
-
-
-def bind_phone_txn(desk: Desk, code: str, phone: str, rights: int = RIGHT_RECHARGE | RIGHT_QUERY) -> str:
-    """Bind a number to an outlet; returns its national digits."""
-    digits = _digits(phone)
-    outlet = _outlet_row(desk.txn, code)
-    phones = _t["outlet_phone"]
-    bound = desk.txn.execute(select(phones.c.outlet_id).where(phones.c.msisdn == digits)).scalar()
-    if bound is not None:
-        raise RegistryError(f"number {mask_msisdn(digits)} is bound to an outlet already")
-    desk.txn.execute(
-        insert(phones).values(msisdn=digits, outlet_id=outlet.id, rights=rights, created_ms=desk.now_ms)
-    )
-    desk.note("phone.bind", code, phone=mask_msisdn(digits), rights=rights)
-    return digits
+def _plan(desk: Desk, form: OutletForm) -> Plan:
+    """The form, checked; its phones are bound later, one by one."""
+    read_code(form.code)
+    if not form.phones:
+        raise RegistryError("an outlet needs a phone")
+    if not 0 <= form.pin_above_fen <= AMOUNT_MAX_FEN:
+        raise RegistryError("the amount above which the PIN is asked for is out of bounds")
+    outlet = _t["outlet"]
+    if desk.txn.execute(select(outlet.c.id).where(outlet.c.code == form.code)).first() is not None:
+        raise RegistryError(f"outlet {form.code} exists already")
+    said = {"name": form.name, "language": form.language, "pin_policy": form.pin_policy, **form.more}
+    values = defaults() | {"pin_above": form.pin_above_fen}
+    for name, text in said.items():
+        if name not in BY_NAME:
+            raise RegistryError(f"no field is called {name!r}")
+        values[name] = BY_NAME[name].read(text.strip())
+    check_contract(values)
+    if values["status"] not in (OUTLET_PENDING, OUTLET_ACTIVE, OUTLET_SUSPENDED):
+        raise RegistryError("a new outlet is pending, active or suspended")
+    return Plan(form.code, values, form.parent)
 
 
 def set_pin_txn(
@@ -174,7 +127,7 @@ def set_pin_txn(
 
     ``must_change``: it opens nothing but its own change.
     """
-    outlet = _outlet_row(desk.txn, code)
+    outlet = open_row(desk.txn, code)
     phones = _t["outlet_phone"]
     numbers = tuple(
         desk.txn.execute(select(phones.c.msisdn).where(phones.c.outlet_id == outlet.id)).scalars()
@@ -211,7 +164,7 @@ def _keep_old_pin(desk: Desk, outlet_id: int) -> None:
 
 def unlock_pin_txn(desk: Desk, code: str) -> None:
     """Lift a lock; the PIN stays. Raises RegistryError when none stands."""
-    outlet = _outlet_row(desk.txn, code)
+    outlet = open_row(desk.txn, code)
     credential = _t["credential"]
     is_locked = (credential.c.outlet_id == outlet.id) & (credential.c.locked_until_ms > desk.now_ms)
     values = {"fails": 0, "locks": 0, "locked_until_ms": 0}
@@ -220,27 +173,17 @@ def unlock_pin_txn(desk: Desk, code: str) -> None:
     desk.note("pin.unlock", code)
 
 
-def freeze_txn(desk: Desk, code: str, *, lift: bool = False) -> None:
-    """Suspend an outlet (new orders are refused, open ones still settle), or lift that."""
-    outlet = _outlet_row(desk.txn, code)
-    if outlet.status >= OUTLET_CLOSED:
-        raise RegistryError(f"outlet {code} is closed")
-    table = _t["outlet"]
-    status = OUTLET_ACTIVE if lift else OUTLET_SUSPENDED
-    desk.txn.execute(update(table).where(table.c.id == outlet.id).values(status=status))
-    desk.note("outlet.unfreeze" if lift else "outlet.freeze", code, before=outlet.status)
-
-
 def add_card_txn(desk: Desk, code: str, form: CardForm) -> int:
     """Bind a SIM card to one of the outlet's phones; returns the card's id. Its imported keys follow by
     ``keys_txn`` (they are wrapped under the id)."""
-    outlet = _outlet_row(desk.txn, code)
-    digits = _digits(form.phone)
+    outlet = open_row(desk.txn, code)
+    digits = digits_of(form.phone)
     if not _ICCID.fullmatch(form.iccid):
         raise RegistryError(f"ICCID {form.iccid!r}: 18 to 20 digits that begin with 89 (ITU-T E.118)")
     phones, card = _t["outlet_phone"], _t["card"]
     if desk.txn.execute(select(phones.c.outlet_id).where(phones.c.msisdn == digits)).scalar() != outlet.id:
         raise RegistryError(f"number {mask_msisdn(digits)} is not bound to outlet {code}")
+    _retire_card(desk, digits)
     taken = select(card.c.id).where((card.c.iccid == form.iccid) | (card.c.msisdn == digits))
     if desk.txn.execute(taken).first() is not None:
         raise RegistryError("that card or that number is in use by a card already")
@@ -263,6 +206,19 @@ def add_card_txn(desk: Desk, code: str, form: CardForm) -> int:
     return card_id
 
 
+def _retire_card(desk: Desk, msisdn: str) -> None:
+    """A blocked card makes room for another with its number: the ICCID stands where the number stood, for good.
+
+    Its row stays: the serials and counters it has used are kept by it.
+    """
+    card = _t["card"]
+    blocked = (card.c.msisdn == msisdn) & (card.c.status == CARD_BLOCKED)
+    iccid = desk.txn.execute(select(card.c.iccid).where(blocked)).scalar()
+    if iccid is not None:
+        desk.txn.execute(update(card).where(blocked).values(msisdn=iccid))
+        desk.note("card.retire", iccid[-4:], phone=mask_msisdn(msisdn))
+
+
 def keys_txn(desk: Desk, card_id: int, kic_wrapped: bytes, kid_wrapped: bytes) -> None:
     """Give a card imported keys, wrapped."""
     card = _t["card"]
@@ -274,17 +230,19 @@ def keys_txn(desk: Desk, card_id: int, kic_wrapped: bytes, kid_wrapped: bytes) -
 def block_card_txn(desk: Desk, iccid: str, *, lift: bool = False) -> None:
     """Block a lost card, or lift that. The float stays with the outlet."""
     card = _t["card"]
-    changed = desk.txn.execute(
-        update(card).where(card.c.iccid == iccid).values(status=CARD_ACTIVE if lift else CARD_BLOCKED)
-    )
-    if not changed.rowcount:
+    row = desk.txn.execute(select(card.c.msisdn).where(card.c.iccid == iccid)).first()
+    if row is None:
         raise RegistryError("no such card")
+    if row.msisdn == iccid:
+        raise RegistryError("that card has been replaced by another")
+    status = CARD_ACTIVE if lift else CARD_BLOCKED
+    desk.txn.execute(update(card).where(card.c.iccid == iccid).values(status=status))
     desk.note("card.unblock" if lift else "card.block", iccid[-4:])
 
 
 def set_language_txn(desk: Desk, number: str, language: str) -> None:
     """The language a customer's number is written to in."""
-    digits = _digits(number)
+    digits = digits_of(number)
     if language not in ("zh", "en"):
         raise RegistryError(f"language {language!r}: zh or en")
     table = _t["number_language"]
@@ -292,18 +250,3 @@ def set_language_txn(desk: Desk, number: str, language: str) -> None:
     if not changed.rowcount:
         desk.txn.execute(insert(table).values(msisdn=digits, language=language))
     desk.note("number.language", mask_msisdn(digits), language=language)
-
-
-def _outlet_row(txn: Connection, code: str, *, needed: bool = True) -> Any:
-    table = _t["outlet"]
-    row = txn.execute(select(table).where(table.c.code == code)).first()
-    if row is None and needed:
-        raise RegistryError(f"no outlet {code}")
-    return row
-
-
-def _digits(number: str) -> str:
-    try:
-        return address_digits(number)
-    except Refusal as refusal:
-        raise RegistryError("that is no phone number") from refusal
