@@ -247,6 +247,7 @@ class Receipt:
     cost_fen: int = 0
     created_ms: int = 0
     attempts: int = 0
+    original_ref: str = ""  # a reversal: our reference of the recharge it takes back
 
 
 def content_hash(operation: Operation, target: str, amount_fen: int, repeat: int = 1) -> bytes:

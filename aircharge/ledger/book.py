@@ -17,6 +17,7 @@ from aircharge.ledger import (
     entries,
     opening,
     parking,
+    reversing,
     tickets,
     transferring,
 )
@@ -32,6 +33,7 @@ RULES: Final[dict[type[Any], Rule]] = {
     **closing.RULES,
     **asking.RULES,
     **parking.RULES,
+    **reversing.RULES,
     **entries.RULES,
     **credit.RULES,
     **transferring.RULES,

@@ -81,6 +81,11 @@ __all__ = [
     "TICKET_EXPIRED",
     "TICKET_PAID",
     "TICKET_WAITING",
+    "UNDO_ASKED",
+    "UNDO_DONE",
+    "UNDO_NONE",
+    "UNDO_NOTHING",
+    "UNDO_REFUSED",
     "commission_account",
     "deposit_account",
 ]
@@ -136,5 +141,7 @@ HOUSE: Final = 0
 SUBJECT_OUTLET, SUBJECT_PHONE, SUBJECT_TERMINAL, SUBJECT_TARGET, SUBJECT_MANAGER = 1, 2, 3, 4, 5
 PERIOD_TRANSACTION, PERIOD_DAY, PERIOD_WEEK, PERIOD_MONTH = range(4)
 LIST_BLACK, LIST_WHITE = 1, 2
+UNDO_NONE, UNDO_ASKED, UNDO_DONE, UNDO_NOTHING, UNDO_REFUSED = range(5)
+"""Protective reversal of a recharge: never; may be under way; taken back; it was never executed; it stands."""
 TICKET_WAITING, TICKET_PAID, TICKET_EXPIRED, TICKET_CANCELLED = range(4)
 BATCH_RUNNING, BATCH_DONE, BATCH_CANCELLED = range(3)

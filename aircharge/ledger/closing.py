@@ -6,8 +6,10 @@ from enum import Enum
 from typing import Final
 
 from aircharge.errors import Reason
+from aircharge.ledger.chart import UNDO_ASKED, UNDO_DONE, UNDO_NONE
 from aircharge.ledger.commands import CloseRecharge, Postpone
 from aircharge.ledger.page import MACHINE, Page
+from aircharge.ledger.reversing import REVERSAL
 from aircharge.ledger.rows import Needs, OutletRow, ReconItem, TxnRow
 from aircharge.ledger.rule import Rule
 from aircharge.ledger.settling import RECHARGE, Ending, order_facts, tell
@@ -67,7 +69,7 @@ ANSWERS: Final[dict[tuple[State, Verdict], Step]] = {
     (State.PARKED, _NOT_SENT): Step.KEEP,
 }
 
-ENDINGS: Final[dict[Operation, Ending]] = {Operation.RECHARGE: RECHARGE}
+ENDINGS: Final[dict[Operation, Ending]] = {Operation.RECHARGE: RECHARGE, Operation.REVERSAL: REVERSAL}
 """What moves when an order of each kind ends."""
 
 YES_AFTER_NO, NO_AFTER_YES, NO_SUCH_ORDER = 1, 2, 3
@@ -78,7 +80,7 @@ def close_recharge(page: Page, command: CloseRecharge) -> Receipt:
     row = page.rows.txns.get(command.order_id)
     if row is None:
         return _stranger(page, command)
-    step = ANSWERS[State(row.state), command.verdict]
+    step = _while_undone(row, command, ANSWERS[State(row.state), command.verdict])
     if step is Step.KEEP:
         return page.receipt(row, fresh=False)
     if step is Step.QUARREL:
@@ -88,7 +90,7 @@ def close_recharge(page: Page, command: CloseRecharge) -> Receipt:
         return page.receipt(row, fresh=_doubt(page, command, row, outlet))
     ending = ENDINGS[Operation(row.kind)]
     row.op_code, row.op_serial = command.code[:8] or row.op_code, command.serial[:40] or row.op_serial
-    row.next_ms, row.done_ms = None, page.now_ms
+    row.next_ms, row.done_ms, row.undo = None, page.now_ms, command.undo or row.undo
     if step is Step.SETTLE:
         ending.settle(page, row, outlet)
     else:
@@ -97,6 +99,20 @@ def close_recharge(page: Page, command: CloseRecharge) -> Receipt:
     if command.actor:
         page.audit("order.ruled", f"order {row.id}", command.actor, state=State(row.state).name)
     return page.receipt(row, fresh=True)
+
+
+def _while_undone(row: TxnRow, command: CloseRecharge, step: Step) -> Step:
+    """What a protective reversal changes: the recharge's own yes is no news, for the reversal takes it back.
+
+    Only the answer to the reversal, or two people, can settle it then. After an operator's word that there was
+    nothing to take back a yes is a contradiction.
+    """
+    if command.undo and row.undo == UNDO_NONE:
+        return Step.QUARREL  # an answer to something never asked
+    own_yes = command.verdict is Verdict.YES and not command.undo and not command.actor
+    if own_yes and (row.undo == UNDO_DONE or (row.undo == UNDO_ASKED and step is Step.SETTLE)):
+        return Step.KEEP
+    return step
 
 
 def _doubt(page: Page, command: CloseRecharge, row: TxnRow, outlet: OutletRow) -> bool:
@@ -110,7 +126,8 @@ def _doubt(page: Page, command: CloseRecharge, row: TxnRow, outlet: OutletRow) -
     row.next_ms = None if command.manual else command.next_ms or None
     page.touch_txn(row)
     if before is not State.IN_DOUBT:
-        tell(page, row, outlet, "outlet.pending", order_facts(page, row, outlet))
+        topic = ENDINGS[Operation(row.kind)].pending
+        tell(page, row, outlet, topic, order_facts(page, row, outlet))
     if command.manual:
         page.audit("alarm.manual", f"order {row.id}", command.actor or MACHINE)
     return True

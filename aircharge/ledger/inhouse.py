@@ -51,7 +51,7 @@ class Verb:
     ``refused(page, command, outlet)`` makes the row that keeps a refusal under its key; None where none can.
     """
 
-    topic: str
+    topic: str  # "": nothing is told yet, the order goes on
     content: Callable[[Any], bytes]
     book: Callable[[Page, Any, OutletRow], Told | Refused]
     refused: Callable[[Page, Any, OutletRow], TxnRow | None]
@@ -86,7 +86,8 @@ def carry_out(page: Page, verb: Verb, command: Wish) -> Receipt:
     if isinstance(done, Refused):
         return _refuse(page, verb, command, outlet, content, done)
     page.spend_serial(asker.card, content, done.row.id)
-    _tell(page, command, outlet, done.row, verb.topic, done.facts)
+    if verb.topic:
+        _tell(page, command, outlet, done.row, verb.topic, done.facts)
     return page.receipt(done.row, fresh=True)
 
 

@@ -82,6 +82,7 @@ class Loader:
         accounts |= {row.outlet_acct for row in rows.txns.values()}
         accounts |= {row.counter_acct for row in rows.txns.values() if row.counter_acct is not None}
         self._accounts(txn, rows, accounts)
+        self._reversals(txn, rows, needs, now_ms)
         self._balances(txn, rows, needs)
         self._intents(txn, rows, needs, now_ms)
         self._answers(txn, rows, needs)
@@ -163,6 +164,16 @@ class Loader:
             self._add_txns(rows, self._dialect.rows(txn, self._ask.by_id, numbers))
         if originals := {row.orig_txn for row in rows.txns.values() if row.orig_txn} - rows.txns.keys():
             self._add_txns(rows, self._dialect.rows(txn, self._ask.by_id, originals))
+
+    def _reversals(self, txn: Connection, rows: Rows, needs: Needs, now_ms: int) -> None:
+        """What the outlets of orders that are to be taken back have taken back of late."""
+        floats = {rows.txns[number].outlet_acct for number in needs.reversals if number in rows.txns}
+        if floats:
+            since_ms = now_ms - _REVERSALS_SINCE_MS
+            for row in self._add_txns(
+                rows, self._dialect.rows(txn, self._ask.reversals, sorted(floats), since_ms)
+            ):
+                rows.reversals.setdefault(row.outlet_acct, []).append(row)
 
     def _balances(self, txn: Connection, rows: Rows, needs: Needs) -> None:
         """Accounts beside the floats, and the journal rows of orders that are taken back."""

@@ -62,7 +62,7 @@ class BookSettings:
     offences_max: int = 3  # malformed messages a day; the last one is told so, later ones meet silence
     notice_ttl_ms: int = 86_400_000
     reversals_per_month: int = 8  # of an outlet, in a calendar month
-    reversal_before_cut_ms: int = 600_000  # none is opened so shortly before the hour set for the operator's cut
+    reversal_before_cut_ms: int = 600_000  # none is opened so shortly before the hour set for the cut
     reversal_consent: bool = False  # the customer's code is asked for
     consent_tries: int = 3  # so many wrong codes, and the recharge can no longer be taken back
     ticket_ttl_ms: int = 86_400_000  # how long a deposit ticket waits to be paid
@@ -185,7 +185,12 @@ class Page:
             row.cost,
             row.created_ms,
             row.attempts,
+            self._original_ref(row),
         )
+
+    def _original_ref(self, row: TxnRow) -> str:
+        original = self.rows.txns.get(row.orig_txn) if row.orig_txn else None
+        return (original.op_ref or "") if original else ""
 
     # -- who asks -----------------------------------------------------------------------------------------
 

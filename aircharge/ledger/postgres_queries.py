@@ -48,7 +48,8 @@ POSTGRES_QUERIES: Final = Queries(
     SELECT * FROM txn i WHERE i.msisdn = k.target AND i.outlet_acct + 0 = k.account AND i.created_ms + 0 >= %s
     AND i.kind IN (1, 4) AND i.state NOT IN (0, 5) OFFSET 0) t""",
     answers="""SELECT n.txn_id, n.topic, n.body FROM unnest(%s::bigint[]) k(id) JOIN outbox n ON n.txn_id = k.id
-    WHERE n.topic IN ('outlet.settled', 'outlet.refused', 'outlet.transferred', 'outlet.transfer-reversed',
+    WHERE n.topic IN ('outlet.settled', 'outlet.refused', 'outlet.reversed', 'outlet.reversal-refused',
+    'outlet.transferred', 'outlet.transfer-reversed',
     'outlet.commission') ORDER BY n.id""",
     today="""SELECT t.outlet_acct, count(*), sum(t.amount)::bigint
     FROM unnest(%s::bigint[]) k(id) JOIN txn t ON t.outlet_acct = k.id AND t.created_ms >= %s
@@ -68,6 +69,9 @@ POSTGRES_QUERIES: Final = Queries(
     FROM unnest(%s::bigint[]) k(id) JOIN balance b ON b.account_id = k.id""",
     journal="""SELECT j.jid, j.txn_id, j.op, j.dr, j.cr, j.amount, j.biz_date, j.at_ms
     FROM unnest(%s::bigint[]) k(id) JOIN journal j ON j.txn_id = k.id ORDER BY j.jid""",
+    reversals=f"""SELECT {_TXN}
+    FROM unnest(%s::bigint[]) k(id) JOIN txn t ON t.outlet_acct = k.id AND t.created_ms >= %s
+    WHERE t.kind = 2""",
     # Counters are shared by outlets, and may not be there yet: those missing are made, all are locked, in order.
     counters="""INSERT INTO limit_counter AS c (subject, value, operation, period, began, n, total_fen)
     SELECT k.*, 0, 0 FROM unnest(%s::smallint[], %s::text[], %s::smallint[], %s::smallint[], %s::integer[]) k

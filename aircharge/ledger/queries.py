@@ -45,6 +45,7 @@ class Queries:
     first_phones: str  # one phone, by outlet
     balances: str  # accounts, by id
     journal: str  # journal rows, by order
+    reversals: str  # reversals since a time, by float account
     counters: str  # limit counters, by key
     lists: str  # list entries, by (subject, value)
     served: str  # settled recharges since a time, by (number, float account)

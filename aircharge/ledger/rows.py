@@ -267,6 +267,7 @@ class Needs:
     charges: set[Charge] = field(default_factory=set)
     codes: set[str] = field(default_factory=set)  # outlets by their code
     accounts: set[int] = field(default_factory=set)  # balances beside the floats
+    reversals: set[int] = field(default_factory=set)  # orders whose outlets' reversals are looked at
     earners: set[str] = field(default_factory=set)  # phones of outlets whose commission account is needed
     journals: set[int] = field(default_factory=set)  # orders whose journal rows are needed
     wanted: set[tuple[str, str, Any]] = field(default_factory=set)  # rare rows: (table, column, value)
@@ -274,8 +275,9 @@ class Needs:
     offenders: set[str] = field(default_factory=set)
     requests: set[int] = field(default_factory=set)
 
-
     alone: bool = False  # an accounting day is cut: no other batch may be under way
+
+
 @dataclass(slots=True)
 class Rows:
     """What was found."""
@@ -310,6 +312,7 @@ class Rows:
         default_factory=dict
     )  # (float, number) → settled of late; loaded when a rule or the guard asks
     journal: dict[int, list[JournalRow]] = field(default_factory=dict)  # by order
+    reversals: dict[int, list[TxnRow]] = field(default_factory=dict)  # by float, those of late
     found: dict[tuple[str, str, Any], list[dict[str, Any]]] = field(default_factory=dict)  # what was wanted
 
     def add_txn(self, row: TxnRow) -> TxnRow:

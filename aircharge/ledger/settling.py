@@ -29,10 +29,14 @@ __all__ = ["RECHARGE", "Ending", "charge_of_row", "order_facts", "tell"]
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """``settle(page, row, outlet)`` and ``void(page, row, outlet, reason)``: both set the row's state."""
+    """``settle(page, row, outlet)`` and ``void(page, row, outlet, reason)``: both set the row's state.
+
+    ``pending``: the topic the outlet is told by while the answer is missing.
+    """
 
     settle: Callable[[Page, TxnRow, OutletRow], None]
     void: Callable[[Page, TxnRow, OutletRow, Reason], None]
+    pending: str = "outlet.pending"
 
 
 def _settle(page: Page, row: TxnRow, outlet: OutletRow) -> None:
@@ -59,6 +63,8 @@ def _settle(page: Page, row: TxnRow, outlet: OutletRow) -> None:
     }
     tell(page, row, outlet, "outlet.settled", told)
     language = page.rows.languages.get(row.msisdn, page.settings.customer_language)
+    if page.settings.reversal_consent:
+        facts["consent"] = 1  # the customer's SMS carries the code without which it is not taken back
     page.notice(row.id, "customer.settled", row.msisdn, row.service, language, facts)
 
 
@@ -93,8 +99,9 @@ def order_facts(page: Page, row: TxnRow, outlet: OutletRow) -> Facts:
 
 
 def tell(page: Page, row: TxnRow, outlet: OutletRow, topic: str, facts: Facts) -> None:
-    """The number that asked hears of its order; the same words answer a repetition."""
-    page.notice(row.id, topic, row.asker, row.service, outlet.language, facts)
+    """The number that asked, if one did, hears of its order; the same words answer a repetition."""
+    if row.asker:
+        page.notice(row.id, topic, row.asker, row.service, outlet.language, facts)
     page.rows.answers[row.id] = (topic, facts)
 
 

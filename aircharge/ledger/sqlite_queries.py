@@ -34,7 +34,8 @@ SQLITE_QUERIES: Final = Queries(
     FROM json_each(?) k CROSS JOIN txn t ON t.msisdn = k.value ->> 0 AND t.outlet_acct = k.value ->> 1
     AND t.created_ms >= ? WHERE t.kind IN (1, 4) AND t.state NOT IN (0, 5)""",
     answers="""SELECT n.txn_id, n.topic, n.body FROM json_each(?) k CROSS JOIN outbox n ON n.txn_id = k.value
-    WHERE n.topic IN ('outlet.settled', 'outlet.refused', 'outlet.transferred', 'outlet.transfer-reversed',
+    WHERE n.topic IN ('outlet.settled', 'outlet.refused', 'outlet.reversed', 'outlet.reversal-refused',
+    'outlet.transferred', 'outlet.transfer-reversed',
     'outlet.commission') ORDER BY n.id""",
     today="""SELECT t.outlet_acct, count(*), sum(t.amount)
     FROM json_each(?) k CROSS JOIN txn t ON t.outlet_acct = k.value AND t.created_ms >= ?
@@ -54,6 +55,8 @@ SQLITE_QUERIES: Final = Queries(
     FROM json_each(?) k CROSS JOIN balance b ON b.account_id = k.value""",
     journal="""SELECT j.jid, j.txn_id, j.op, j.dr, j.cr, j.amount, j.biz_date, j.at_ms
     FROM json_each(?) k CROSS JOIN journal j ON j.txn_id = k.value ORDER BY j.jid""",
+    reversals=f"""SELECT {_TXN}
+    FROM json_each(?) k CROSS JOIN txn t ON t.outlet_acct = k.value AND t.created_ms >= ? WHERE t.kind = 2""",
     counters="""SELECT c.subject, c.value, c.operation, c.period, c.began, c.n, c.total_fen
     FROM json_each(?) k CROSS JOIN limit_counter c ON c.subject = k.value ->> 0 AND c.value = k.value ->> 1
     AND c.operation = k.value ->> 2 AND c.period = k.value ->> 3 AND c.began = k.value ->> 4""",

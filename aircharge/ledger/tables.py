@@ -148,6 +148,13 @@ Index(
     sqlite_where=text("state = 8"),
     postgresql_where=text("state = 8"),
 )
+Index(
+    "txn_reversals",
+    txn.c.outlet_acct,
+    txn.c.created_ms,
+    sqlite_where=text("kind = 2"),
+    postgresql_where=text("kind = 2"),
+)
 Index("txn_statement", txn.c.outlet_acct, txn.c.created_ms)
 Index("txn_intent", txn.c.msisdn, txn.c.outlet_acct, txn.c.created_ms)
 

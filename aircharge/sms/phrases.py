@@ -19,6 +19,7 @@ from typing import Any, Final
 
 from aircharge.errors import ConfigError, Reason
 from aircharge.ledger.commands import NoticeRow
+from aircharge.outlets.consent import ConsentCode
 from aircharge.values import mask_msisdn, yuan_text
 
 __all__ = [
@@ -54,6 +55,7 @@ class CheckCode:
         if len(key) < 16:
             raise ValueError("a check-code key has at least 16 octets")
         self._mac = hmac.new(key, digestmod=hashlib.sha256)
+        self.consent = ConsentCode(key)
 
     def of(self, order_id: int, target: str, amount_fen: int) -> str:
         """20 bits of HMAC-SHA-256 over order, number and amount."""
@@ -144,6 +146,7 @@ _SHOW: Final[dict[str, Callable[[Facts], str]]] = {
     "repeat_next": lambda facts: str(int(facts["repeat_next"])),
     "state": lambda facts: str(facts["state_word"]),
     "check": lambda facts: str(facts["check"]),
+    "consent": lambda facts: str(facts["consent_code"]),
     "lines": lambda facts: "\n".join(facts["shown_lines"]),
     "day": lambda facts: f"{_local(facts['day_ms']):%m-%d}",
     "day_n": lambda facts: str(int(facts["day_n"])),
@@ -197,6 +200,7 @@ _LONGEST: Final[dict[str, Any]] = {
     "first_at_ms": 1_795_000_000_000,
     "repeat_next": 9,
     "check": "K7Q2",
+    "consent_code": "4711",
     "day_ms": 1_795_000_000_000,
     "rule": 9999,
     "rule_name": "no-night-over300",
@@ -401,6 +405,8 @@ class Phrases:
         table = self._templates[language]
         if topic == "customer.settled":
             facts = {**facts, "check": self._check(facts)}
+            if facts.get("consent"):
+                facts["consent_code"] = self._check_code.consent.of(facts["order_id"])
         elif "state" in facts:
             facts = {**facts, "state_word": table[f"word.{facts['state']}"][0].text}
         elif "lines" in facts:

@@ -40,6 +40,14 @@ def upgrade() -> None:
         sqlite_where=sa.text("state = 8"),
         postgresql_where=sa.text("state = 8"),
     )
+    op.create_index(
+        "txn_reversals",
+        "txn",
+        ["outlet_acct", "created_ms"],
+        unique=False,
+        sqlite_where=sa.text("kind = 2"),
+        postgresql_where=sa.text("kind = 2"),
+    )
     _days()
     _tables()
     _accounts()
