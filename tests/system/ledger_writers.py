@@ -1,6 +1,6 @@
 """A writer of its own process: the requests of ``test_daemons_one_ledger`` in an order of its own.
 
-``python -m tests.system.ledger_writers URL NODE COUNT``: waits for a line on standard input, then works through all
+``python -m tests.system.ledger_writers URL NODE COUNT KIND``: waits for a line on standard input, works through all
 requests and settles every hold that it made itself. Prints one line of JSON.
 """
 
@@ -10,6 +10,7 @@ import json
 import random
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from itertools import islice
 from typing import Any
 
@@ -19,6 +20,7 @@ from aircharge.ledger.book import Book, BookSettings
 from aircharge.ledger.commands import CloseRecharge, Fund, OpenRecharge
 from aircharge.ledger.funding import propose_txn
 from aircharge.ledger.store import Store, open_engine
+from aircharge.ledger.transferring import Transfer
 from aircharge.outlets import registry
 from aircharge.outlets.registry import Desk, OutletForm
 from aircharge.values import Asker, Channel, Key, Msisdn, Order, Pin, Receipt, State, Verdict
@@ -64,7 +66,20 @@ def requests(count: int) -> list[OpenRecharge]:
     return made
 
 
-def work(store: Store, commands: list[OpenRecharge]) -> Counter[str]:
+def transfers(count: int) -> list[Transfer]:
+    """Every outlet to others, so that each pair is met both ways; no amount twice."""
+    now_ms = SystemClock().now_ms()
+    made = []
+    for number in range(count):
+        outlet = number % OUTLETS
+        other = (outlet + 1 + number // OUTLETS % (OUTLETS - 1)) % OUTLETS
+        asker = Asker(phone_of(outlet), "0353911", None, Pin(PIN))
+        key = Key(f"sms:{asker.phone}", f"m{number}")
+        made.append(Transfer(Channel.SMS, key, asker, f"S{other}", 1 + number, now_ms))
+    return made
+
+
+def work(store: Store, commands: Sequence[Any]) -> Counter[str]:
     """Batches of 64: new requests, and the answers to what this writer has held itself."""
     seen: Counter[str] = Counter()
     answers: list[CloseRecharge] = []
@@ -77,7 +92,7 @@ def work(store: Store, commands: list[OpenRecharge]) -> Counter[str]:
         for command, result in zip(batch, store.run_batch(batch).results, strict=True):
             if isinstance(result, LedgerError):
                 seen[f"error {result}"] += 1
-            elif isinstance(command, OpenRecharge):
+            elif not isinstance(command, CloseRecharge):
                 assert isinstance(result, Receipt)
                 seen["fresh" if result.fresh else "known"] += 1
                 if result.fresh and result.state is State.HELD:
@@ -89,7 +104,7 @@ def work(store: Store, commands: list[OpenRecharge]) -> Counter[str]:
 def main() -> None:
     url, node, count = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
     store = open_store(url, node)
-    mine = requests(count)
+    mine: list[Any] = [*(transfers if sys.argv[4] == "transfers" else requests)(count)]
     random.Random(node).shuffle(mine)
     print("ready", flush=True)
     sys.stdin.readline()
