@@ -26,6 +26,8 @@ from aircharge.protocols.smpp import SmppPeer
 from aircharge.sms.door import SmsSettings
 from aircharge.sms.phrases import CheckCode, Phrases, load_templates
 from aircharge.switch.board import DoubtPolicy, Products
+from aircharge.switch.day import DaySettings
+from aircharge.switch.proof import ProofSettings
 from aircharge.wire.ota import CardProfile
 
 __all__ = ["Config", "load"]
@@ -138,6 +140,8 @@ class Config:
     sms: SmsSettings = field(default_factory=SmsSettings)
     cards: dict[str, CardProfile] = field(default_factory=dict)
     notices: RelaySettings = field(default_factory=RelaySettings)
+    days: DaySettings = field(default_factory=DaySettings)
+    proof: ProofSettings = field(default_factory=ProofSettings)
     smpp: SmppSection = field(default_factory=SmppSection)
     operator: tuple[OperatorSection, ...] = ()
     path: str = ""

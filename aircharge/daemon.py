@@ -10,7 +10,7 @@ import gc
 import os
 import secrets
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from functools import partial
 from typing import Any
 
@@ -39,8 +39,10 @@ from aircharge.protocols.smpp import PeerInfo, SmppClient, SmppGateway, SmppServ
 from aircharge.sms.cardshelf import CardShelf
 from aircharge.sms.door import SmsDoor
 from aircharge.switch.board import Board, CodeTable, OperatorPlan
+from aircharge.switch.day import DayKeeper
 from aircharge.switch.doubt import DoubtResolver
 from aircharge.switch.parking import ParkedOrders
+from aircharge.switch.proof import Prover
 from aircharge.wire.gsm import Element
 from aircharge.wire.gsm_udh import RESPONSE_PACKET
 from aircharge.wire.smpp.receipt import DeliveryReceipt
@@ -97,6 +99,7 @@ class AirchargeService(Service):
         self._ports: list[Any] = []
         self._clients: list[SmppClient] = []
         self._is_up = False
+        self._doubtful: list[str] = []  # what is wrong with the books
         config.check_secrets()
         standard_output().set_level(config.daemon.log_level)
         self._build()
@@ -118,6 +121,11 @@ class AirchargeService(Service):
         self.relay = NoticeRelay(self.ledger, sink, config.phrases().word, clock, reactor, config.notices)
         self.ledger.on_notices(self.relay.take)
         self.ledger.on_broken(self._broken)
+        operators = [section.id for section in config.operator]
+        self.days = DayKeeper(
+            self.ledger, operators, config.ledger.book, config.days, clock, reactor, self._unsound
+        )
+        self.prover = Prover(self.ledger, config.proof, clock, reactor, self._unsound)
         self._watch(self.board.meters.registry)
 
     def _watch(self, registry: Registry) -> None:
@@ -132,6 +140,14 @@ class AirchargeService(Service):
         registry.gauge("notices_waiting", "notices queued or under way", lambda: self.relay.waiting)
         registry.gauge("smpp_connections", "connections to SMS centres", lambda: self.gateway.connections)
         registry.gauge("notices_delivered", "notices an SMS centre has taken", lambda: self.relay.delivered)
+        registry.gauge("days_to_close", "accounting days cut and not closed", lambda: self.days.waiting)
+        registry.gauge(
+            "verify_problems", "problems the last verification found", lambda: self.prover.problems
+        )
+        registry.gauge("verify_seconds", "how long the last verification took", lambda: self.prover.took_s)
+        registry.gauge(
+            "verify_age_seconds", "time since the last verification, -1 = none yet", self.prover.age_s
+        )
         for link in self.links:
             lines = partial(getattr, link, "lines_bound")
             registry.gauge("operator_lines_bound", "bound lines to an operator", lines, operator=link.name)
@@ -139,6 +155,7 @@ class AirchargeService(Service):
     def _not_ready(self) -> list[str]:
         """Why nobody should send us anything, a sentence each."""
         reasons = [] if self._is_up else ["the doors are not open"]
+        reasons += self._doubtful
         if self.board.closing:
             reasons.append("closing")
         if self.ledger.trouble:
@@ -203,6 +220,8 @@ class AirchargeService(Service):
             self.doubts.start()
             self.parking.start()
             self.relay.start()
+            self.days.start()
+            self.prover.start()
             await self._wait_for_lines(self._config.daemon.operator_wait_s)
             for place in self._config.smpp.place:
                 await self._open_place(place)
@@ -262,6 +281,8 @@ class AirchargeService(Service):
         self.board.closing = True
         self.gateway.throttle(True)
         self.doubts.stop()
+        self.days.stop()
+        self.prover.stop()
         self.parking.stop()
         await self._wait_for_tasks(self._config.daemon.stop_wait_s)
         await self.relay.stop()
@@ -308,6 +329,14 @@ class AirchargeService(Service):
         self.board.closing = True
         self.gateway.throttle(True)
         self._reactor.callLater(0.5, self._fail)
+
+    def _unsound(self, problems: Sequence[str]) -> None:
+        """What was booked does not hold: no new work until people have looked; what is open may end."""
+        for problem in problems:
+            log.critical("THE BOOKS ARE NOT SOUND, the doors close: {problem}", problem=problem)
+        self._doubtful = [f"the books are not sound: {problem}" for problem in problems[:5]]
+        self.board.closing = True
+        self.gateway.throttle(True)
 
     def _fail(self) -> None:
         """Stop in order, then leave with exit code 1: whoever watches over us must see it."""

@@ -58,14 +58,13 @@ def closable(txn: Connection) -> list[tuple[int, int]]:
 def close_day(engine: Engine, operator_id: int, date: int, now_ms: int, actor: str) -> list[str]:
     """Write the checkpoint, then mark the day closed. Returns what speaks against it; nothing = it is closed.
 
-    May be repeated after it was interrupted. Does nothing when another daemon is at it.
+    May be repeated after it was interrupted. Raises LedgerError when it cannot be closed now, Taken when another is
+    at it.
     """
-    with only_one(engine, "close") as is_mine:
-        if not is_mine:
-            return [f"{date_text(date)}: another daemon is closing it"]
+    with only_one(engine, "close"):
         with engine.connect() as txn:
             if (operator_id, date) not in closable(txn):
-                return [f"{date_text(date)} of operator {operator_id} is not a day that can be closed now"]
+                raise LedgerError(f"{date_text(date)} of operator {operator_id} cannot be closed now")
             checkpoints = reckon(txn, operator_id, date)
             problems = _against_balances(txn, checkpoints, date) if operator_id == HOUSE else []
         if problems:

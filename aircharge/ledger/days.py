@@ -50,12 +50,13 @@ def cut_day(page: Page, command: CutDay) -> DayCut | str:
         return f"no operator {command.operator_id}"
     if not command.actor.strip():
         return "whose name does this bear?"
-    open_date = page.date(command.operator_id)
+    by_clock = page.settings.date_at(command.operator_id, page.now_ms)
+    open_date = page.rows.days.get(command.operator_id, by_clock)
     if command.next_date <= open_date:
         return f"the day of {date_text(open_date)} is open: the next one comes after it"
-    by_clock = page.settings.date_at(command.operator_id, page.now_ms)
     if command.next_date > following(by_clock):
         return f"at most one day ahead of {date_text(by_clock)}"
+    page.date(command.operator_id)  # who never traded has a day that can be cut all the same
     page.open_day(command.operator_id, command.next_date, command.actor)
     return DayCut(command.operator_id, open_date, command.next_date)
 

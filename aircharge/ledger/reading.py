@@ -9,7 +9,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, or_, select, text
 
 from aircharge.errors import Reason
-from aircharge.ledger.chart import NOTICE_UNSENT
+from aircharge.ledger.chart import DAY_OPEN, NOTICE_UNSENT
 from aircharge.ledger.commands import OPEN_STATES, NoticeRow
 from aircharge.ledger.tables import metadata
 from aircharge.values import State
@@ -23,6 +23,7 @@ __all__ = [
     "journal_of",
     "last_asked_back",
     "notices_of",
+    "open_days",
     "open_orders",
     "orders_by_number",
     "orders_of_outlet",
@@ -140,6 +141,14 @@ def last_asked_back(txn: Connection, phone: str, since_ms: int) -> dict[str, Any
 
 
 def unsent_notices(txn: Connection, now_ms: int, limit: int) -> list[NoticeRow]:
+def open_days(txn: Connection) -> dict[int, int]:
+    """The open accounting day, yyyymmdd, by operator."""
+    c = _t["day"].c
+    return {
+        row[0]: row[1] for row in txn.execute(select(c.operator_id, c.biz_date).where(c.state == DAY_OPEN))
+    }
+
+
     """Notices of the outbox whose time has come, oldest time first."""
     c = _outbox.c
     found = (

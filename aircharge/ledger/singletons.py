@@ -12,10 +12,16 @@ from typing import Final
 
 from sqlalchemy import Connection, Engine, text
 
-__all__ = ["changing", "only_one"]
+from aircharge.errors import LedgerError
 
-_LOCKS: Final = {"close": 0x41434543, "seal": 0x41435345}
+__all__ = ["Taken", "changing", "only_one"]
+
+_LOCKS: Final = {"close": 0x41434543, "seal": 0x41435345, "verify": 0x41435645}
 """Advisory locks of PostgreSQL; others are in ``postgres_queries`` and ``audit``."""
+
+
+class Taken(LedgerError):
+    """Another daemon is at it: there is nothing to do."""
 
 
 @contextmanager
@@ -26,13 +32,14 @@ def changing(engine: Engine) -> Iterator[Connection]:
 
 
 @contextmanager
-def only_one(engine: Engine, work: str) -> Iterator[bool]:
-    """Whether this work is ours until the end of the block."""
+def only_one(engine: Engine, work: str) -> Iterator[None]:
+    """This work is ours until the end of the block. Raises Taken."""
     if engine.dialect.name != "postgresql":
-        yield True
+        yield
         return
     with changing(engine) as txn:
         txn.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
-        yield bool(
-            txn.execute(text("SELECT pg_try_advisory_xact_lock(:lock)"), {"lock": _LOCKS[work]}).scalar()
-        )
+        lock = {"lock": _LOCKS[work]}
+        if not txn.execute(text("SELECT pg_try_advisory_xact_lock(:lock)"), lock).scalar():
+            raise Taken(f"another daemon is at it: {work}")
+        yield

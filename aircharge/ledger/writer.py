@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.threads import deferToThreadPool
@@ -21,6 +21,7 @@ from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
 from aircharge.errors import LedgerError, Reason, Refusal
+from aircharge.ledger.chores import Chores
 from aircharge.ledger.commands import Command, Inquire, NoticeRow, Offence, OpenRecharge, Result
 from aircharge.ledger.store import BrokenLedger, Outcome, Store
 
@@ -71,6 +72,7 @@ class Ledger:
         self._watcher = threading.Thread(target=self._watch, name="ledger-watch", daemon=True)
         self._thread = threading.Thread(target=self._write, name="ledger", daemon=True)
         self._readers = ThreadPool(0, self._settings.readers_max, name="ledger-read")
+        self._chores = Chores(store.engine, reactor)
         self._stopped: Deferred[None] = Deferred()
         self._notice_listeners: list[Notices] = []
         self._broken_listeners: list[Broken] = []
@@ -132,8 +134,13 @@ class Ledger:
         result: Deferred[T] = deferToThreadPool(self._reactor, self._readers, run)
         return result
 
+    def chore(self, work: Callable[[Engine], T]) -> Deferred[T]:
+        """Run ``work(engine)``, which makes transactions of its own, after the chores before it."""
+        return self._chores.do(work)
+
     def stop(self) -> Deferred[None]:
         """Write what waits, then end the threads."""
+        self._chores.stop()
         with self._wake:
             self._stopping = True
             self._wake.notify()
@@ -291,3 +298,9 @@ class InlineLedger:
                 return succeed(reader(txn))
         except DBAPIError as error:
             return fail(LedgerError(f"reading failed: {error.orig}"))
+
+    def chore(self, work: Callable[[Engine], T]) -> Deferred[T]:
+        try:
+            return succeed(work(self._store.engine))
+        except DBAPIError as error:
+            return fail(LedgerError(f"{error.orig}"))

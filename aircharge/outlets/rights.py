@@ -106,6 +106,9 @@ _TABLE: Final = """
     order.release       .M.R..  ......  number
     order.decline       .M.R..  ......  number
     personalise         .....A  ......  -
+    day.list            CMFRUA  ......  -
+    day.cut             ..F...  ......  -
+    day.close           ..F...  ......  -
     request.list        CMFRUA  ......  inside
     request.approve     .MFR.A  ......  inside
     request.decline     .MFR.A  ......  inside

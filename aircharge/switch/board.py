@@ -13,9 +13,9 @@ from aircharge.ports import Clock, Operator, OperatorAnswer
 from aircharge.values import Verdict
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Engine
 
-__all__ = ["Board", "CodeTable", "DoubtPolicy", "LedgerPort", "OperatorPlan", "Products"]
+__all__ = ["Board", "ChoresPort", "CodeTable", "DoubtPolicy", "LedgerPort", "OperatorPlan", "Products"]
 
 T = TypeVar("T")
 
@@ -26,6 +26,12 @@ class LedgerPort(Protocol):
     def do(self, command: Command) -> Awaitable[Result]: ...
 
     def read(self, reader: Callable[[Connection], T]) -> Awaitable[T]: ...
+
+
+class ChoresPort(LedgerPort, Protocol):
+    """The same, and long work beside the book, one piece at a time."""
+
+    def chore(self, work: Callable[[Engine], T]) -> Awaitable[T]: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from aircharge.errors import LedgerError
 from aircharge.ledger.chart import BANK_CLEARING, HOUSE, commission_account
 from aircharge.ledger.checkpoints import balance_of, closable, close_day, sums_through
 from aircharge.ledger.days import CutDay, OpenDays
+from aircharge.ledger.singletons import _LOCKS, Taken
 from aircharge.values import Verdict
 from tests.ledger.desk import Books
 from tests.ledger.engines import unguard_txn
@@ -58,7 +60,8 @@ def test_an_operators_day_closes_when_it_is_cut(books: Books) -> None:
 
 def test_the_houses_checkpoint_has_every_account(books: Books) -> None:
     a_day(books)
-    assert close(books, HOUSE, D) == ["2026-11-23 of operator 0 is not a day that can be closed now"]
+    with pytest.raises(LedgerError, match="2026-11-23 of operator 0 cannot be closed now"):
+        close(books, HOUSE, D)
     books.wait(14 * HOUR)
     books.do(OpenDays())
     assert can_close(books) == [(1, D), (HOUSE, D)]
@@ -171,6 +174,7 @@ def test_two_daemons_do_not_close_at_once(postgres_books: Books) -> None:
     books = postgres_books
     a_day(books)
     with books.store.writing() as txn:
-        txn.exec_driver_sql("SELECT pg_advisory_xact_lock(1094927683)")
-        assert close(books, 1, D) == ["2026-11-23: another daemon is closing it"]
+        txn.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCKS['close']})")
+        with pytest.raises(Taken, match="another daemon is at it"):
+            close(books, 1, D)
     assert close(books, 1, D) == []
