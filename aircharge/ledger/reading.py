@@ -140,7 +140,6 @@ def last_asked_back(txn: Connection, phone: str, since_ms: int) -> dict[str, Any
     return _order(row) if row is not None else None
 
 
-def unsent_notices(txn: Connection, now_ms: int, limit: int) -> list[NoticeRow]:
 def open_days(txn: Connection) -> dict[int, int]:
     """The open accounting day, yyyymmdd, by operator."""
     c = _t["day"].c
@@ -149,6 +148,7 @@ def open_days(txn: Connection) -> dict[int, int]:
     }
 
 
+def unsent_notices(txn: Connection, now_ms: int, limit: int) -> list[NoticeRow]:
     """Notices of the outbox whose time has come, oldest time first."""
     c = _outbox.c
     found = (
