@@ -128,6 +128,32 @@ _TABLE: Final = """
     release             .M.R..  .M.R..  payload
     rules.activate      ...R..  ...R.A  payload
     rules.retire        ...R..  ...R.A  payload
+    product.add         ..F...  ......  -
+    product.list        CMFRUA  ......  -
+    product.on          ..F...  ......  -
+    product.off         ..FR..  ......  -
+    product.end         ..F...  ......  -
+    price.add           ..F...  ..FR..  -
+    price.end           ..F...  ..FR..  -
+    price.list          CMFRUA  ......  -
+    limit.add           ...R..  ......  -
+    limit.profile       ...R..  ......  -
+    limit.on            ...R..  ......  -
+    limit.off           ...R..  ...R.A  -
+    limit.list          CMFRUA  ......  -
+    transfer-rule.add   .MFR..  ..FR..  -
+    transfer-rule.on    .MFR..  ..FR..  -
+    transfer-rule.off   .MFR..  ......  -
+    transfer-rule.list  CMFRUA  ......  -
+    list.add            CM.R..  ......  -
+    list.white          ...R..  ...R.A  -
+    list.remove         ...R..  ...R.A  -
+    list.show           CMFRUA  ......  -
+    rules.draft         ...R..  ......  -
+    rules.list          ...RUA  ......  -
+    rules.show          ...RUA  ......  -
+    rules.dry-run       ...RU.  ......  -
+    parked.list         CMFRUA  ......  inside
     entry               CMF...  ..F...  payload
     credit              .MFR..  ..FR..  payload
 """
