@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from aircharge.ledger import (
     asking,
+    batching,
     closing,
     credit,
     days,
@@ -39,6 +40,7 @@ RULES: Final[dict[type[Any], Rule]] = {
     **transferring.RULES,
     **days.RULES,
     **tickets.RULES,
+    **batching.RULES,
 }
 """Every command the book understands. A room of rules has a ``RULES`` of its own and is named here."""
 

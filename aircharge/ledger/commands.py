@@ -42,7 +42,8 @@ class OpenRecharge:
     pin_needed: bool = False  # the channel always asks for a PIN (STK)
     confirmed: bool = False  # the asker has said that this number and amount are meant
     terminal: str = ""  # the POS terminal it came from
-    batch_id: int = 0  # a line of this file: paid from its reserve
+    batch_id: int = 0  # a line of this file: paid from its reserve …
+    reserved_fen: int = 0  # … where so much was kept for it
 
 
 @dataclass(frozen=True, slots=True)

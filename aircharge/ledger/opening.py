@@ -16,7 +16,16 @@ from aircharge.ledger.rule import Rule, asker_needs
 from aircharge.ledger.screening import Request, screen
 from aircharge.values import AMOUNT_MAX_FEN, Key, Operation, Order, Receipt, State, content_hash
 
-__all__ = ["RULES", "charge_of", "earlier_hash", "open_recharge"]
+__all__ = [
+    "RULES",
+    "charge_of",
+    "earlier_hash",
+    "hold",
+    "is_admitted",
+    "open_recharge",
+    "order_row",
+    "weigh",
+]
 
 _ADMITTED: Final = (Reason.OK, Reason.REVIEW)
 _CONTENT_REASONS = (Reason.NUMBER, Reason.AMOUNT, Reason.FORMAT)
@@ -59,7 +68,7 @@ def open_recharge(page: Page, command: OpenRecharge) -> Receipt:
         return repeating.nobody(page, order, content)
     reason, facts = _who(page, command, outlet, phone, fresh_counter=fresh_counter, asks_only=False)
     if reason is Reason.OK:
-        reason, facts = _what(page, command, outlet)
+        reason, facts = weigh(page, command, outlet)
     row = _record(page, command, outlet, keys_of(order)[0], content, reason, facts)
     page.spend_serial(order.asker.card, content, row.id)
     return page.receipt(row, fresh=True)
@@ -94,7 +103,7 @@ def _reconfirm(page: Page, command: OpenRecharge) -> Receipt:
             return repeating.turn_away(page, order, earlier, Reason.CLASH)
         return _tell_state(page, order, earlier)
     if reason is Reason.OK:
-        reason, facts = _what(page, command, outlet)
+        reason, facts = weigh(page, command, outlet)
     key, kept = (order.earlier, content) if reason in _ADMITTED else (order.key, own)
     row = _record(page, command, outlet, key, kept, reason, facts)
     page.spend_serial(order.asker.card, own, row.id)
@@ -157,7 +166,7 @@ def _who(
     return page.check_pin(outlet, order.asker.pin, needed=needed)
 
 
-def _what(page: Page, command: OpenRecharge, outlet: OutletRow) -> tuple[Reason, Facts]:
+def weigh(page: Page, command: OpenRecharge, outlet: OutletRow) -> tuple[Reason, Facts]:
     """NUMBER, AMOUNT, FORMAT, DUPLICATE, what ``screen`` finds, the limits, OPERATOR_DOWN or BUSY, FLOAT; else OK.
 
     REVIEW says that nothing is wrong, but a rule wants a clerk to look at it: held, and parked.
@@ -172,7 +181,7 @@ def _what(page: Page, command: OpenRecharge, outlet: OutletRow) -> tuple[Reason,
     by_default = not command.unsold
     if not sells(page.rows.policy, command.operator_id, order.amount_fen, page.today, by_default=by_default):
         return Reason.AMOUNT, {}
-    duplicate = _intended_before(page, order, outlet)
+    duplicate = {} if command.batch_id else _intended_before(page, order, outlet)
     if duplicate:
         return Reason.DUPLICATE, duplicate
     screened, told = screen(page, outlet, _request(command))
@@ -183,8 +192,8 @@ def _what(page: Page, command: OpenRecharge, outlet: OutletRow) -> tuple[Reason,
         return reason, facts
     if command.refuse is not Reason.OK:
         return command.refuse, {}
-    cost_fen = _quote(page, command, outlet).cost_fen
-    if page.rows.balances[outlet.float_id].available - outlet.residual_fen < cost_fen:
+    short_fen = _quote(page, command, outlet).cost_fen - command.reserved_fen
+    if 0 < short_fen > page.rows.balances[outlet.float_id].available - outlet.residual_fen:
         return Reason.FLOAT, {}
     return screened, told
 
@@ -248,10 +257,10 @@ def _record(
 ) -> TxnRow:
     """Write the order down: held, held and parked, or refused with its notice. Either way its key is taken."""
     order = command.order
-    row = _row(page, command, outlet, key, content, reason)
+    row = order_row(page, command, outlet, key, content, reason)
     page.add_txn(row)
     if reason in _ADMITTED:
-        _hold(page, outlet, row)
+        hold(page, outlet, row)
         limits.count(page, outlet, row, charge_of(command))
     if reason is not Reason.OK:
         facts = facts_of(page, order, outlet, row.id, reason) | extra
@@ -260,7 +269,12 @@ def _record(
     return row
 
 
-def _row(
+def is_admitted(reason: Reason) -> bool:
+    """Whether an order is held, to be carried or parked."""
+    return reason in _ADMITTED
+
+
+def order_row(
     page: Page, command: OpenRecharge, outlet: OutletRow, key: Key, content: bytes, reason: Reason
 ) -> TxnRow:
     order, order_id = command.order, page.ids()
@@ -298,7 +312,7 @@ def _row(
     )
 
 
-def _hold(page: Page, outlet: OutletRow, row: TxnRow) -> None:
+def hold(page: Page, outlet: OutletRow, row: TxnRow) -> None:
     balance = page.rows.balances[outlet.float_id]
     balance.held += row.cost
     page.touch_balance(balance)

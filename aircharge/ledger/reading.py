@@ -12,7 +12,7 @@ from aircharge.errors import Reason
 from aircharge.ledger.chart import DAY_OPEN, NOTICE_UNSENT
 from aircharge.ledger.commands import OPEN_STATES, NoticeRow
 from aircharge.ledger.tables import metadata
-from aircharge.values import State
+from aircharge.values import Operation, State
 
 __all__ = [
     "CardRow",
@@ -100,7 +100,8 @@ def open_orders(
     c = _txn.c
     is_open = c.state.in_([int(state) for state in OPEN_STATES])
     is_due = or_(c.next_ms.is_(None), c.next_ms <= due_before_ms)
-    found = select(*_OPEN_COLUMNS).where(is_open, is_due).order_by(c.next_ms, c.id)
+    is_asked = c.kind <= int(Operation.REVERSAL)  # an operator hears of no other kind
+    found = select(*_OPEN_COLUMNS).where(is_open, is_due, is_asked).order_by(c.next_ms, c.id)
     if held_before_ms is not None:
         found = found.where(or_(c.state != int(State.HELD), c.created_ms <= held_before_ms))
     rows = txn.execute(found.limit(limit) if limit else found)

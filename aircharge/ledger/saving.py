@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from itertools import groupby
 from json import JSONEncoder
 from operator import attrgetter
 from typing import Final
@@ -16,7 +17,7 @@ from aircharge.ledger.dialect import Dialect
 from aircharge.ledger.loading import signed
 from aircharge.ledger.page import BookSettings, BrokenLedger
 from aircharge.ledger.queries import TXN_COLUMNS
-from aircharge.ledger.rows import Changes, JournalRow
+from aircharge.ledger.rows import Changes, JournalRow, RowChange
 from aircharge.ledger.tables import metadata
 
 __all__ = ["RowsChanged", "Saver"]
@@ -68,14 +69,16 @@ class Saver:
     @staticmethod
     def _rare(txn: Connection, changes: Changes) -> None:
         """Rows without a class of their own: new ones, and changes that must meet exactly one."""
-        for change in changes.rare:
-            table = metadata.tables[change.table]
-            if not change.where:
-                txn.execute(insert(table).values(**change.values))
+        for (name, *_), group in groupby(changes.rare, _alike):
+            table = metadata.tables[name]
+            alike = list(group)
+            if not alike[0].where:
+                txn.execute(insert(table), [change.values for change in alike])
                 continue
-            conditions = [table.c[name] == value for name, value in change.where.items()]
-            met = txn.execute(update(table).where(*conditions).values(**change.values)).rowcount
-            _must_be(f"rows of {change.table}", met, 1)
+            for change in alike:
+                conditions = [table.c[column] == value for column, value in change.where.items()]
+                met = txn.execute(update(table).where(*conditions).values(**change.values)).rowcount
+                _must_be(f"rows of {name}", met, 1)
 
     def _money(self, txn: Connection, changes: Changes) -> None:
         dialect = self._dialect
@@ -200,6 +203,11 @@ class Saver:
             _must_be("requests", self._dialect.update(txn, head, requests, condition), len(requests))
         for entry in changes.audit:
             append_audit_txn(txn, now_ms, entry.actor, entry.action, entry.thing, entry.detail)
+
+
+def _alike(change: RowChange) -> tuple[str, ...]:
+    """New rows of one table with the same columns go in by one statement."""
+    return (change.table, "" if change.where else "new", *sorted(change.values))
 
 
 def _must_be(what: str, met: int, expected: int) -> None:

@@ -100,7 +100,7 @@ def order_facts(page: Page, row: TxnRow, outlet: OutletRow) -> Facts:
 
 def tell(page: Page, row: TxnRow, outlet: OutletRow, topic: str, facts: Facts) -> None:
     """The number that asked, if one did, hears of its order; the same words answer a repetition."""
-    if row.asker:
+    if row.asker and not row.idem_scope.startswith("batch:"):  # of a file its end is told, not each line
         page.notice(row.id, topic, row.asker, row.service, outlet.language, facts)
     page.rows.answers[row.id] = (topic, facts)
 

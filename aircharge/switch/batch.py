@@ -1,0 +1,162 @@
+"""Files of recharges under way: their lines become recharges, a bounded number at a time, until none waits.
+
+Whatever a crash leaves is in the ledger: lines that wait are taken up again, lines that were opened are orders like
+any other (``doubt``). Two daemons on one file do no harm: a line's key is taken once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+
+from aircharge.errors import LedgerError, Refusal
+from aircharge.ledger.batch_file import Offer
+from aircharge.ledger.batching import LINE_OPENED, LINE_REFUSED, EndBatch, OpenLine, batch_key
+from aircharge.ledger.commands import OpenRecharge
+from aircharge.ledger.pending import WaitingLine, batch_counts, running_batches, waiting_lines
+from aircharge.switch.board import Board, OperatorPlan
+from aircharge.switch.recharge import carry
+from aircharge.values import Asker, Channel, Msisdn, Order, Receipt, State
+
+__all__ = ["BatchRunner", "offers_of"]
+
+log = Logger()
+
+Spawn = Callable[[Coroutine[Any, Any, Any]], "Deferred[None]"]
+"""Runs a coroutine to its end; the daemon waits for those before it stops."""
+
+
+def offers_of(board: Board) -> list[Offer]:
+    """What the operators serve, for a dry run."""
+    return [Offer(plan.operator_id, plan.segments, plan.products.sells) for plan in board.operators]
+
+
+class BatchRunner:
+    """Looks for files every ``interval_s`` and carries ``width`` of their lines at a time."""
+
+    def __init__(
+        self,
+        board: Board,
+        reactor: IReactorTime,
+        spawn: Spawn,
+        *,
+        interval_s: float = 1.0,
+        width: int = 50,
+        page: int = 500,
+    ) -> None:
+        self._board = board
+        self._spawn = spawn
+        self._interval_s = interval_s
+        self._width = width
+        self._page = page
+        self._loop = LoopingCall(lambda: Deferred.fromCoroutine(self._round_guarded()))
+        self._loop.clock = reactor
+        self._is_stopping = False
+
+    def start(self) -> None:
+        self._loop.start(self._interval_s, now=True).addErrback(
+            lambda failure: log.failure("files of recharges are no longer taken up", failure=failure)
+        )
+
+    def stop(self) -> None:
+        """No further line is opened; those under way go on."""
+        self._is_stopping = True
+        if self._loop.running:
+            self._loop.stop()
+
+    async def _round_guarded(self) -> None:
+        try:
+            await self.round()
+        except (LedgerError, Refusal):
+            log.failure("files of recharges could not be gone on with; the next round tries again")
+
+    async def round(self) -> int:
+        """Go on with every file as far as its operators can be asked; returns how many lines were opened."""
+        opened = 0
+        for batch_id in await self._board.ledger.read(running_batches):
+            opened += await self._go_on(batch_id)
+        return opened
+
+    async def _go_on(self, batch_id: int) -> int:
+        """Page by page; it stops for now when no line of a page could be opened."""
+        total = 0
+        while not self._stands_still():
+            lines = await self._board.ledger.read(lambda txn: waiting_lines(txn, batch_id, self._page))
+            if not lines:
+                await self._end(batch_id)
+                return total
+            opened = await self._page_of(lines)
+            total += opened
+            if not opened:
+                break
+        return total
+
+    def _stands_still(self) -> bool:
+        return self._is_stopping or self._board.closing
+
+    async def _page_of(self, lines: list[WaitingLine]) -> int:
+        """``width`` workers share the lines of one page."""
+        rest = iter(lines)
+        workers = [Deferred.fromCoroutine(self._work(rest)) for _ in range(min(self._width, len(lines)))]
+        opened = 0
+        for succeeded, value in await DeferredList(workers, consumeErrors=True):
+            if not succeeded:
+                failure: Any = value
+                failure.raiseException()
+            opened += value
+        return opened
+
+    async def _work(self, rest: Any) -> int:
+        opened = 0
+        for line in rest:
+            if self._stands_still() or len(self._board.in_flight) >= self._board.in_flight_max:
+                break
+            plan = self._board.serving(line.msisdn)
+            if plan is not None and not plan.line.ready():
+                continue  # it waits for its operator
+            receipt = await self._board.ledger.do(_opening(self._board, plan, line))
+            if not isinstance(receipt, Receipt):
+                break  # cancelled meanwhile
+            opened += receipt.fresh
+            if receipt.fresh and receipt.state is State.HELD:
+                self._board.in_flight.add(receipt.order_id)
+                await self._spawn(carry(self._board, receipt))
+            elif receipt.fresh:
+                self._board.meters.order(receipt.state, receipt.reason)
+        return opened
+
+    async def _end(self, batch_id: int) -> None:
+        counts = await self._board.ledger.read(lambda txn: batch_counts(txn, batch_id))
+        opened, refused = counts.get(LINE_OPENED, 0), counts.get(LINE_REFUSED, 0)
+        if await self._board.ledger.do(EndBatch(batch_id, opened, refused)):
+            log.info(
+                "batch {batch}: {opened} lines opened, {refused} refused",
+                batch=batch_id,
+                opened=opened,
+                refused=refused,
+            )
+
+
+def _opening(board: Board, plan: OperatorPlan | None, line: WaitingLine) -> OpenLine:
+    order = Order(
+        Channel.CLI,
+        batch_key(line.batch_id, line.line),
+        Asker(line.phone, line.service),
+        Msisdn(line.msisdn),
+        line.amount_fen,
+        board.clock.now_ms(),
+    )
+    opening = OpenRecharge(
+        order,
+        plan.operator_id if plan else 0,
+        unsold=plan is not None and not plan.products.sells(line.amount_fen),
+        confirmed=True,
+        batch_id=line.batch_id,
+        reserved_fen=line.cost_fen,
+    )
+    return OpenLine(opening, line.line)

@@ -1,0 +1,22 @@
+"""An outlet's own money: transfers, taking one back, commission into the float. No operator is asked."""
+
+from __future__ import annotations
+
+from aircharge.errors import Reason, Refusal
+from aircharge.ledger.transferring import MoveCommission, ReverseTransfer, Transfer
+from aircharge.switch.board import Board
+from aircharge.values import Receipt
+
+__all__ = ["move_money"]
+
+
+async def move_money(board: Board, command: Transfer | ReverseTransfer | MoveCommission) -> Receipt:
+    """Durable when it returns; both sides are told by notices of the same commit.
+
+    Raises Refusal(BUSY) on the way out, LedgerError when the commit's fate is unknown: ask again by the same key.
+    """
+    if board.closing:
+        raise Refusal(Reason.BUSY, "closing")
+    receipt = await board.ledger.do(command)
+    assert isinstance(receipt, Receipt)
+    return receipt
