@@ -345,7 +345,7 @@ def _date(day: int) -> int:
     [
         (
             {"period": PERIOD_DAY, "value_max_fen": 5000},
-            "未受理(61):本网点今日限额50.00元,已用30.00元,还可充20.00元,11-24零点恢复。规则1",
+            "未受理(61):本网点今日限额50.00元,已用30.00元,还可用20.00元,11-24零点恢复。规则1",
             "Refused (61): your outlet may today have 50.00 yuan, used 30.00, 20.00 left; anew on 11-24 at 00:00."
             " Not charged. Rule 1",
         ),
