@@ -15,16 +15,18 @@ from aircharge.config import Config
 from aircharge.daemon import SystemClock, SystemRandomness, open_store
 from aircharge.errors import AirchargeError
 from aircharge.ledger import funding, reading
-from aircharge.ledger.commands import CloseRecharge, Fund
+from aircharge.ledger.commands import Fund
 from aircharge.ledger.migrate import check_schema, upgrade
 from aircharge.ledger.roles import grant
+from aircharge.ledger.ruling import RULING, RuleOrder
 from aircharge.ledger.verify import verify
-from aircharge.outlets import registry
+from aircharge.outlets import registry, requests
 from aircharge.outlets.cards import CardKeyBytes, fits
 from aircharge.outlets.pins import random_pin
 from aircharge.outlets.registry import CardForm, Desk, OutletForm
+from aircharge.outlets.rights import Person
 from aircharge.sms.cardshelf import card_keys
-from aircharge.values import AMOUNT_MAX_FEN, Channel, Operation, Pin, Receipt, Verdict, mask_msisdn, yuan_text
+from aircharge.values import AMOUNT_MAX_FEN, Channel, Operation, Pin, Receipt, mask_msisdn, yuan_text
 
 __all__ = ["Office", "OfficeError", "OutletForm", "fen_from_yuan"]
 
@@ -54,6 +56,7 @@ class Office:
         self.clock = SystemClock()
         self.chance = SystemRandomness()
         self.store = open_store(config, self.clock, config.daemon.desk_node)
+        self.person: Person | None = None  # who has logged in; None in a house without staff
 
     def close(self) -> None:
         self.store.engine.dispose()
@@ -77,9 +80,16 @@ class Office:
     def random_pin(self) -> Pin:
         return Pin(random_pin(self.chance.token(256)))
 
-    def add_outlet(self, form: OutletForm, pin: Pin, *, actor: str) -> int:
+    def add_outlet(self, form: OutletForm, pin: Pin, *, actor: str, must_change: bool = False) -> int:
+        """``must_change``: the PIN opens nothing but its own change."""
+        pins, salt = self.config.pin_hash(), self.chance.token(16)
         with self.desk(actor) as desk:
-            return registry.add_outlet_txn(desk, form, pin, self.config.pin_hash(), self.chance.token(16))
+            return registry.add_outlet_txn(desk, form, pin, pins, salt, must_change=must_change)
+
+    def set_duress(self, code: str, pin: Pin, *, actor: str) -> None:
+        """The PIN an outlet gives when it is forced to."""
+        with self.desk(actor) as desk:
+            registry.set_duress_txn(desk, code, pin, self.config.pin_hash(), self.chance.token(16))
 
     def set_pin(self, code: str, pin: Pin, *, actor: str) -> None:
         with self.desk(actor) as desk:
@@ -228,18 +238,15 @@ class Office:
             ]
 
     def resolve(self, order_id: int, *, executed: bool, evidence: str, maker: str, checker: str) -> str:
-        """Two people's ruling on a doubt, by evidence from outside."""
-        if not maker or not checker or maker == checker:
+        """Two people's ruling on a doubt, by evidence from outside: asked and confirmed in one go."""
+        if not maker.strip() or not checker.strip() or maker == checker:
             raise OfficeError("maker and checker are two people")
+        payload = {"order": order_id, "executed": executed, "evidence": evidence}
         with self.desk(maker) as desk:
-            desk.note("order.resolve", str(order_id), executed=executed, evidence=evidence, checker=checker)
-        verdict = Verdict.YES if executed else Verdict.NO
-        [receipt] = self.store.run([CloseRecharge(order_id, verdict, actor=f"{maker}+{checker}")])
-        assert isinstance(receipt, Receipt)
-        if not receipt.order_id:
-            raise OfficeError(f"no order {order_id}")
-        if not receipt.fresh:
-            raise OfficeError(f"order {order_id} is {receipt.state.name} already: nothing has changed")
+            request = requests.propose_txn(desk, RULING, payload, None)
+        [receipt] = self.store.run([RuleOrder(request, order_id, checker)])
+        if not isinstance(receipt, Receipt):
+            raise OfficeError(str(receipt))
         return f"order {order_id} is {receipt.state.name}"
 
     def verify(self) -> tuple[list[str], bool]:
@@ -255,6 +262,8 @@ class Office:
         """One transaction in somebody's name: committed at the end, nothing changed on an error."""
         if not actor.strip():
             raise OfficeError("whose name does this bear?")
+        if self.person is not None and actor != self.person.login:
+            raise OfficeError(f"{self.person.login} is logged in, not {actor}")
         with self.store.writing() as txn:
             yield Desk(txn, self.clock.now_ms(), actor)
 

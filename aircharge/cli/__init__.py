@@ -3,10 +3,18 @@
 from aircharge.cli.books import day
 from aircharge.cli.money import money
 from aircharge.cli.outlets import outlet
+from aircharge.cli.requests import request
 from aircharge.cli.root import main
+from aircharge.cli.signed import sign_all
+from aircharge.cli.staff import login, logout, staff
 
 __all__ = ["main"]
 
 main.add_command(day)
 main.add_command(money)
 main.add_command(outlet)
+main.add_command(request)
+main.add_command(staff)
+main.add_command(login)
+main.add_command(logout)
+sign_all(main)  # last: every command is in its place

@@ -9,6 +9,8 @@ import click
 
 from aircharge.cli.show import desk_of, out, show_sheet, show_table
 from aircharge.office import OutletForm, fen_from_yuan
+from aircharge.staffroom import Staffroom
+from aircharge.values import Pin
 
 __all__ = ["outlet"]
 
@@ -44,11 +46,11 @@ def outlet_add(
     pin_above: str,
     actor: str,
 ) -> None:
-    """Add an outlet; its initial PIN is printed once and stored nowhere."""
+    """Add an outlet; its initial PIN is printed once, stored nowhere, and must be changed before anything else."""
     with desk_of(context) as office:
         pin = office.random_pin()
         form = OutletForm(code, name, phones, language, pin_policy, fen_from_yuan(pin_above))
-        outlet_id = office.add_outlet(form, pin, actor=actor)
+        outlet_id = office.add_outlet(form, pin, actor=actor, must_change=True)
         out.print(f"outlet {code} added as {outlet_id}; initial PIN {pin.secret}")
 
 
@@ -79,22 +81,40 @@ def outlet_show(context: click.Context, code: str) -> None:
 @click.option("--lift", is_flag=True, help="Lift the freeze.")
 @click.pass_context
 def outlet_freeze(context: click.Context, code: str, actor: str, lift: bool) -> None:
-    """Refuse new orders of an outlet; open ones still settle."""
+    """Refuse new orders of an outlet; open ones still settle. Lifting it needs a second person."""
     with desk_of(context) as office:
-        office.freeze(code, actor=actor, lift=lift)
-        out.print(f"outlet {code} is {'active' if lift else 'suspended'}")
+        if lift:
+            out.print(Staffroom(office).change("outlet.unfreeze", {"outlet": code}, actor=actor))
+        else:
+            office.freeze(code, actor=actor)
+            out.print(f"outlet {code} is suspended")
 
 
 @outlet.command("pin")
 @click.argument("code")
+@click.option("--unlock", is_flag=True, help="Lift a lock only; the PIN stays.")
 @click.option("--actor", required=True)
 @click.pass_context
-def outlet_pin(context: click.Context, code: str, actor: str) -> None:
-    """Give an outlet a new random PIN and lift a lock; printed once."""
+def outlet_pin(context: click.Context, code: str, unlock: bool, actor: str) -> None:
+    """Ask for a new random PIN (or an end of the lock); printed once, for whoever confirms.
+
+    The outlet must change it before anything else.
+    """
     with desk_of(context) as office:
-        pin = office.random_pin()
-        office.set_pin(code, pin, actor=actor)
-        out.print(f"outlet {code}: new PIN {pin.secret}")
+        what, more = ("pin.unlock", {}) if unlock else ("pin.reset", {"must_change": True})
+        out.print(Staffroom(office).change(what, {"outlet": code, **more}, actor=actor))
+
+
+@outlet.command("duress")
+@click.argument("code")
+@click.option("--actor", required=True)
+@click.pass_context
+def outlet_duress(context: click.Context, code: str, actor: str) -> None:
+    """Set the PIN an outlet gives when it is forced to: it looks like a busy system and raises the alarm."""
+    with desk_of(context) as office:
+        pin = click.prompt("Duress PIN", hide_input=True, confirmation_prompt=True)
+        office.set_duress(code, Pin(pin), actor=actor)
+        out.print(f"outlet {code}: the duress PIN is set")
 
 
 @outlet.command("card")
@@ -131,7 +151,10 @@ def outlet_card(
 @click.option("--lift", is_flag=True, help="Lift the block.")
 @click.pass_context
 def outlet_block_card(context: click.Context, iccid: str, actor: str, lift: bool) -> None:
-    """Block a lost SIM card; the float stays with the outlet."""
+    """Block a lost SIM card; the float stays with the outlet. Lifting it needs a second person."""
     with desk_of(context) as office:
-        office.block_card(iccid, actor=actor, lift=lift)
-        out.print(f"card {iccid} is {'active' if lift else 'blocked'}")
+        if lift:
+            out.print(Staffroom(office).change("card.unblock", {"iccid": iccid}, actor=actor))
+        else:
+            office.block_card(iccid, actor=actor)
+            out.print(f"card {iccid} is blocked")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import sys
 from pathlib import Path
 
@@ -13,7 +12,10 @@ from aircharge import __version__
 from aircharge.cli.show import desk_of, out, plain_errors, show_sheet, show_table
 from aircharge.config import load
 from aircharge.demo import DEMO_FOLDER, run_demo, simulate
-from aircharge.office import fen_from_yuan
+from aircharge.ledger.parking import Decline
+from aircharge.ledger.ruling import RELEASE, RULING
+from aircharge.office import OfficeError, fen_from_yuan
+from aircharge.staffroom import Staffroom
 from aircharge.values import mask_msisdn, yuan_text
 
 __all__ = ["main"]
@@ -88,15 +90,13 @@ def number_language(context: click.Context, number: str, language: str, actor: s
 
 @main.command("personalise")
 @click.argument("file", type=click.Path(path_type=Path))
+@click.option("--actor", default="", help="Your name, for the audit.")
 @click.pass_context
-def personalise(context: click.Context, file: Path) -> None:
-    """Write all cards with their keys for the card maker (or the simulator): a secret file, mode 600."""
+def personalise(context: click.Context, file: Path, actor: str) -> None:
+    """Ask for all cards with their keys, for the card maker (or the simulator): a secret file, mode 600."""
     with desk_of(context) as office:
-        cards = office.personalisation()
-        file.touch(mode=0o600)
-        file.chmod(0o600)
-        file.write_text(json.dumps(cards, indent=1), encoding="utf-8")
-        out.print(f"{len(cards)} cards written to {file}")
+        payload = {"file": str(file.resolve())}
+        out.print(Staffroom(office).change("keys.export", payload, actor=actor or "nobody"))
 
 
 @main.group()
@@ -174,18 +174,43 @@ def order_show(context: click.Context, number: str) -> None:
 @click.argument("ruling", type=click.Choice(["executed", "not-executed"]))
 @click.option("--evidence", required=True, help="Where it is written (operator's file, letter …).")
 @click.option("--maker", required=True)
-@click.option("--checker", required=True)
+@click.option("--checker", help="In a house without staff: the second person, at once.")
 @click.pass_context
 def order_resolve(
-    context: click.Context, number: int, ruling: str, evidence: str, maker: str, checker: str
+    context: click.Context, number: int, ruling: str, evidence: str, maker: str, checker: str | None
 ) -> None:
-    """Two people decide a doubt by evidence."""
+    """Two people decide a doubt by evidence: one asks, another confirms (request approve)."""
+    executed = ruling == "executed"
     with desk_of(context) as office:
-        out.print(
-            office.resolve(
-                number, executed=ruling == "executed", evidence=evidence, maker=maker, checker=checker
-            )
-        )
+        if checker is not None:
+            said = office.resolve(number, executed=executed, evidence=evidence, maker=maker, checker=checker)
+        else:
+            payload = {"order": number, "executed": executed, "evidence": evidence}
+            said = Staffroom(office).change(RULING, payload, actor=maker)
+        out.print(said)
+
+
+@order.command("release")
+@click.argument("number", type=int)
+@click.option("--maker", required=True)
+@click.pass_context
+def order_release(context: click.Context, number: int, maker: str) -> None:
+    """Ask that an order a rule has parked goes on to the operator; another person confirms."""
+    with desk_of(context) as office:
+        out.print(Staffroom(office).change(RELEASE, {"order": number}, actor=maker))
+
+
+@order.command("decline")
+@click.argument("number", type=int)
+@click.option("--actor", required=True)
+@click.pass_context
+def order_decline(context: click.Context, number: int, actor: str) -> None:
+    """Say no to an order a rule has parked: its hold ends, nothing is sent."""
+    with desk_of(context) as office:
+        [receipt] = office.store.run([Decline(number, actor)])
+        if isinstance(receipt, str):
+            raise OfficeError(receipt)
+        out.print(f"order {number} is {receipt.state.name}")
 
 
 @main.command("verify")

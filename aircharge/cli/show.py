@@ -14,7 +14,10 @@ from aircharge.config import load
 from aircharge.errors import AirchargeError, Refusal
 from aircharge.office import Office
 
-__all__ = ["desk_of", "out", "plain_errors", "show_sheet", "show_table"]
+__all__ = ["PERSON", "desk_of", "out", "plain_errors", "show_sheet", "show_table"]
+
+PERSON = "aircharge.person"
+"""Where a command's context keeps who has logged in (``signed``)."""
 
 out = Console(highlight=False, soft_wrap=True)
 
@@ -57,6 +60,7 @@ def desk_of(context: click.Context) -> Iterator[Office]:
     """The office of the configuration that ``-c`` names; errors become one line."""
     with plain_errors():
         office = Office(load(context.obj))
+        office.person = context.meta.get(PERSON)
         try:
             yield office
         finally:

@@ -10,21 +10,18 @@ from aircharge.ledger.commands import Inquire, InquiryReceipt, NoticesDone, Offe
 from aircharge.ledger.page import Facts, Page
 from aircharge.ledger.rows import Needs, OutletRow, PhoneRow, Usage
 from aircharge.ledger.rule import Rule, asker_needs
-from aircharge.values import Channel, Operation, State, content_hash
+from aircharge.values import Asker, Channel, Operation, State, content_hash
 
-__all__ = ["RULES", "inquire", "inquiry_hash", "notices_done", "offence"]
+__all__ = ["RULES", "inquire", "inquiry_hash", "notices_done", "offence", "serial_says"]
 
 
 def inquiry_hash(command: Inquire) -> bytes:
     return content_hash(command.operation, command.about, 0)
 
 
-def inquire(page: Page, command: Inquire) -> InquiryReceipt:
-    """Balance or last recharge; the reply is a notice. Writes the serial and the PIN count."""
-    asker = command.asker
-    content, seen = inquiry_hash(command), page.seen(asker.card)
-    outlet, phone = page.outlet_of(asker.phone)
-    reason, told = Reason.OK, Facts()
+def serial_says(page: Page, asker: Asker, content: bytes) -> tuple[Reason, bool]:
+    """OK, CLASH or REPLAY of a message that is no order, and whether it is the first with its serial; spends it."""
+    seen, reason = page.seen(asker.card), Reason.OK
     if seen is not None and seen.req_hash != content:
         reason = Reason.CLASH
     elif (seen is not None and page.is_late(seen.seen_ms)) or (
@@ -32,11 +29,20 @@ def inquire(page: Page, command: Inquire) -> InquiryReceipt:
     ):
         reason = Reason.REPLAY
     page.spend_serial(asker.card, content, 0)
+    return reason, seen is None
+
+
+def inquire(page: Page, command: Inquire) -> InquiryReceipt:
+    """Balance or last recharge; the reply is a notice. Writes the serial and the PIN count."""
+    asker = command.asker
+    outlet, phone = page.outlet_of(asker.phone)
+    reason, is_first = serial_says(page, asker, inquiry_hash(command))
+    told = Facts()
     if outlet is None or phone is None:
         page.offend(asker, Reason.UNKNOWN_SENDER)
         return InquiryReceipt(Reason.UNKNOWN_SENDER)
     if reason is Reason.OK:
-        reason, told = _may_ask(page, command, outlet, phone, is_first=seen is None)
+        reason, told = _may_ask(page, command, outlet, phone, is_first=is_first)
     else:
         page.audit(f"alarm.{reason.name.lower()}", outlet.code, channel=int(command.channel))
     facts: Facts = {"at_ms": page.now_ms, "outlet": outlet.code}

@@ -18,7 +18,9 @@ from aircharge.ledger import (
     entries,
     opening,
     parking,
+    pinning,
     reversing,
+    ruling,
     tickets,
     transferring,
 )
@@ -34,12 +36,14 @@ RULES: Final[dict[type[Any], Rule]] = {
     **closing.RULES,
     **asking.RULES,
     **parking.RULES,
+    **pinning.RULES,
+    **ruling.RULES,
     **reversing.RULES,
     **entries.RULES,
     **credit.RULES,
     **transferring.RULES,
-    **days.RULES,
     **tickets.RULES,
+    **days.RULES,
     **batching.RULES,
 }
 """Every command the book understands. A room of rules has a ``RULES`` of its own and is named here."""

@@ -21,10 +21,12 @@ from aircharge.ledger.chart import (
 from aircharge.ledger.commands import NoticeRow
 from aircharge.ledger.counters import FAR_AHEAD, use_counter
 from aircharge.ledger.cutoff import accounting_date, cut_minute, local_date, midnight_ms
+from aircharge.ledger.pin_rules import PinMac, is_duress
 from aircharge.ledger.rows import (
     AuditEntry,
     BalanceRow,
     Changes,
+    CredentialRow,
     JournalRow,
     OutletRow,
     PhoneRow,
@@ -37,9 +39,6 @@ from aircharge.values import Asker, CardUse, Channel, Pin, Receipt, State
 __all__ = ["MACHINE", "BookSettings", "BrokenLedger", "Facts", "Page", "PinMac", "local_date"]
 
 Facts = dict[str, Any]
-PinMac = Callable[[int, int, bytes, str], bytes]
-"""(pepper version, outlet id, salt, PIN digits) → MAC."""
-
 MACHINE: Final = "machine"
 LOCKED_FOR_CLERK_MS: Final = 1 << 53
 
@@ -59,6 +58,8 @@ class BookSettings:
     pin_fails_max: int = 3
     pin_lock_ms: int = 1_800_000
     pin_locks_max: int = 3  # then only a clerk unlocks
+    risk_phone: str = ""  # national digits; who is told that a duress PIN was given; "" = the audit only
+    risk_service: str = "0353910"  # the number that notice comes from
     offences_max: int = 3  # malformed messages a day; the last one is told so, later ones meet silence
     notice_ttl_ms: int = 86_400_000
     reversals_per_month: int = 8  # of an outlet, in a calendar month
@@ -99,7 +100,7 @@ class Page:
         self.now_ms = now_ms
         self.ids = ids
         self.changes = Changes()
-        self._pin_mac = pin_mac
+        self.pin_mac = pin_mac
         self.today = local_date(now_ms, settings.utc_offset_min)
         self.cuts: list[tuple[int, int, int]] = []  # (operator, day ended or 0, day opened) in this batch
         self._due: dict[int, int] = {}  # the accounting day by the clock, by operator
@@ -266,29 +267,46 @@ class Page:
         above = outlet.pin_policy == PIN_ABOVE and amount_fen > outlet.pin_above_fen
         return outlet.pin_policy == PIN_ALWAYS or above
 
-    def check_pin(
-        self, outlet: OutletRow, pin: Pin | None, *, needed: bool, counts: bool = True
-    ) -> tuple[Reason, Facts]:
-        """PIN_LOCKED, PIN_WRONG, PIN_NEEDED or OK, and what to tell. A wrong one counts whatever becomes of the order.
+    def is_pin(self, row: CredentialRow, pin: Pin) -> bool:
+        mac = self.pin_mac(row.pepper_ver, row.outlet_id, row.salt, pin.secret)
+        return hmac.compare_digest(mac, row.pin_mac)
 
-        ``counts`` is false for a repetition of a message whose PIN was counted before.
+    def check_pin(
+        self,
+        outlet: OutletRow,
+        pin: Pin | None,
+        *,
+        needed: bool,
+        counts: bool = True,
+        changing: bool = False,
+    ) -> tuple[Reason, Facts]:
+        """PIN_LOCKED, PIN_WRONG, PIN_NEEDED, PIN_CHANGE, BUSY or OK, and what to tell.
+
+        A wrong one counts whatever becomes of the order; ``counts`` is false for a repetition of a message whose PIN
+        was counted before. An initial PIN opens nothing but its own change (``changing``). BUSY: it is the duress PIN;
+        nobody at the counter sees more than that, the alarm is raised elsewhere.
         """
-        if pin is None and not needed:
-            return Reason.OK, {}
         row = self.rows.credentials.get(outlet.id)
+        if pin is None and not needed:
+            return (Reason.PIN_CHANGE if row is not None and row.must_change else Reason.OK), {}
         if row is None:  # no PIN was ever set: a clerk's matter
             return Reason.PIN_LOCKED, {"locked_until_ms": LOCKED_FOR_CLERK_MS}
         if row.locked_until_ms > self.now_ms:
             return Reason.PIN_LOCKED, {"locked_until_ms": row.locked_until_ms}
         if pin is None:
-            return Reason.PIN_NEEDED, {}
-        mac = self._pin_mac(row.pepper_ver, outlet.id, row.salt, pin.secret)
-        is_right = hmac.compare_digest(mac, row.pin_mac)
-        if is_right:
+            return (Reason.PIN_CHANGE if row.must_change else Reason.PIN_NEEDED), {}
+        if self.is_pin(row, pin):
             if row.fails or row.locks:
                 row.fails = row.locks = row.locked_until_ms = 0
                 self.changes.credentials[outlet.id] = row
-            return Reason.OK, {}
+            return (Reason.PIN_CHANGE if row.must_change and not changing else Reason.OK), {}
+        if is_duress(self.pin_mac, row.duress_mac, outlet.id, pin.secret):
+            if counts:
+                self._raise_duress(outlet)
+            return Reason.BUSY, {}
+        return self._wrong_pin(outlet, row, counts=counts)
+
+    def _wrong_pin(self, outlet: OutletRow, row: CredentialRow, *, counts: bool) -> tuple[Reason, Facts]:
         if counts:
             row.fails += 1
             self.changes.credentials[outlet.id] = row
@@ -300,6 +318,16 @@ class Page:
         row.locked_until_ms = LOCKED_FOR_CLERK_MS if is_last else self.now_ms + self.settings.pin_lock_ms
         self.audit("alarm.pin-lock", outlet.code, locks=row.locks)
         return Reason.PIN_WRONG, {"tries_left": 0, "locked_until_ms": row.locked_until_ms}
+
+    def _raise_duress(self, outlet: OutletRow) -> None:
+        """Somebody forces the outlet: the risk desk hears of it, the outlet's own phone shows nothing."""
+        self.audit("alarm.duress", outlet.code)
+        phone = self.settings.risk_phone
+        if phone:
+            facts: Facts = {"outlet": outlet.code, "at_ms": self.now_ms}
+            self.notice(
+                0, "risk.duress", phone, self.settings.risk_service, self.settings.customer_language, facts
+            )
 
     # -- facts --------------------------------------------------------------------------------------------
 

@@ -8,14 +8,11 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Mapping
-from typing import Final
 
 from aircharge.errors import AirchargeError
+from aircharge.ledger.pin_rules import PIN_LENGTH, why_weak
 
 __all__ = ["PIN_LENGTH", "PinHash", "WeakPin", "check_pin", "random_pin"]
-
-PIN_LENGTH: Final = 6
-_RUNS: Final = "01234567890", "09876543210"
 
 
 class WeakPin(AirchargeError):
@@ -40,14 +37,10 @@ class PinHash:
 
 
 def check_pin(pin: str, phones: tuple[str, ...] = ()) -> None:
-    """Raises WeakPin unless it is six digits that are not all alike, not a run, not a pattern, not a phone's tail."""
-    if len(pin) != PIN_LENGTH or not (pin.isascii() and pin.isdigit()):
-        raise WeakPin(f"a PIN has {PIN_LENGTH} digits")
-    halves = pin[:3] == pin[3:] or pin[:2] * 3 == pin
-    if len(set(pin)) <= 2 or halves or any(pin in run for run in _RUNS):
-        raise WeakPin("this PIN is too easy to guess")
-    if any(phone.endswith(pin) for phone in phones):
-        raise WeakPin("a PIN must not be the end of the outlet's own number")
+    """Raises WeakPin for one that has not six digits or is weak (``pin_rules.why_weak``)."""
+    why = why_weak(pin, phones)
+    if why:
+        raise WeakPin(why)
 
 
 def random_pin(token: bytes, phones: tuple[str, ...] = ()) -> str:

@@ -14,6 +14,7 @@ from typing import Final
 from sqlalchemy import func, insert, select, update
 
 from aircharge.ledger.chart import CARD_ACTIVE, CARD_BLOCKED, OUTLET_ACTIVE, OUTLET_PENDING, OUTLET_SUSPENDED
+from aircharge.ledger.pin_rules import duress_record, is_duress, is_near
 from aircharge.ledger.tables import metadata
 from aircharge.outlets.desk import (
     Desk,
@@ -28,7 +29,7 @@ from aircharge.outlets.fields import BY_NAME, check_contract, defaults, read_cod
 from aircharge.outlets.founding import Plan, found_txn
 from aircharge.outlets.lifecycle import freeze_txn
 from aircharge.outlets.phones import bind_phone_txn
-from aircharge.outlets.pins import PinHash, check_pin
+from aircharge.outlets.pins import PinHash, WeakPin, check_pin
 from aircharge.outlets.tree import check_place
 from aircharge.values import AMOUNT_MAX_FEN, Pin, mask_msisdn
 
@@ -44,6 +45,7 @@ __all__ = [
     "block_card_txn",
     "freeze_txn",
     "keys_txn",
+    "set_duress_txn",
     "set_language_txn",
     "set_pin_txn",
     "unlock_pin_txn",
@@ -78,7 +80,9 @@ class CardForm:
     key_version: int = 1
 
 
-def add_outlet_txn(desk: Desk, form: OutletForm, pin: Pin, pins: PinHash, salt: bytes) -> int:
+def add_outlet_txn(
+    desk: Desk, form: OutletForm, pin: Pin, pins: PinHash, salt: bytes, *, must_change: bool = False
+) -> int:
     """Add an outlet with its accounts, phones and initial PIN; returns its id (= its float's)."""
     plan = _plan(desk, form)
     parents = {}
@@ -94,7 +98,7 @@ def add_outlet_txn(desk: Desk, form: OutletForm, pin: Pin, pins: PinHash, salt: 
     desk.note("outlet.add", form.code, parent=form.parent, **shown)
     for phone in form.phones:
         bind_phone_txn(desk, form.code, phone)
-    set_pin_txn(desk, form.code, pin, pins, salt)
+    set_pin_txn(desk, form.code, pin, pins, salt, must_change=must_change)
     return plan.outlet_id
 
 
@@ -134,6 +138,11 @@ def set_pin_txn(
     )
     check_pin(pin.secret, numbers)
     credential = _t["credential"]
+    kept = desk.txn.execute(
+        select(credential.c.duress_mac).where(credential.c.outlet_id == outlet.id)
+    ).scalar()
+    if is_near(pin.secret, lambda near: is_duress(pins.mac, kept, outlet.id, near)):
+        raise WeakPin("this PIN is too near the duress PIN")
     values = {
         "pin_mac": pins.mac(pins.newest, outlet.id, salt, pin.secret),
         "salt": salt,
@@ -160,6 +169,22 @@ def _keep_old_pin(desk: Desk, outlet_id: int) -> None:
     changed_ms = max(desk.now_ms, int(desk.txn.execute(last).scalar() or 0) + 1)
     kept = {"pin_mac": old.pin_mac, "salt": old.salt, "pepper_ver": old.pepper_ver}
     desk.txn.execute(insert(history).values(outlet_id=outlet_id, changed_ms=changed_ms, **kept))
+
+
+def set_duress_txn(desk: Desk, code: str, pin: Pin, pins: PinHash, salt: bytes) -> None:
+    """Set the PIN an outlet gives under duress. Raises WeakPin: a weak one, or a slip away from the PIN itself."""
+    outlet = outlet_row(desk.txn, code)
+    check_pin(pin.secret)
+    credential = _t["credential"]
+    row = desk.txn.execute(select(credential).where(credential.c.outlet_id == outlet.id)).first()
+    if row is None:
+        raise RegistryError(f"outlet {code} has no PIN yet")
+    own = bytes(row.pin_mac)
+    if is_near(pin.secret, lambda near: pins.mac(row.pepper_ver, outlet.id, bytes(row.salt), near) == own):
+        raise WeakPin("a duress PIN differs from the PIN in two digits at least")
+    record = duress_record(pins.mac, pins.newest, outlet.id, salt, pin.secret)
+    desk.txn.execute(update(credential).where(credential.c.outlet_id == outlet.id).values(duress_mac=record))
+    desk.note("pin.duress", code)
 
 
 def unlock_pin_txn(desk: Desk, code: str) -> None:

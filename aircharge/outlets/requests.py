@@ -19,6 +19,7 @@ from aircharge.ledger.asked import LIFE_MS
 from aircharge.ledger.ruling import RELEASE, RULING
 from aircharge.ledger.tables import metadata
 from aircharge.outlets import staff
+from aircharge.outlets.loosening import LOOSENING
 from aircharge.outlets.pins import PinHash, random_pin
 from aircharge.outlets.registry import (
     Desk,
@@ -30,16 +31,18 @@ from aircharge.outlets.registry import (
 from aircharge.outlets.rulebook import activate_rules_txn, retire_rules_txn
 from aircharge.outlets.signing_in import Passwords, random_password
 from aircharge.ports import Randomness
-from aircharge.values import Pin, State
+from aircharge.values import Pin, State, mask_msisdn
 
 __all__ = [
     "KINDS",
+    "Payload",
     "RequestError",
     "Tools",
     "apply_alone_txn",
     "approve_txn",
     "decline_txn",
     "expire_txn",
+    "outlets_of",
     "propose_txn",
     "request_txn",
     "waiting",
@@ -93,8 +96,9 @@ def _unblock_card(desk: Desk, payload: Payload, tools: Tools) -> str:
 
 
 def _export_keys(desk: Desk, payload: Payload, tools: Tools) -> str:
-    desk.note("keys.export", str(payload["file"]))
-    return f"the cards' keys go to {payload['file']}"
+    cards = desk.txn.execute(select(func.count()).select_from(_card)).scalar_one()
+    desk.note("keys.export", str(payload["file"]), cards=cards)
+    return f"{cards} cards written to {payload['file']}"
 
 
 def _activate_rules(desk: Desk, payload: Payload, tools: Tools) -> str:
@@ -143,6 +147,7 @@ KINDS: Final[dict[str, Apply]] = {
     "staff.role": _change_role,  # login, role, scope
     "staff.unblock": _unblock_staff,  # login
     "staff.reset": _reset_staff,  # login
+    **LOOSENING,
 }
 """What a confirmed request does, and what its payload names."""
 
@@ -150,8 +155,10 @@ KINDS: Final[dict[str, Apply]] = {
 # -- asking, deciding ---------------------------------------------------------------------------------------
 
 
-def propose_txn(desk: Desk, what: str, payload: Payload, tools: Tools) -> int:
-    """Write down a request; returns its number. Raises what the change itself would raise, and RequestError."""
+def propose_txn(desk: Desk, what: str, payload: Payload, tools: Tools | None) -> int:
+    """Write down a request; returns its number. ``tools`` None: for requests about orders, which need none.
+
+    Raises what the change itself would raise, and RequestError."""
     expire_txn(desk)
     if what in (RULING, RELEASE):
         _try_order(desk.txn, what, payload)
@@ -164,12 +171,20 @@ def propose_txn(desk: Desk, what: str, payload: Payload, tools: Tools) -> int:
     number = int(desk.txn.execute(select(func.max(_t.c.id))).scalar() or 0) + 1
     values = {"id": number, "what": what, "payload": body, "maker": desk.actor, "made_ms": desk.now_ms}
     desk.txn.execute(insert(_t).values(**values, state=ASKED))
-    desk.note(f"{what}.ask", thing_of(what, payload), request=number, **payload)
+    desk.note(f"{what}.ask", thing_of(what, payload), request=number, **_masked(payload))
     return number
 
 
-def _try(desk: Desk, what: str, payload: Payload, tools: Tools) -> None:
-    if what not in KINDS:
+def _masked(payload: Payload) -> Payload:
+    """A payload as the audit may keep it: no whole phone numbers."""
+    return {
+        name: mask_msisdn(value) if name == "value" and isinstance(value, str) else value
+        for name, value in payload.items()
+    }
+
+
+def _try(desk: Desk, what: str, payload: Payload, tools: Tools | None) -> None:
+    if what not in KINDS or tools is None:
         raise RequestError(f"no request is called {what!r}")
     trial = desk.txn.begin_nested()
     try:

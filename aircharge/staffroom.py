@@ -1,0 +1,240 @@
+"""People at the office: logging in, asking for what needs two people, confirming it.
+
+Behind the command line; every later door of the staff goes through here too. A house without staff has no persons:
+names are labels then, and what needs a second person is done at once.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import Connection, select
+
+from aircharge.ledger.asked import LIFE_MS
+from aircharge.ledger.commands import Result
+from aircharge.ledger.credit import CREDIT
+from aircharge.ledger.entries import ENTRIES, Declined, Enter
+from aircharge.ledger.reading import orders_by_number
+from aircharge.ledger.ruling import RELEASE, RULING, RuleOrder
+from aircharge.ledger.tables import metadata
+from aircharge.office import Office, OfficeError
+from aircharge.outlets import requests, sessions, signing_in, staff
+from aircharge.outlets.cards import KeyRing
+from aircharge.outlets.requests import Payload, RequestError, Tools, outlets_of
+from aircharge.outlets.rights import ACTIONS, Person, Role, check_txn, is_within
+from aircharge.outlets.sessions import SessionError
+from aircharge.outlets.signing_in import Denied, Passwords
+from aircharge.values import Receipt, yuan_text
+
+__all__ = ["Staffroom", "write_secret"]
+
+_outlet, _card, _order = (metadata.tables[name] for name in ("outlet", "card", "txn"))
+_request = metadata.tables["change_request"]
+
+
+def write_secret(path: Path, text: str) -> None:
+    """A file that only its owner may read, never for a moment otherwise."""
+    spare = path.with_name(f"{path.name}.{os.getpid()}")
+    handle = os.open(spare, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with open(handle, "w", encoding="utf-8") as file:
+        file.write(text)
+    spare.replace(path)
+
+
+class Staffroom:
+    """People of one office. ``person`` of the office is whoever has proved it, None in a house without staff."""
+
+    def __init__(self, office: Office, passwords: Passwords | None = None) -> None:
+        self.office = office
+        self._passwords = passwords or Passwords()
+
+    def ring(self) -> KeyRing:
+        return self.office.config.key_ring(self.office.chance)
+
+    def tools(self) -> Tools:
+        return Tools(self.office.config.pin_hash(), self.office.chance, self._passwords)
+
+    # -- who it is ----------------------------------------------------------------------------------------
+
+    def has_staff(self) -> bool:
+        with self.office.store.engine.connect() as txn:
+            return not staff.is_empty(txn)
+
+    def sign_in(self, login: str, password: str, code: str) -> Person | Denied:
+        """A try is counted whatever comes of it. A person who is not enrolled may do nothing but ``enrol``."""
+        with self.office.desk("login") as desk:
+            return signing_in.sign_in_txn(desk, login, password, code, self._passwords, self.ring())
+
+    def must_enrol(self, person: Person) -> bool:
+        with self.office.store.engine.connect() as txn:
+            return staff.person_txn(txn, person.login) is None
+
+    def enrol(self, person: Person, password: str, secret: bytes, code: str) -> Person:
+        with self.office.desk(person.login) as desk:
+            return signing_in.enrol_txn(desk, person, password, secret, code, self._passwords, self.ring())
+
+    def new_password(self, person: Person, password: str) -> None:
+        with self.office.desk(person.login) as desk:
+            signing_in.new_password_txn(desk, person, password, self._passwords)
+
+    def begin(self, person: Person, path: Path) -> None:
+        """Write the session's file."""
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        session = sessions.begin(person, self.office.clock.now_ms())
+        write_secret(path, sessions.token_of(session, self.ring()))
+
+    def resume(self, path: Path) -> Person:
+        """Who has logged in; the session's idle time begins anew. Raises SessionError."""
+        try:
+            exposed, token = path.stat().st_mode & 0o077, path.read_text(encoding="ascii")
+        except (OSError, ValueError) as error:
+            raise SessionError("nobody is logged in: aircharge login") from error
+        if exposed:
+            raise SessionError(f"{path} may be read by others: aircharge login")
+        ring = self.ring()
+        with self.office.store.engine.connect() as txn:
+            person, session = sessions.resume(txn, token, ring, self.office.clock.now_ms())
+        write_secret(path, sessions.token_of(session, ring))
+        return person
+
+    def check(self, person: Person, action: str, arguments: dict[str, Any]) -> None:
+        """Raises NotAllowed unless the table of rights lets the person give this command."""
+        with self.office.store.engine.connect() as txn:
+            row = ACTIONS.get(action)
+            find = _OUTLETS.get(row.within) if row is not None else None
+            value = arguments.get(row.within) if row is not None else None
+            outlets = find(txn, str(value)) if find is not None and value is not None else []
+            check_txn(txn, person, action, outlets)
+
+    # -- people -------------------------------------------------------------------------------------------
+
+    def init(self, login: str, name: str, password: str) -> None:
+        signing_in.check_password(password, login)
+        with self.office.desk(login or "nobody") as desk:
+            staff.first_admin_txn(desk, login, name, self._passwords.hash(password))
+
+    def block(self, login: str, actor: str) -> None:
+        with self.office.desk(actor) as desk:
+            staff.block_staff_txn(desk, login)
+
+    def people(self) -> list[dict[str, Any]]:
+        with self.office.store.engine.connect() as txn:
+            return staff.people(txn, self.office.clock.now_ms())
+
+    # -- two people ---------------------------------------------------------------------------------------
+
+    def change(self, what: str, payload: Payload, *, actor: str) -> str:
+        """Ask for a change that needs two people; what to tell. Done at once where there is nobody else to ask:
+        in a house without staff, and when its only admin adds the second.
+        """
+        person = self.office.person
+        with self.office.desk(actor) as desk:
+            alone = person is None or (what == "staff.add" and _is_only_admin(desk.txn))
+            if person is not None:
+                check_txn(desk.txn, person, what, outlets_of(desk.txn, payload))
+            if alone and what not in (RULING, RELEASE):
+                said = requests.apply_alone_txn(desk, what, payload, self.tools())
+            else:
+                number = requests.propose_txn(desk, what, payload, self.tools())
+                said = f"request {number} waits for another person: aircharge request approve {number}"
+        if alone:
+            self._afterwards(what, payload)
+        return said
+
+    def approve(self, number: int, *, actor: str) -> str:
+        """The second person's yes. Raises OfficeError, RequestError, NotAllowed."""
+        what, payload = self._asked(number, actor)
+        if what in ENTRIES or what == CREDIT:
+            return self._booked(number, Enter(number, actor))
+        if what in (RULING, RELEASE):
+            return self._booked(number, RuleOrder(number, payload["order"], actor))
+        with self.office.desk(actor) as desk:
+            said = requests.approve_txn(desk, number, self.tools())
+        self._afterwards(what, payload)
+        return said
+
+    def decline(self, number: int, note: str, *, actor: str) -> None:
+        self._asked(number, actor)
+        with self.office.desk(actor) as desk:
+            requests.decline_txn(desk, number, note)
+
+    def waiting(self) -> list[dict[str, Any]]:
+        """Requests that wait, of the part of the tree the person sees."""
+        person = self.office.person
+        with self.office.store.engine.connect() as txn:
+            return [
+                item
+                for item in requests.waiting(txn, self.office.clock.now_ms())
+                if person is None or _sees(txn, person, item["payload"])
+            ]
+
+    def _asked(self, number: int, actor: str) -> tuple[str, dict[str, Any]]:
+        """A request that waits and that this person may decide; what has ended ends now. Raises what says why not."""
+        person = self.office.person
+        with self.office.desk(actor) as desk:
+            requests.expire_txn(desk)
+        with self.office.store.engine.connect() as txn:
+            row = txn.execute(select(_request).where(_request.c.id == number)).first()
+            if row is None or row.state:
+                ended = row is not None and row.note == "expired"
+                why = (
+                    f"is older than {LIFE_MS // 86_400_000} days and has ended" if ended else "does not wait"
+                )
+                raise RequestError(f"request {number} {why}: no request {number} waits to be confirmed")
+            payload: dict[str, Any] = json.loads(row.payload)
+            if person is not None:
+                check_txn(txn, person, row.what, outlets_of(txn, payload), confirming=True)
+        return row.what, payload
+
+    def _booked(self, number: int, command: Enter | RuleOrder) -> str:
+        result: Result
+        [result] = self.office.store.run([command])
+        if isinstance(result, str):
+            raise OfficeError(result)
+        if isinstance(result, Declined):
+            return f"request {number}: declined"
+        if isinstance(result, Receipt):
+            return f"request {number}: order {result.order_id} is {result.state.name}"
+        return f"request {number}: credit line {yuan_text(result.limit_fen)} yuan"
+
+    def _afterwards(self, what: str, payload: Payload) -> None:
+        """What cannot be part of a transaction; the audit has it already."""
+        if what == "keys.export":
+            write_secret(Path(payload["file"]), json.dumps(self.office.personalisation(), indent=1))
+
+
+def _is_only_admin(txn: Connection) -> bool:
+    table = metadata.tables["staff"]
+    admins = select(table.c.id).where(table.c.role == Role.ADMIN, table.c.status == staff.ACTIVE)
+    return len(txn.execute(admins).all()) == 1
+
+
+def _sees(txn: Connection, person: Person, payload: Payload) -> bool:
+    outlets = outlets_of(txn, payload)
+    within = [is_within(txn, person.scope_id, number) for number in outlets] if person.scope_id else [True]
+    return bool(within) and all(within)
+
+
+def _by_code(txn: Connection, code: str) -> list[int]:
+    return list(txn.execute(select(_outlet.c.id).where(_outlet.c.code == code)).scalars())
+
+
+def _by_card(txn: Connection, iccid: str) -> list[int]:
+    return list(txn.execute(select(_card.c.outlet_id).where(_card.c.iccid == iccid)).scalars())
+
+
+def _by_order(txn: Connection, number: str) -> list[int]:
+    accounts = [order["outlet_acct"] for order in orders_by_number(txn, number)]
+    return list(txn.execute(select(_outlet.c.id).where(_outlet.c.float_id.in_(accounts))).scalars())
+
+
+_OUTLETS: Final[dict[str, Callable[[Connection, str], list[int]]]] = {
+    "code": _by_code,
+    "iccid": _by_card,
+    "number": _by_order,
+}
+"""The outlet that an argument of a command means (``rights.Action.within``)."""
