@@ -38,9 +38,11 @@ from aircharge.protocols.shell import GateSettings
 from aircharge.protocols.smpp import PeerInfo, SmppClient, SmppGateway, SmppServer
 from aircharge.sms.cardshelf import CardShelf
 from aircharge.sms.door import SmsDoor
+from aircharge.switch.batch import BatchRunner
 from aircharge.switch.board import Board, CodeTable, OperatorPlan
 from aircharge.switch.day import DayKeeper
 from aircharge.switch.doubt import DoubtResolver
+from aircharge.switch.funding import Expiry
 from aircharge.switch.parking import ParkedOrders
 from aircharge.switch.proof import Prover
 from aircharge.wire.gsm import Element
@@ -113,6 +115,8 @@ class AirchargeService(Service):
         plans = [_plan(section, link) for section, link in zip(config.operator, self.links, strict=True)]
         self.board = Board(self.ledger, plans, clock, config.daemon.in_flight_max)
         self.doubts = DoubtResolver(self.board, reactor)
+        self.batches = BatchRunner(self.board, reactor, self._spawn)
+        self.expiry = Expiry(self.board, reactor, config.ledger.book.ticket_grace_ms)
         self.parking = ParkedOrders(self.board, reactor, self._spawn)
         shelf = CardShelf(self.ledger, config.key_ring(), config.card_profiles())
         self.door = SmsDoor(self.board, shelf, config.sms, self._spawn, self._send_packet)
@@ -222,7 +226,9 @@ class AirchargeService(Service):
             self.relay.start()
             self.days.start()
             self.prover.start()
+            self.expiry.start()
             await self._wait_for_lines(self._config.daemon.operator_wait_s)
+            self.batches.start()
             for place in self._config.smpp.place:
                 await self._open_place(place)
             if self._config.daemon.metrics_listen:
@@ -281,6 +287,8 @@ class AirchargeService(Service):
         self.board.closing = True
         self.gateway.throttle(True)
         self.doubts.stop()
+        self.batches.stop()
+        self.expiry.stop()
         self.days.stop()
         self.prover.stop()
         self.parking.stop()

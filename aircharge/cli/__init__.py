@@ -1,5 +1,6 @@
 """``aircharge``: the command line. ``root`` holds the oldest commands; a group of its own has a file of its own."""
 
+from aircharge.cli.batch import batch
 from aircharge.cli.books import day
 from aircharge.cli.money import money
 from aircharge.cli.outlets import outlet
@@ -11,6 +12,7 @@ from aircharge.cli.staff import login, logout, staff
 __all__ = ["main"]
 
 main.add_command(day)
+main.add_command(batch)
 main.add_command(money)
 main.add_command(outlet)
 main.add_command(request)

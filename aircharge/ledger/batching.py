@@ -15,6 +15,7 @@ from aircharge.ledger import limits, opening
 from aircharge.ledger.batch_file import LINES_MAX, BatchLine
 from aircharge.ledger.chart import BATCH_CANCELLED, BATCH_DONE, BATCH_RUNNING, OUTLET_ACTIVE
 from aircharge.ledger.commands import OpenRecharge
+from aircharge.ledger.entries import BATCH
 from aircharge.ledger.inhouse import Refused, Told, Verb, carry_out, new_row, wish_needs
 from aircharge.ledger.page import Facts, Page
 from aircharge.ledger.pricing import quote
@@ -46,9 +47,10 @@ def batch_key(batch_id: int, line: int) -> Key:
 
 @dataclass(frozen=True, slots=True)
 class OpenBatch:
-    """Reserve a file: by the outlet's own phone and PIN, or by two people (``actor``, "maker+checker") for ``code``.
+    """Reserve a file: by the outlet's own phone and PIN, or by two people (``request_id``, confirmed by ``actor``).
 
-    Result: the Receipt of the reserve, HELD and fresh; its number is the file's. REFUSED, or the stored one.
+    Result: the Receipt of the reserve, HELD and fresh; its number is the file's. REFUSED, or the stored one; of a
+    request also a text: none waits, one person alone, another file.
     """
 
     channel: Channel
@@ -61,8 +63,8 @@ class OpenBatch:
     sent_ms: int | None = None
     key_window_ms: int = 0
     earlier: Key | None = None
+    request_id: int = 0
     actor: str = ""
-    code: str = ""
     target: str = ""
 
     @property
@@ -108,31 +110,32 @@ def _content(command: OpenBatch) -> bytes:
 
 
 def _batch_needs(needs: Needs, command: OpenBatch) -> None:
-    if command.actor:
-        needs.keys.add((command.key.scope, command.key.mark))
-        needs.codes.add(command.code)
+    if command.request_id:
+        needs.requests.add(command.request_id)
     else:
         wish_needs(needs, command)
     needs.wanted.add((_BATCH, "file_hash", command.file_hash))
 
 
-def open_batch(page: Page, command: OpenBatch) -> Receipt:
-    if not command.actor:
+def open_batch(page: Page, command: OpenBatch) -> Receipt | str:
+    if not command.request_id:
         return carry_out(page, _RESERVE, command)
-    known = page.rows.by_key.get((command.key.scope, command.key.mark))
-    if known is not None and known.req_hash == _content(command):
-        return page.receipt(known, fresh=False)
-    outlet = page.rows.codes.get(command.code)
-    if known is not None or outlet is None:
-        reason = Reason.NOT_FOUND if known is None else Reason.CLASH
-        return Receipt(0, State.REFUSED, reason, fresh=True)
+    request = page.rows.requests.get(command.request_id)
+    if request is None or request.state or request.what != BATCH:
+        return f"no file waits as request {command.request_id}"
+    if not command.actor.strip() or command.actor == request.maker:
+        return "maker and checker are two people"
+    if command.file_hash.hex() != request.payload["file"]:
+        return f"this is not the file of request {command.request_id}"
+    outlet = page.rows.accounts[request.payload["account"]]
     refused = Refused(Reason.OUTLET, {}) if outlet.status != OUTLET_ACTIVE else None
     done = refused or _reserve(page, command, outlet)
     if isinstance(done, Refused):
         return Receipt(0, State.REFUSED, done.reason, fresh=True, outlet_id=outlet.id)
-    page.audit(
-        "batch.open", f"batch {done.row.id}", command.actor, outlet=outlet.code, cost_fen=done.row.cost
-    )
+    request.state = 1
+    page.changes.requests.append((request.id, command.actor, done.row.id))
+    detail = {"request": request.id, "maker": request.maker, "cost_fen": done.row.cost}
+    page.audit("batch.start", f"batch {done.row.id}", command.actor, outlet=outlet.code, **detail)
     return page.receipt(done.row, fresh=True)
 
 
@@ -201,7 +204,7 @@ def _write_down(
         "lines": len(command.lines),
         "total_fen": row.cost,
         "state": BATCH_RUNNING,
-        "author": command.actor[:64],
+        "author": (command.actor or command.asker.phone)[:64],
         "made_ms": page.now_ms,
     }
     page.changes.rare.append(RowChange(_BATCH, batch))

@@ -35,9 +35,11 @@ from aircharge.ledger.rows import BalanceRow, Needs, OutletRow, RequestRow, RowC
 from aircharge.ledger.rule import Rule
 from aircharge.values import AMOUNT_MAX_FEN, Key, Operation, Receipt, content_hash, yuan_text
 
-__all__ = ["ENTRIES", "FUNDING", "RULES", "Declined", "Enter", "Entry", "Side", "account_of", "enter"]
+__all__ = ["BATCH", "ENTRIES", "FUNDING", "RULES", "Declined", "Enter", "Entry", "Side", "account_of", "enter"]
 
 FUNDING: Final = "funding"
+BATCH: Final = "batch"
+"""A file of recharges that waits for the second person: ``ledger.batching``."""
 
 
 class Side(Enum):
@@ -162,13 +164,15 @@ def account_of(side: Side, payload: dict[str, Any]) -> int:
 def enter(page: Page, command: Enter) -> Receipt | CreditLine | Declined | str:
     """Decide a request that waits."""
     request = page.rows.requests.get(command.request_id)
-    is_ours = request is not None and (request.what in ENTRIES or request.what == CREDIT)
+    is_ours = request is not None and (request.what in ENTRIES or request.what in (CREDIT, BATCH))
     if request is None or request.state or not is_ours or command.only not in ("", request.what):
         return f"no request {command.request_id} waits to be confirmed"
     if not command.checker.strip() or command.checker == request.maker:
         return "maker and checker are two people"
     if command.decline:
         return _decline(page, command, request)
+    if request.what == BATCH:
+        return f"request {request.id} is a file: who confirms it must bring it"
     if request.what == CREDIT:
         return _set_credit(page, command, request)
     return _book(page, command, request, ENTRIES[request.what])

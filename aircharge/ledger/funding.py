@@ -15,18 +15,21 @@ from sqlalchemy import Connection, func, insert, select
 
 from aircharge.errors import AirchargeError
 from aircharge.ledger.audit import append_audit_txn
+from aircharge.ledger.batch_file import Totals
 from aircharge.ledger.chart import COMMISSION_MONTHLY, JOURNAL_SETTLE, KIND_STOCK, SUSPENSE
 from aircharge.ledger.credit import CREDIT
-from aircharge.ledger.entries import ENTRIES, FUNDING
-from aircharge.ledger.page import local_date
+from aircharge.ledger.cutoff import local_date
+from aircharge.ledger.entries import BATCH, ENTRIES, FUNDING
 from aircharge.ledger.tables import metadata
 from aircharge.values import AMOUNT_MAX_FEN, Operation, State, yuan_text
 
 __all__ = [
+    "BATCH",
     "CREDIT",
     "FUNDING",
     "EntryForm",
     "FundingError",
+    "propose_batch_txn",
     "propose_credit_txn",
     "propose_entry_txn",
     "propose_payouts_txn",
@@ -36,7 +39,9 @@ __all__ = [
 
 _t = metadata.tables
 _request, _outlet, _txn, _journal = _t["change_request"], _t["outlet"], _t["txn"], _t["journal"]
+_batch = _t["batch"]
 _CREDIT_DAYS_MAX: Final = 366
+_HALF_DAY_MS: Final = 43_200_000
 
 
 class FundingError(AirchargeError):
@@ -111,7 +116,7 @@ def propose_payouts_txn(
     first, last = month * 100 + 1, month * 100 + 31
     if not (2020 <= month // 100 <= 2199 and 1 <= month % 100 <= 12):
         raise FundingError(f"{month} is no month: yyyymm")
-    if local_date(now_ms, utc_offset_min) <= last:
+    if local_date(now_ms - _HALF_DAY_MS, utc_offset_min) <= last:  # a day may be cut as late as noon
         raise FundingError(f"month {month} is not over")
     earned = (
         select(_outlet.c.float_id, _outlet.c.code, func.sum(_txn.c.commission).label("fen"))
@@ -136,6 +141,28 @@ def propose_payouts_txn(
             payload = {"account": account, "outlet": code, "amount_fen": fen, "slip": slip}
             requests.append(_write(txn, "payout", payload, maker=maker, now_ms=now_ms))
     return requests
+
+
+def propose_batch_txn(
+    txn: Connection, code: str, name: str, file_hash: bytes, sums: Totals, *, maker: str, now_ms: int
+) -> int:
+    """Write down a request to start a file of recharges; returns its number. The same file is asked for once."""
+    if not sums.valid:
+        raise FundingError("no line of the file is a recharge")
+    account, digest = _float_of(txn, code), file_hash.hex()
+    used = select(_batch.c.id).where(_batch.c.outlet_id == account, _batch.c.file_hash == file_hash)
+    same = (item for item in waiting(txn, [BATCH]) if (item["account"], item["file"]) == (account, digest))
+    if txn.execute(used).first() is not None or next(same, None) is not None:
+        raise FundingError(f"this file has been entered already for {code}")
+    payload = {
+        "account": account,
+        "outlet": code,
+        "file": digest,
+        "name": name[:64],
+        "lines": sums.valid,
+        "amount_fen": sums.amount_fen,
+    }
+    return _write(txn, BATCH, payload, maker=maker, now_ms=now_ms)
 
 
 def waiting(txn: Connection, kinds: Iterable[str] = (FUNDING,)) -> list[dict[str, Any]]:

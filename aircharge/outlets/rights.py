@@ -101,6 +101,12 @@ _TABLE: Final = """
     money.list          CMFRUA  ......  -
     money.confirm       ..FR..  ......  -
     money.decline       ..FR..  ......  -
+    batch.dry-run       CMFRUA  ......  -
+    batch.ask           .MF...  ......  code
+    batch.start         ..F...  ......  -
+    batch.show          CMFRUA  ......  -
+    batch.report        .MFRU.  ......  -
+    batch.cancel        .MFR..  ......  -
     order.show          CMFRUA  ......  number
     order.resolve       .MFR..  ......  number
     order.release       .M.R..  ......  number

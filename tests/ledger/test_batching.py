@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from sqlalchemy import text
 
 from aircharge.errors import Reason
-from aircharge.ledger.batch_file import BatchFileError, BatchLine, Offer, read_lines, totals, weigh_lines
+from aircharge.ledger.batch_file import (
+    BatchFileError,
+    BatchLine,
+    Offer,
+    Totals,
+    read_lines,
+    totals,
+    weigh_lines,
+)
 from aircharge.ledger.batching import CancelBatch, EndBatch, OpenBatch, OpenLine, batch_key
 from aircharge.ledger.commands import OpenRecharge
+from aircharge.ledger.entries import Declined, Enter
+from aircharge.ledger.funding import FundingError, propose_batch_txn
 from aircharge.ledger.pending import batch_counts, batch_lines, running_batches, waiting_lines
 from aircharge.ledger.policy import EMPTY_POLICY
 from aircharge.ledger.reading import open_orders
@@ -85,16 +96,23 @@ def a_file(*amounts: int, bad: int = 0) -> tuple[BatchLine, ...]:
 
 
 def batch(books: Books, *amounts: int, name: str = "f", bad: int = 0, **more: Any) -> OpenBatch:
-    actor = more.pop("actor", "li+wang")
-    who = more.pop("asker", Asker("", SERVICE))
-    mark = more.pop("mark", None) or name
+    """Asked for by li, confirmed by wang; with ``asker`` by the outlet itself."""
     file_hash = hashlib.sha256(name.encode()).digest()
-    key = Key("batch", mark)
-    code = more.pop("code", "A")
-    lines = more.pop("lines", a_file(*amounts, bad=bad))
+    lines, who = more.pop("lines", a_file(*amounts, bad=bad)), more.pop("asker", None)
+    actor, code, request = "", more.pop("code", "A"), more.pop("request", 0)
+    if who is None:
+        who, actor, request = Asker("", SERVICE), "wang", request or ask(books, name, lines, code)
+    key = Key("batch", f"{request}")
     return OpenBatch(
-        Channel.CLI, key, who, lines, file_hash, name, books.clock.ms, actor=actor, code=code, **more
+        Channel.CLI, key, who, lines, file_hash, name, books.clock.ms, request_id=request, actor=actor
     )
+
+
+def ask(books: Books, name: str, lines: tuple[BatchLine, ...], code: str = "A") -> int:
+    file_hash = hashlib.sha256(name.encode()).digest()
+    with books.store.writing() as txn:
+        sums = Totals(len(lines), 1, 0, 0, {})
+        return propose_batch_txn(txn, code, name, file_hash, sums, maker="li", now_ms=books.clock.ms)
 
 
 def line(books: Books, batch_id: int, number: int = 0, **more: Any) -> OpenLine:
@@ -173,11 +191,30 @@ def test_the_reserve_is_no_doubt(books: Books) -> None:
 
 def test_the_same_file_again(books: Books) -> None:
     command = batch(books, 5_000)
+    with pytest.raises(FundingError, match="entered already for A"):
+        ask(books, "f", a_file(5_000))
     first, again = books.batch(command, command)
-    assert (again.order_id, again.fresh) == (first.order_id, False)
-    assert books.do(batch(books, 5_000, mark="another key")).reason is Reason.DUPLICATE
-    assert books.do(batch(books, 5_000, mark="b", code="B")).state is State.HELD  # another outlet's
+    assert (first.state, again) == (State.HELD, f"no file waits as request {command.request_id}")
+    with pytest.raises(FundingError, match="entered already for A"):
+        ask(books, "f", a_file(5_000))
+    own = Asker(PHONES["A"], SERVICE, None, Pin(PIN))
+    assert books.do(batch(books, 5_000, asker=own)).reason is Reason.DUPLICATE
+    assert books.do(batch(books, 5_000, code="B")).state is State.HELD  # another outlet's
     assert books.money("A") == (100_000, 5_000)
+
+
+def test_a_file_takes_two_people_and_the_file_itself(books: Books) -> None:
+    command = batch(books, 5_000)
+    number = command.request_id
+    assert books.do(replace(command, actor="li")) == "maker and checker are two people"
+    assert books.do(replace(command, file_hash=b"x" * 32)) == f"this is not the file of request {number}"
+    assert books.do(replace(command, request_id=99)) == "no file waits as request 99"
+    assert books.do(Enter(number, "wang")) == f"request {number} is a file: who confirms it must bring it"
+    assert books.do(Enter(number, "wang", decline="wrong month")) == Declined(number, "batch")
+    assert books.do(command) == f"no file waits as request {number}"
+    assert books.money("A") == (100_000, 0)
+    with pytest.raises(FundingError, match="no line"), books.store.writing() as txn:
+        propose_batch_txn(txn, "A", "f", b"h", Totals(2, 0, 0, 0, {}), maker="li", now_ms=books.clock.ms)
 
 
 REFUSALS: list[tuple[str, dict[str, Any], Reason]] = [
@@ -185,7 +222,6 @@ REFUSALS: list[tuple[str, dict[str, Any], Reason]] = [
     ("no valid line", {"bad": 2}, Reason.AMOUNT),
     ("no line", {}, Reason.FORMAT),
     ("too many", {"amounts": (1,) * 5001}, Reason.FORMAT),
-    ("nobody", {"amounts": (1,), "code": "Z"}, Reason.NOT_FOUND),
 ]
 
 
@@ -200,10 +236,12 @@ def test_what_is_not_reserved(books: Books, more: dict[str, Any], reason: Reason
 
 def test_an_outlet_brings_its_own_file(books: Books) -> None:
     def by_outlet(pin: str, name: str) -> OpenBatch:
-        return batch(books, 5_000, name=name, actor="", asker=Asker(PHONES["A"], SERVICE, None, Pin(pin)))
+        return batch(books, 5_000, name=name, asker=Asker(PHONES["A"], SERVICE, None, Pin(pin)), request=0)
 
     assert books.do(by_outlet(WRONG, "one")).reason is Reason.PIN_WRONG
-    receipt = books.do(by_outlet(PIN, "two"))
+    command = replace(by_outlet(PIN, "two"), key=Key("web", "1"))
+    receipt = books.do(command)
+    assert not books.do(command).fresh
     assert receipt.state is State.HELD
     assert books.told() == ["outlet.refused PIN_WRONG", "outlet.batch-opened"]
 

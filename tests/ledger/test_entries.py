@@ -290,7 +290,7 @@ def test_commission_of_a_month(books: Books) -> None:
     late = books.do(books.plain("13800000004", 5_000))
     with pytest.raises(FundingError, match="not over"):
         payouts(books, 202611)
-    books.wait(8 * DAY)  # December
+    books.wait(9 * DAY)  # December
     books.do(books.close(late, Verdict.YES))  # settled in December: December's
     [request] = payouts(books, 202611)
     assert payouts(books, 202611) == []
