@@ -111,10 +111,8 @@ class Loader:
         """Requests for entries by hand, and what they need in turn: reference, the outlet's accounts, credit line."""
         accounts = set()
         if needs.requests:
-            for number, what, payload, maker, state in self._dialect.rows(
-                txn, self._ask.requests, needs.requests
-            ):
-                request = RequestRow(number, what, json.loads(payload), maker, state)
+            for number, what, payload, *rest in self._dialect.rows(txn, self._ask.requests, needs.requests):
+                request = RequestRow(number, what, json.loads(payload), *rest)
                 rows.requests[number] = request
                 if float_id := request.payload.get("account"):
                     accounts.add(float_id)

@@ -10,7 +10,7 @@ from aircharge.errors import Reason
 from aircharge.ledger.tables import metadata
 from aircharge.values import Operation, State
 
-__all__ = ["history_of", "recap_of", "status_of"]
+__all__ = ["history_of", "outlet_of", "recap_of", "status_of"]
 
 _t = metadata.tables
 _txn, _phone, _outlet = _t["txn"], _t["outlet_phone"], _t["outlet"]
@@ -81,6 +81,12 @@ def recap_of(txn: Connection, phone: str, from_ms: int, until_ms: int) -> dict[s
     names = ("day_n", "day_fen", "reversed_n", "reversed_fen", "earned_fen", "open_n")
     [row] = txn.execute(sums)
     return {"day_ms": from_ms, **dict(zip(names, map(int, row), strict=True))}
+
+
+def outlet_of(txn: Connection, phone: str) -> int:
+    """The outlet a number is bound to, 0 = none."""
+    found = select(_phone.c.outlet_id).where(_phone.c.msisdn == phone)
+    return int(txn.execute(found).scalar() or 0)
 
 
 def _float_of(phone: str) -> Any:

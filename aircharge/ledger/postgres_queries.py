@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from aircharge.ledger.queries import OUTLET_COLUMNS, TXN_COLUMNS, Queries
+from aircharge.ledger.queries import FINAL_TOPICS, OUTLET_COLUMNS, TXN_COLUMNS, Queries
 
 __all__ = [
     "DAYS_LOCK",
@@ -47,10 +47,8 @@ POSTGRES_QUERIES: Final = Queries(
     FROM unnest(%s::text[], %s::bigint[]) k(target, account) CROSS JOIN LATERAL (
     SELECT * FROM txn i WHERE i.msisdn = k.target AND i.outlet_acct + 0 = k.account AND i.created_ms + 0 >= %s
     AND i.kind IN (1, 4) AND i.state NOT IN (0, 5) OFFSET 0) t""",
-    answers="""SELECT n.txn_id, n.topic, n.body FROM unnest(%s::bigint[]) k(id) JOIN outbox n ON n.txn_id = k.id
-    WHERE n.topic IN ('outlet.settled', 'outlet.refused', 'outlet.reversed', 'outlet.reversal-refused',
-    'outlet.transferred', 'outlet.transfer-reversed',
-    'outlet.commission') ORDER BY n.id""",
+    answers=f"""SELECT n.txn_id, n.topic, n.body FROM unnest(%s::bigint[]) k(id) JOIN outbox n ON n.txn_id = k.id
+    WHERE n.topic IN ({FINAL_TOPICS}) ORDER BY n.id""",
     today="""SELECT t.outlet_acct, count(*), sum(t.amount)::bigint
     FROM unnest(%s::bigint[]) k(id) JOIN txn t ON t.outlet_acct = k.id AND t.created_ms >= %s
     WHERE t.kind = 1 AND t.state IN (1, 2, 3, 4, 6, 8) GROUP BY t.outlet_acct""",
@@ -61,7 +59,7 @@ POSTGRES_QUERIES: Final = Queries(
     JOIN offence o ON o.phone = k.phone AND o.local_date = %s""",
     languages="""SELECT l.msisdn, l.language FROM unnest(%s::text[]) k(phone)
     JOIN number_language l ON l.msisdn = k.phone""",
-    requests="""SELECT q.id, q.what, q.payload, q.maker, q.state
+    requests="""SELECT q.id, q.what, q.payload, q.maker, q.state, q.made_ms
     FROM unnest(%s::bigint[]) k(id) JOIN change_request q ON q.id = k.id""",
     first_phones="""SELECT p.outlet_id, min(p.msisdn) FROM unnest(%s::bigint[]) k(id)
     JOIN outlet_phone p ON p.outlet_id = k.id GROUP BY p.outlet_id""",

@@ -196,6 +196,7 @@ class RequestRow:
     payload: dict[str, Any]
     maker: str
     state: int
+    made_ms: int
 
 
 @dataclass(slots=True)
@@ -274,7 +275,6 @@ class Needs:
     usage: set[str] = field(default_factory=set)  # phones of outlets whose day is asked for
     offenders: set[str] = field(default_factory=set)
     requests: set[int] = field(default_factory=set)
-
     alone: bool = False  # an accounting day is cut: no other batch may be under way
 
 
@@ -286,9 +286,9 @@ class Rows:
     epoch: int = 0
     policy: Policy = EMPTY_POLICY
     days: dict[int, int] = field(default_factory=dict)  # open day by operator, HOUSE = 0
+    sealed_jid: int = 0  # no row may be booked with a number up to this
     phones: dict[str, PhoneRow] = field(default_factory=dict)
     outlets: dict[int, OutletRow] = field(default_factory=dict)
-    sealed_jid: int = 0  # no row may be booked with a number up to this
     accounts: dict[int, OutletRow] = field(default_factory=dict)  # outlets by their float
     balances: dict[int, BalanceRow] = field(default_factory=dict)
     credentials: dict[int, CredentialRow] = field(default_factory=dict)

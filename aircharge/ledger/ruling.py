@@ -39,7 +39,7 @@ class RuleOrder:
 
 def rule(page: Page, command: RuleOrder) -> Receipt | str:
     """Settle or void a doubt, or let a parked order go."""
-    request = waiting_request(page, command.request_id, command.checker, _is_ours)
+    request = waiting_request(page, command.request_id, command.checker, _RULES)
     if isinstance(request, str):
         return request
     if request.payload["order"] != command.order_id:
@@ -76,10 +76,6 @@ def _let_go(page: Page, request: RequestRow, names: str) -> Receipt | str:
 
 
 _RULES: Final = {RULING: _decide, RELEASE: _let_go}
-
-
-def _is_ours(request: RequestRow) -> bool:
-    return request.what in _RULES
 
 
 def _needs(needs: Needs, command: RuleOrder) -> None:

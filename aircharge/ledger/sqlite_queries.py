@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from aircharge.ledger.queries import OUTLET_COLUMNS, TXN_COLUMNS, Queries
+from aircharge.ledger.queries import FINAL_TOPICS, OUTLET_COLUMNS, TXN_COLUMNS, Queries
 
 __all__ = ["SQLITE_QUERIES"]
 
@@ -33,10 +33,8 @@ SQLITE_QUERIES: Final = Queries(
     intents=f"""SELECT {_TXN}
     FROM json_each(?) k CROSS JOIN txn t ON t.msisdn = k.value ->> 0 AND t.outlet_acct = k.value ->> 1
     AND t.created_ms >= ? WHERE t.kind IN (1, 4) AND t.state NOT IN (0, 5)""",
-    answers="""SELECT n.txn_id, n.topic, n.body FROM json_each(?) k CROSS JOIN outbox n ON n.txn_id = k.value
-    WHERE n.topic IN ('outlet.settled', 'outlet.refused', 'outlet.reversed', 'outlet.reversal-refused',
-    'outlet.transferred', 'outlet.transfer-reversed',
-    'outlet.commission') ORDER BY n.id""",
+    answers=f"""SELECT n.txn_id, n.topic, n.body FROM json_each(?) k CROSS JOIN outbox n ON n.txn_id = k.value
+    WHERE n.topic IN ({FINAL_TOPICS}) ORDER BY n.id""",
     today="""SELECT t.outlet_acct, count(*), sum(t.amount)
     FROM json_each(?) k CROSS JOIN txn t ON t.outlet_acct = k.value AND t.created_ms >= ?
     WHERE t.kind = 1 AND t.state IN (1, 2, 3, 4, 6, 8) GROUP BY t.outlet_acct""",
@@ -47,7 +45,7 @@ SQLITE_QUERIES: Final = Queries(
     CROSS JOIN offence o ON o.phone = k.value AND o.local_date = ?""",
     languages="""SELECT l.msisdn, l.language FROM json_each(?) k
     CROSS JOIN number_language l ON l.msisdn = k.value""",
-    requests="""SELECT id, what, payload, maker, state FROM change_request
+    requests="""SELECT id, what, payload, maker, state, made_ms FROM change_request
     WHERE id IN (SELECT value FROM json_each(?))""",
     first_phones="""SELECT p.outlet_id, min(p.msisdn) FROM json_each(?) k
     CROSS JOIN outlet_phone p ON p.outlet_id = k.value GROUP BY p.outlet_id""",
