@@ -109,12 +109,24 @@ class CodesSection:
             "2001": "AMOUNT",
             "3001": "OPERATOR_NO",
             "4001": "BUSY",
+            "6005": "OPERATOR_NO",
         }
     )
     not_found: tuple[str, ...] = ("1404",)  # a query's "no such reference": a no only past finality_s
     busy: tuple[str, ...] = (
         "4001",
     )  # of `no`: said before the reference is looked up, so no answer to a resend
+    reverse_no: dict[str, str] = field(  # what reversals are refused with, beside `no`
+        default_factory=lambda: {
+            "6001": "NOT_FOUND",
+            "6002": "NOT_REVERSIBLE",
+            "6003": "NOT_REVERSIBLE",
+            "6004": "NOT_REVERSIBLE",
+        }
+    )
+    no_original: tuple[str, ...] = ("6001",)  # of `reverse_no`: nothing to take back
+    reversed_before: tuple[str, ...] = ("6003",)  # … taken back under another reference
+    stands: tuple[str, ...] = ("6004",)  # … executed, and can no longer be taken back
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,11 +322,13 @@ def _cross_check(config: Config) -> None:
         where = f"operator[{index}]"
         if not 1 <= section.id <= 99 or ids.count(section.id) > 1:
             raise ConfigError(config.path, f"{where}.id", "must be 1..99 and its own")
-        if section.doubt.mode not in ("resend", "query", "never"):
-            raise ConfigError(config.path, f"{where}.doubt.mode", "must be resend, query or never")
-        for code, reason in section.codes.no.items():
-            if reason not in Reason.__members__:
-                raise ConfigError(config.path, f"{where}.codes.no.{code}", f"no reason is called {reason!r}")
+        if section.doubt.mode not in ("resend", "query", "reverse", "never"):
+            raise ConfigError(config.path, f"{where}.doubt.mode", "must be resend, query, reverse or never")
+        for name in ("no", "reverse_no"):
+            for code, reason in getattr(section.codes, name).items():
+                if reason not in Reason.__members__:
+                    key = f"{where}.codes.{name}.{code}"
+                    raise ConfigError(config.path, key, f"no reason is called {reason!r}")
     nodes = (config.daemon.node, config.daemon.desk_node)
     if not all(0 <= node <= 1023 for node in nodes) or nodes[0] == nodes[1]:
         raise ConfigError(config.path, "daemon.node", "node and desk_node must be 0..1023 and differ")

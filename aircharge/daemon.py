@@ -32,6 +32,7 @@ from aircharge.ledger.writer import Ledger
 from aircharge.observe.health import health_site
 from aircharge.observe.logs import standard_output
 from aircharge.observe.metrics import Registry
+from aircharge.outlets.consent import ConsentCode
 from aircharge.ports import Clock, Notice, Randomness
 from aircharge.protocols.operator_link import OperatorLink
 from aircharge.protocols.shell import GateSettings
@@ -114,6 +115,7 @@ class AirchargeService(Service):
         self.links = [self._link(section) for section in config.operator]
         plans = [_plan(section, link) for section, link in zip(config.operator, self.links, strict=True)]
         self.board = Board(self.ledger, plans, clock, config.daemon.in_flight_max)
+        self.board.consent = ConsentCode(config.checkcode())
         self.doubts = DoubtResolver(self.board, reactor)
         self.batches = BatchRunner(self.board, reactor, self._spawn)
         self.expiry = Expiry(self.board, reactor, config.ledger.book.ticket_grace_ms)
@@ -364,6 +366,10 @@ def _plan(section: OperatorSection, link: OperatorLink) -> OperatorPlan:
         {code: Reason[reason] for code, reason in section.codes.no.items()},
         frozenset(section.codes.not_found),
         frozenset(section.codes.busy),
+        {code: Reason[reason] for code, reason in section.codes.reverse_no.items()},
+        frozenset(section.codes.no_original),
+        frozenset(section.codes.reversed_before),
+        frozenset(section.codes.stands),
     )
     return OperatorPlan(
         section.id, section.link.name, link, section.segments, section.products, codes, section.doubt

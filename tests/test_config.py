@@ -61,7 +61,11 @@ def test_an_empty_file_is_all_defaults(tmp_path: Path) -> None:
         (PEER.replace('peers = ["a"]', 'peers = "a"'), "smpp.place[0].peers", "must be a list"),
         (OPERATOR.replace("id = 1", "id = 100"), "operator[0].id", "1..99"),
         (OPERATOR + OPERATOR, "operator[0].id", "its own"),
-        (OPERATOR + "[operator.doubt]\nmode = 'hope'", "operator[0].doubt.mode", "resend, query or never"),
+        (
+            OPERATOR + "[operator.doubt]\nmode = 'hope'",
+            "operator[0].doubt.mode",
+            "resend, query, reverse or never",
+        ),
         (OPERATOR + "[operator.codes]\nno = { 1 = 'MAYBE' }", "operator[0].codes.no.1", "MAYBE"),
         ("[daemon\n", "-", ""),
     ],

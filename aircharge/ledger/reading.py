@@ -16,11 +16,15 @@ from aircharge.values import Operation, State
 
 __all__ = [
     "CardRow",
+    "FoundRecharge",
     "OpenOrder",
     "all_cards",
     "card_by_msisdn",
     "cards_of",
+    "find_recharge",
+    "float_of",
     "journal_of",
+    "kind_of",
     "last_asked_back",
     "notices_of",
     "open_days",
@@ -30,6 +34,7 @@ __all__ = [
     "outlets",
     "parked_orders",
     "phones_of",
+    "recharge_of",
     "unsent_notices",
 ]
 
@@ -49,8 +54,12 @@ _OPEN_COLUMNS: Final = tuple(
         "next_ms",
         "attempts",
         "released_ms",
+        "kind",
+        "undo",
     )
 )
+_original = _txn.alias("original")
+_ORIGINAL_REF: Final = select(_original.c.op_ref).where(_original.c.id == _txn.c.orig_txn).scalar_subquery()
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +76,9 @@ class OpenOrder:
     next_ms: int | None
     attempts: int
     released_ms: int = 0  # it was parked, and let go then
+    kind: Operation = Operation.RECHARGE  # or REVERSAL
+    undo: int = 0  # UNDO_ASKED: its protective reversal may be under way
+    original_ref: str = ""  # a reversal: our reference of the recharge
 
     @property
     def since_ms(self) -> int:
@@ -101,7 +113,7 @@ def open_orders(
     is_open = c.state.in_([int(state) for state in OPEN_STATES])
     is_due = or_(c.next_ms.is_(None), c.next_ms <= due_before_ms)
     is_asked = c.kind <= int(Operation.REVERSAL)  # an operator hears of no other kind
-    found = select(*_OPEN_COLUMNS).where(is_open, is_due, is_asked).order_by(c.next_ms, c.id)
+    found = select(*_OPEN_COLUMNS, _ORIGINAL_REF).where(is_open, is_due, is_asked).order_by(c.next_ms, c.id)
     if held_before_ms is not None:
         found = found.where(or_(c.state != int(State.HELD), c.created_ms <= held_before_ms))
     rows = txn.execute(found.limit(limit) if limit else found)
@@ -110,13 +122,59 @@ def open_orders(
 
 def _open_order(row: Any) -> OpenOrder:
     r = tuple(row)
-    return OpenOrder(r[0], r[1], r[2], r[3], r[4], State(r[5]), r[6], r[7], r[8], r[9])
+    asked = (r[0], r[1], r[2], r[3], r[4], State(r[5]), r[6], r[7], r[8], r[9])
+    return OpenOrder(*asked, Operation(r[10]), r[11], r[12] or "")
+
+
+@dataclass(frozen=True, slots=True)
+class FoundRecharge:
+    """A recharge that is to be taken back, as far as the switch must know it."""
+
+    order_id: int
+    operator_id: int
+
+
+def float_of(txn: Connection, phone: str) -> int | None:
+    """The float of the outlet that a phone is bound to."""
+    join = _phone.join(_outlet, _outlet.c.id == _phone.c.outlet_id)
+    return txn.execute(select(_outlet.c.float_id).select_from(join).where(_phone.c.msisdn == phone)).scalar()
+
+
+def find_recharge(
+    txn: Connection, float_id: int, msisdn: str, amount_fen: int, since_ms: int
+) -> FoundRecharge | None:
+    """The outlet's newest settled recharge of that number and amount since then; else its newest of any state."""
+    c = _txn.c
+    found = (
+        select(c.id, c.operator_id)
+        .where(c.msisdn == msisdn, c.outlet_acct == float_id, c.created_ms >= since_ms)
+        .where(c.kind == int(Operation.RECHARGE), c.amount == amount_fen)
+        .order_by((c.state == int(State.SETTLED)).desc(), c.created_ms.desc(), c.id.desc())
+    )
+    row = txn.execute(found.limit(1)).first()
+    return FoundRecharge(*row) if row else None
+
+
+def recharge_of(txn: Connection, order_id: int) -> FoundRecharge | None:
+    """A recharge by its id."""
+    c = _txn.c
+    row = txn.execute(
+        select(c.id, c.operator_id).where(c.id == order_id, c.kind == int(Operation.RECHARGE))
+    ).first()
+    return FoundRecharge(*row) if row else None
+
+
+def kind_of(txn: Connection, order_id: int) -> Operation | None:
+    """What an order asks for."""
+    kind = txn.execute(select(_txn.c.kind).where(_txn.c.id == order_id)).scalar()
+    return None if kind is None else Operation(kind)
 
 
 def parked_orders(txn: Connection, *, released: bool | None = None, limit: int = 500) -> list[OpenOrder]:
     """Orders a rule has parked, oldest first: all, those that were let go and wait for a daemon, or the others."""
     c = _txn.c
-    found = select(*_OPEN_COLUMNS).where(text("txn.state = 8")).order_by(c.created_ms, c.id).limit(limit)
+    found = select(*_OPEN_COLUMNS, _ORIGINAL_REF).where(text("txn.state = 8"))
+    found = found.order_by(c.created_ms, c.id).limit(limit)
     if released is not None:
         found = found.where(c.released_ms > 0 if released else c.released_ms == 0)
     return [_open_order(row) for row in txn.execute(found)]

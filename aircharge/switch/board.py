@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from aircharge.errors import Reason
+from aircharge.ledger.chart import UNDO_DONE, UNDO_NONE, UNDO_NOTHING, UNDO_REFUSED
 from aircharge.ledger.commands import CloseRecharge, Command, Result
 from aircharge.observe.meters import Meters
+from aircharge.outlets.consent import ConsentCode
 from aircharge.ports import Clock, Operator, OperatorAnswer
 from aircharge.values import Verdict
 
@@ -60,17 +62,35 @@ class CodeTable:
         frozenset()
     )  # a *no* of ``no`` that is said at the door, before the reference is looked up
 
-    def verdict(self, code: str) -> Verdict:
+    reverse_no: dict[str, Reason] = field(
+        default_factory=dict
+    )  # what reversals are refused with beside ``no``
+    no_original: frozenset[str] = (
+        frozenset()
+    )  # of ``reverse_no``: nothing to take back, and there never will be
+    reversed_before: frozenset[str] = frozenset()  # of ``reverse_no``: taken back under another reference
+    stands: frozenset[str] = frozenset()  # of ``reverse_no``: executed, and can no longer be taken back
+
+    def verdict(self, code: str, *, again: bool = False, is_reversal: bool = False) -> Verdict:
+        """``again``: in answer to anything but the first send. "Busy" says nothing of that one then, nor does
+        "reversed already", which it may have brought about."""
         if code in self.yes:
             return Verdict.YES
-        return Verdict.NO if code in self.no else Verdict.UNKNOWN
+        if again and (code in self.busy or code in self.reversed_before):
+            return Verdict.UNKNOWN
+        is_no = code in self.no or (is_reversal and code in self.reverse_no)
+        return Verdict.NO if is_no else Verdict.UNKNOWN
 
-    def verdict_again(self, code: str) -> Verdict:
-        """What the code means in answer to anything but the first send: "busy" then says nothing of that one."""
-        return Verdict.UNKNOWN if code in self.busy else self.verdict(code)
+    def undone(self, code: str) -> int:
+        """What an answer to a protective reversal says of the recharge: UNDO_DONE …; UNDO_NONE: nothing definite."""
+        if code in self.yes or code in self.reversed_before:
+            return UNDO_DONE
+        if code in self.no_original:
+            return UNDO_NOTHING
+        return UNDO_REFUSED if code in self.stands else UNDO_NONE
 
     def reason(self, code: str) -> Reason:
-        return self.no.get(code, Reason.OPERATOR_NO)
+        return self.no.get(code) or self.reverse_no.get(code, Reason.OPERATOR_NO)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +99,8 @@ class DoubtPolicy:
 
     ``resend``: it deduplicates by our reference, so the same reference is sent again.
     ``query``: it is asked; "not found" counts as *no* only ``finality_s`` after the last send.
+    ``reverse``: a recharge is taken back (protective reversal, 冲正); "no such original" counts only ``finality_s``
+    after the last send, at once where that is 0. Reversals are sent again under their own reference.
     ``never``: only a late answer, its file or two people can tell.
     """
 
@@ -109,10 +131,16 @@ class OperatorPlan:
     doubt: DoubtPolicy
 
     def close(
-        self, order_id: int, answer: OperatorAnswer, doubt_at_ms: int, *, again: bool = False
+        self,
+        order_id: int,
+        answer: OperatorAnswer,
+        doubt_at_ms: int,
+        *,
+        again: bool = False,
+        is_reversal: bool = False,
     ) -> CloseRecharge:
         """The command that an answer comes to; ``again``: it is not surely the first send's."""
-        verdict = self.codes.verdict_again(answer.code) if again else self.codes.verdict(answer.code)
+        verdict = self.codes.verdict(answer.code, again=again, is_reversal=is_reversal)
         return CloseRecharge(
             order_id,
             verdict,
@@ -135,6 +163,7 @@ class Board:
     in_flight: set[int] = field(default_factory=set)  # orders this process is carrying right now
     meters: Meters = field(default_factory=Meters)
     closing: bool = False  # on the way out: nothing new is admitted
+    consent: ConsentCode | None = None  # compares customers' codes; None: every code is taken for right
 
     def __post_init__(self) -> None:
         self._by_id = {plan.operator_id: plan for plan in self.operators}

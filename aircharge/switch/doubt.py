@@ -1,7 +1,8 @@
 """Doubts: orders that were asked and not answered. Their holds stand until a definite answer comes.
 
-An answer may come late on the line, to a resend of the same reference, or to a query; past its limit an order
-goes to people (MANUAL). A hold never ends by the clock.
+An answer may come late on the line, to a resend of the same reference, to a query, or to the protective reversal of
+a recharge; past its limit an order goes to people (MANUAL). A hold never ends by the clock. Reversals are orders like
+recharges, asked about by verbs of their own.
 """
 
 from __future__ import annotations
@@ -15,13 +16,15 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from aircharge.errors import InDoubt, LedgerError, NotSent, Reason
+from aircharge.ledger.chart import UNDO_NONE, UNDO_NOTHING, UNDO_REFUSED
 from aircharge.ledger.commands import CloseRecharge, Postpone
-from aircharge.ledger.reading import OpenOrder, open_orders
+from aircharge.ledger.reading import OpenOrder, kind_of, open_orders
+from aircharge.ledger.reversing import Undo
 from aircharge.ports import OperatorAnswer, OperatorRequest
 from aircharge.switch.board import Board, OperatorPlan
-from aircharge.values import State, Verdict
+from aircharge.values import Operation, State, Verdict
 
-__all__ = ["DoubtResolver", "order_id_of"]
+__all__ = ["DoubtResolver", "order_id_of", "undo_ref", "undone_id_of"]
 
 log = Logger()
 
@@ -30,6 +33,16 @@ def order_id_of(op_ref: str) -> int:
     """The order a reference of ours names (its last 20 digits), or 0."""
     digits = op_ref[-20:]
     return int(digits) if len(digits) == 20 and digits.isdecimal() and digits.isascii() else 0
+
+
+def undo_ref(op_ref: str) -> str:
+    """The reference of a recharge's protective reversal: one for life, as long as the recharge's own."""
+    return f"{op_ref[:-20]}R{op_ref[-19:]}"
+
+
+def undone_id_of(op_ref: str) -> int:
+    """The recharge whose protective reversal a reference of ours names, or 0."""
+    return order_id_of("0" + op_ref[-19:]) if op_ref[-20:-19] == "R" else 0
 
 
 class DoubtResolver:
@@ -106,21 +119,20 @@ class DoubtResolver:
                 CloseRecharge(order.order_id, Verdict.UNKNOWN, manual=True, reason=Reason.DOUBT)
             )
             log.warn("order {order} goes to people: in doubt past its limit", order=order.order_id)
-        elif plan.doubt.mode == "never":
+        elif _mode(plan, order) == "never":
             await self._postpone(plan, order)  # out of the rounds' way until its limit
         elif plan.line.ready():
             await self._ask(plan, order)
 
     async def _ask(self, plan: OperatorPlan, order: OpenOrder) -> None:
         board = self._board
-        verb = plan.line.recharge if plan.doubt.mode == "resend" else plan.line.query
         board.in_flight.add(order.order_id)
         board.meters.doubts_asked.add()
         try:
-            answer = await verb(
-                OperatorRequest(order.op_ref, order.target, order.amount_fen, order.created_ms)
-            )
-            await self._heard(plan, order, answer)
+            if _mode(plan, order) == "reverse" and order.kind is Operation.RECHARGE:
+                await self._take_back(plan, order)
+            else:
+                await self._heard(plan, order, await _ask_again(plan, order))
         except NotSent:
             pass  # the line went away meanwhile: nothing was spent, the next round comes
         except InDoubt:
@@ -128,20 +140,41 @@ class DoubtResolver:
         finally:
             board.in_flight.discard(order.order_id)
 
+    async def _take_back(self, plan: OperatorPlan, order: OpenOrder) -> None:
+        """Protective reversal: marked durably, then asked for under its one reference until there is an answer."""
+        if not await self._board.ledger.do(Undo(order.order_id)):
+            return  # it has ended meanwhile
+        reference = undo_ref(order.op_ref)
+        request = OperatorRequest(reference, order.target, order.amount_fen, order.created_ms, order.op_ref)
+        answer = await plan.line.reverse(request)
+        undone = plan.codes.undone(answer.code)
+        is_early = undone == UNDO_NOTHING and plan.doubt.finality_s > 0 and not self._is_final(plan, order)
+        if undone == UNDO_NONE or is_early:
+            await self._postpone(plan, order)
+        else:
+            await self._close(_undone(order.order_id, answer, undone))
+
     async def _heard(self, plan: OperatorPlan, order: OpenOrder, answer: OperatorAnswer) -> None:
         if plan.doubt.mode == "query" and answer.code in plan.codes.not_found:
-            # The request left at the latest ``patience`` after it was made or let go; finality counts from there.
-            final_ms = order.since_ms + self._patience_ms + int(plan.doubt.finality_s * 1000)
-            if self._board.clock.now_ms() < final_ms:
+            if not self._is_final(plan, order):
                 await self._postpone(plan, order)
                 return
             await self._close(CloseRecharge(order.order_id, Verdict.NO, code=answer.code[:8]))
             return
-        command = plan.close(order.order_id, answer, 0, again=True)
+        is_reversal = order.kind is Operation.REVERSAL
+        command = plan.close(order.order_id, answer, 0, again=True, is_reversal=is_reversal)
         if command.verdict is Verdict.UNKNOWN:
             await self._postpone(plan, order)
         else:
             await self._close(command)
+
+    def _is_final(self, plan: OperatorPlan, order: OpenOrder) -> bool:
+        """Whether what the operator has not seen by now it will never see.
+
+        The request left at the latest ``patience`` after it was made or let go; finality counts from there.
+        """
+        final_ms = order.since_ms + self._patience_ms + int(plan.doubt.finality_s * 1000)
+        return self._board.clock.now_ms() >= final_ms
 
     async def _postpone(self, plan: OperatorPlan, order: OpenOrder) -> None:
         next_ms = self._board.clock.now_ms() + plan.doubt.wait_ms(order.attempts + 1)
@@ -160,9 +193,8 @@ class DoubtResolver:
 
     async def _settle_late(self, plan: OperatorPlan, answer: OperatorAnswer) -> None:
         self._board.meters.late_answers.add()
-        order_id = order_id_of(answer.op_ref)
-        command = plan.close(order_id, answer, 0, again=True)
-        if not order_id or command.verdict is Verdict.UNKNOWN:
+        command = await self._late_command(plan, answer)
+        if command is None:
             log.warn(
                 "late answer {code} from {operator} says nothing definite",
                 code=answer.code,
@@ -170,7 +202,41 @@ class DoubtResolver:
             )
             return
         await self._close(command)
-        log.info("order {order}: late answer {code}", order=order_id, code=answer.code)
+        log.info("order {order}: late answer {code}", order=command.order_id, code=answer.code)
+
+    async def _late_command(self, plan: OperatorPlan, answer: OperatorAnswer) -> CloseRecharge | None:
+        """What a late answer comes to; None: nothing definite. "No such original" is left to the next round."""
+        if order_id := undone_id_of(answer.op_ref):
+            undone = plan.codes.undone(answer.code)
+            return None if undone in (UNDO_NONE, UNDO_NOTHING) else _undone(order_id, answer, undone)
+        if not (order_id := order_id_of(answer.op_ref)):
+            return None
+        kind = await self._board.ledger.read(lambda txn: kind_of(txn, order_id))
+        command = plan.close(order_id, answer, 0, again=True, is_reversal=kind is Operation.REVERSAL)
+        return None if command.verdict is Verdict.UNKNOWN else command
+
+
+def _mode(plan: OperatorPlan, order: OpenOrder) -> str:
+    """A recharge whose protective reversal has begun is neither sent again nor asked about, whatever is set now."""
+    return "reverse" if order.undo else plan.doubt.mode
+
+
+async def _ask_again(plan: OperatorPlan, order: OpenOrder) -> OperatorAnswer:
+    """Query, or the same request under the same reference."""
+    if plan.doubt.mode == "query":
+        verb = plan.line.query
+    else:
+        verb = plan.line.reverse if order.kind is Operation.REVERSAL else plan.line.recharge
+    request = OperatorRequest(
+        order.op_ref, order.target, order.amount_fen, order.created_ms, order.original_ref
+    )
+    return await verb(request)
+
+
+def _undone(order_id: int, answer: OperatorAnswer, undone: int) -> CloseRecharge:
+    """What a protective reversal has shown of its recharge."""
+    verdict = Verdict.YES if undone == UNDO_REFUSED else Verdict.NO
+    return CloseRecharge(order_id, verdict, code=answer.code[:8], serial=answer.op_serial[:40], undo=undone)
 
 
 async def _all(steps: Iterable[Coroutine[Any, Any, None]]) -> None:

@@ -61,7 +61,7 @@ def _objection(board: Board, order: Order, plan: OperatorPlan | None) -> Reason:
 
 
 async def carry(board: Board, held: Receipt) -> Receipt:
-    """Take a fresh hold to the operator and back. Any other receipt is returned as it is."""
+    """Take a fresh hold, or a fresh reversal, to the operator and back. Any other receipt is returned as it is."""
     if not (held.fresh and held.state is State.HELD):
         return held
     plan = board.plan(held.operator_id)
@@ -93,16 +93,18 @@ async def carry(board: Board, held: Receipt) -> Receipt:
 
 async def ask(board: Board, plan: OperatorPlan, held: Receipt) -> CloseRecharge:
     """The operator's word on a hold, as the command it comes to."""
-    request = OperatorRequest(held.op_ref, held.target, held.amount_fen, held.created_ms)
+    request = OperatorRequest(held.op_ref, held.target, held.amount_fen, held.created_ms, held.original_ref)
+    is_reversal = bool(held.original_ref)
+    verb = plan.line.reverse if is_reversal else plan.line.recharge
     try:
-        answer = await plan.line.recharge(request)
+        answer = await verb(request)
     except NotSent:
         return CloseRecharge(held.order_id, Verdict.NOT_SENT, reason=Reason.OPERATOR_DOWN)
     except InDoubt:
         return CloseRecharge(
             held.order_id, Verdict.UNKNOWN, next_ms=_look_again_ms(board, plan), reason=Reason.DOUBT
         )
-    return plan.close(held.order_id, answer, _look_again_ms(board, plan))
+    return plan.close(held.order_id, answer, _look_again_ms(board, plan), is_reversal=is_reversal)
 
 
 def _look_again_ms(board: Board, plan: OperatorPlan) -> int:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from twisted.internet.defer import Deferred, fail, succeed
 
 from aircharge.errors import InDoubt, NotSent, Reason
 from aircharge.ledger.commands import CloseRecharge, Command, OpenRecharge, Postpone
+from aircharge.ledger.reversing import OpenReversal, Undo
 from aircharge.ports import OperatorAnswer, OperatorRequest
 from aircharge.switch.board import Board, CodeTable, DoubtPolicy, OperatorPlan, Products
 from aircharge.values import Asker, Channel, Key, Msisdn, Order, Receipt, State, Verdict
@@ -16,6 +18,7 @@ from aircharge.values import Asker, Channel, Key, Msisdn, Order, Receipt, State,
 NOW_MS = 1_800_000_000_000
 ORDER_ID = 4_000_000_001
 OP_REF = f"AC{ORDER_ID:020d}"
+ORIGINAL_REF = f"AC{ORDER_ID - 7:020d}"
 
 
 class ScriptedClock:
@@ -35,12 +38,22 @@ class ScriptedLedger:
     def __init__(self, trace: list[Any]) -> None:
         self.trace = trace
         self.open_orders: list[Any] = []
+        self.reads: list[Any] = []  # what the next reads find; then ``open_orders``
+        self.may_undo = True
+        self.opened = ""  # why a reversal is not even refused
         self.failure: Exception | None = None
 
     def do(self, command: Command) -> Deferred[Any]:
         self.trace.append(command)
         if self.failure is not None and isinstance(command, CloseRecharge):
             return fail(self.failure)
+        if isinstance(command, OpenReversal):
+            if self.opened:
+                return succeed(self.opened)
+            state = State.HELD if command.orig_id and command.refuse is Reason.OK else State.REFUSED
+            return succeed(replace(receipt(state, command.refuse), original_ref=ORIGINAL_REF))
+        if isinstance(command, Undo):
+            return succeed(self.may_undo)
         if isinstance(command, OpenRecharge):
             state = State.HELD if command.refuse is Reason.OK else State.REFUSED
             return succeed(receipt(state, command.refuse))
@@ -52,7 +65,7 @@ class ScriptedLedger:
         return succeed(None)
 
     def read(self, reader: Callable[[Any], Any]) -> Deferred[Any]:
-        return succeed(list(self.open_orders))
+        return succeed(self.reads.pop(0) if self.reads else list(self.open_orders))
 
 
 class ScriptedLine:
@@ -62,6 +75,7 @@ class ScriptedLine:
         self.trace = trace
         self.up = True
         self.answers: list[Any] = []
+        self.asked: list[OperatorRequest] = []
         self.late: Callable[[OperatorAnswer], None] | None = None
 
     def ready(self) -> bool:
@@ -69,6 +83,7 @@ class ScriptedLine:
 
     def _verb(self, verb: str, request: OperatorRequest) -> Deferred[OperatorAnswer]:
         self.trace.append((verb, request.op_ref))
+        self.asked.append(request)
         answer = self.answers.pop(0) if self.answers else "0000"
         if isinstance(answer, Deferred):
             return answer
@@ -105,6 +120,10 @@ class World:
             {"1001": Reason.NUMBER_NO, "4001": Reason.BUSY},
             frozenset({"1404"}),
             frozenset({"4001"}),
+            dict.fromkeys(("6001", "6002", "6003", "6004"), Reason.NOT_REVERSIBLE),
+            frozenset({"6001"}),
+            frozenset({"6003"}),
+            frozenset({"6004"}),
         )
         policy = doubt or DoubtPolicy(mode="resend", first_s=5, finality_s=600)
         self.plan = OperatorPlan(1, "op", self.line, ("13", "15"), Products(), codes, policy)
