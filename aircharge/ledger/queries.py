@@ -10,7 +10,7 @@ from typing import Final
 
 from aircharge.ledger.rows import TxnRow
 
-__all__ = ["OUTLET_COLUMNS", "TXN_COLUMNS", "Queries"]
+__all__ = ["FINAL_TOPICS", "OUTLET_COLUMNS", "TXN_COLUMNS", "Queries"]
 
 TXN_COLUMNS: Final = tuple(item.name for item in fields(TxnRow) if item.name != "loaded_state")
 """Columns of an order, in ``TxnRow``'s order."""
@@ -21,6 +21,22 @@ OUTLET_COLUMNS: Final = """o.id, o.code, o.status, o.language, o.pin_policy, o.p
     c.outlet_id, c.pin_mac, c.salt, c.pepper_ver, c.fails, c.locks, c.locked_until_ms, c.must_change,
     c.duress_mac"""
 """Outlet ``o``, its balance ``b``, its credential ``c`` (which may be missing)."""
+
+
+FINAL_TOPICS: Final = ", ".join(
+    f"'outlet.{what}'"
+    for what in (
+        "settled",
+        "refused",
+        "reversed",
+        "reversal-refused",
+        "transferred",
+        "transfer-reversed",
+        "commission",
+        "ticket",
+    )
+)
+"""What the asking number is told of an order that is at its end, and told again when the order comes again."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,12 @@ from twisted.logger import Logger
 
 from aircharge.errors import LedgerError, Reason, Refusal, WireError
 from aircharge.ledger.commands import Inquire
+from aircharge.ledger.pinning import ChangePin
 from aircharge.ledger.reading import last_asked_back
+from aircharge.ledger.reversing import OpenReversal
+from aircharge.ledger.tickets import AskTicket
 from aircharge.ledger.transferring import MoveCommission, Transfer
+from aircharge.ports import Randomness
 from aircharge.protocols.smpp_peer import PeerInfo
 from aircharge.sms.acts import Wish, wish_of_stk, wish_of_text
 from aircharge.sms.cardshelf import Card, CardShelf
@@ -33,9 +37,12 @@ from aircharge.sms.grammar import (
     parse,
 )
 from aircharge.switch.board import Board
-from aircharge.switch.booking import book
+from aircharge.switch.funding import ask_ticket
 from aircharge.switch.inquiry import inquire, object_to
+from aircharge.switch.pin import change_pin
 from aircharge.switch.recharge import accept, carry
+from aircharge.switch.reversal import accept as accept_reversal
+from aircharge.switch.transfer import move_money
 from aircharge.values import Asker, CardUse, Channel, Key, Msisdn, Operation, Order, address_digits
 from aircharge.wire.ota import Command, PorWhen, Response, Sts, open_command, seal_response
 from aircharge.wire.smpp.constants import Status as CommandStatus
@@ -91,8 +98,10 @@ class SmsDoor:
         shelf: CardShelf,
         settings: SmsSettings,
         spawn: Spawn,
+        chance: Randomness,
         send_packet: SendPacket | None = None,
     ) -> None:
+        self._chance = chance
         self._send_packet = send_packet
         self._board = board
         self._shelf = shelf
@@ -317,11 +326,29 @@ class SmsDoor:
         head = (channel, key, asker)
         more: dict[str, Any] = {"received_ms": now_ms, "sent_ms": sent_ms, "key_window_ms": window_ms}
         if wish.operation is Operation.TRANSFER:
-            await book(board, Transfer(*head, wish.party, wish.amount_fen, repeat=wish.repeat, **more))
+            await move_money(board, Transfer(*head, wish.party, wish.amount_fen, repeat=wish.repeat, **more))
         elif wish.operation is Operation.COMMISSION:
-            await book(board, MoveCommission(*head, wish.amount_fen, **more))
+            await move_money(board, MoveCommission(*head, wish.amount_fen, **more))
+        elif wish.operation is Operation.TICKET:
+            await ask_ticket(board, AskTicket(*head, wish.amount_fen, (), **more))
+        elif wish.operation is Operation.REVERSAL:
+            reversal = OpenReversal(
+                *head,
+                0,
+                now_ms,
+                sent_ms,
+                wish.consent,
+                target=wish.target,
+                amount_fen=wish.amount_fen,
+                key_window_ms=window_ms,
+            )
+            self._spawn(carry(board, await accept_reversal(board, reversal)))
         else:
-            await object_to(board, asker, Reason.FORMAT)
+            assert wish.pin is not None
+            assert wish.new is not None
+            assert wish.again is not None
+            pins = (wish.pin, wish.new, wish.again)
+            await change_pin(board, ChangePin(channel, asker, *pins, now_ms, sent_ms), self._chance)
 
     async def _begin(self, order: Order, *, pin_needed: bool, confirmed: bool = False) -> None:
         receipt = await accept(self._board, order, pin_needed=pin_needed, confirmed=confirmed)

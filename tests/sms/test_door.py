@@ -12,7 +12,7 @@ import pytest
 from twisted.internet.defer import Deferred, fail
 
 from aircharge.config import load
-from aircharge.daemon import SystemClock, open_store
+from aircharge.daemon import SystemClock, SystemRandomness, open_store
 from aircharge.errors import LedgerError, Reason, Refusal
 from aircharge.instance import DEMO_PIN, Instance, Ports, Shop
 from aircharge.ledger.commands import NoticeRow
@@ -54,7 +54,14 @@ class World:
         self.board = Board(self.ledger, [plan], self.clock)
         profiles = self.config.card_profiles()
         self.shelf = CardShelf(self.ledger, self.config.key_ring(), profiles, size_max=2)
-        self.door = SmsDoor(self.board, self.shelf, self.config.sms, Deferred.fromCoroutine, self.send_packet)
+        self.door = SmsDoor(
+            self.board,
+            self.shelf,
+            self.config.sms,
+            Deferred.fromCoroutine,
+            SystemRandomness(),
+            self.send_packet,
+        )
         self.proofs: list[tuple[str, str, bytes]] = []
         [card] = json.loads((folder / "cards.json").read_text())
         self.keys = KeySet(bytes.fromhex(card["kic"]), bytes.fromhex(card["kid"]), 1)
@@ -425,3 +432,72 @@ def test_bad_transfers_are_refused_and_move_nothing(world: World, text: str, top
     assert world.plain(text) == Status.ESME_ROK
     assert world.topics() == [topic]
     assert (balance(world, "A1"), balance(world, "B2")) == (before_fen, 0)
+
+
+def test_a_recharge_is_taken_back_by_text_and_by_card(world: World) -> None:
+    before_fen = balance(world, "A1")
+    world.plain("13812345678 50")
+    world.plain("13812345679 30")
+    world.topics()
+    world.plain(f"14 13812345678 50 {DEMO_PIN}")
+    assert world.topics() == ["outlet.reversed", "customer.reversed"]
+    assert [verb for verb, _ in world.trace] == ["recharge", "recharge", "reverse"]
+    world.plain(f"14 13812345678 50 {DEMO_PIN}")  # the SMS centre again
+    assert world.topics() == ["outlet.reversed"]
+    world.stk(world.packet(world.message(9, StkOperation.REVERSAL, target="13812345679", amount_fen=3_000)))
+    assert world.topics() == ["outlet.reversed", "customer.reversed"]
+    assert balance(world, "A1") == before_fen
+    assert world.asked() == 4
+
+
+@pytest.mark.parametrize(
+    ("text", "topic"),
+    [
+        ("14 13812345678 50 000000", "outlet.refused.PIN_WRONG"),
+        (f"14 13812345678 30 {DEMO_PIN}", "outlet.refused.NOT_FOUND"),
+        (f"14 13912345678 50 {DEMO_PIN}", "outlet.refused.NOT_FOUND"),
+        (f"14 13812345678 0 {DEMO_PIN}", "outlet.help.AMOUNT"),
+    ],
+)
+def test_what_cannot_be_taken_back_is_refused(world: World, text: str, topic: str) -> None:
+    world.plain("13812345678 50")
+    world.topics()
+    after_fen = balance(world, "A1")
+    assert world.plain(text) == Status.ESME_ROK
+    assert world.topics() == [topic]
+    assert balance(world, "A1") == after_fen
+    assert world.asked() == 1
+
+
+def test_a_deposit_is_announced(world: World) -> None:
+    world.plain("16 5000")
+    [row] = world.notices
+    assert row.topic == "outlet.ticket"
+    assert 500_000 < row.facts["exact_fen"] < 500_100
+    world.plain("16 5000")  # the same message
+    assert [row.facts["exact_fen"] for row in world.notices] == [row.facts["exact_fen"]] * 2
+    world.topics()
+    world.stk(world.packet(world.message(9, StkOperation.TICKET, amount_fen=500_000)))
+    assert world.topics() == ["outlet.ticket"]
+
+
+def test_the_pin_is_changed_by_text_and_by_card(world: World) -> None:
+    world.plain(f"17 {DEMO_PIN} 415926 415926")
+    assert world.topics() == ["outlet.pin-changed"]
+    world.plain(f"17 {DEMO_PIN} 415926 415926")  # the SMS centre again: no wrong PIN
+    assert world.topics() == ["outlet.pin-changed"]
+    world.plain("13812345678 50 415926")
+    assert world.topics() == SETTLED
+    sent_s = world.clock.now_ms() // 1000
+    said = StkMessage(StkOperation.PIN_CHANGE, 77, Pin("415926"), sent_s, new_pin=Pin("860341"))
+    world.stk(world.packet(said))
+    assert world.topics() == ["outlet.pin-changed"]
+    for text, topic in (
+        ("17 860341 111111 111111", "outlet.refused.PIN_WEAK"),
+        ("17 860341 415926 415926", "outlet.refused.PIN_WEAK"),
+        ("17 860341 264081 264082", "outlet.refused.PIN_WEAK"),
+        (f"17 {DEMO_PIN} 264081 264081", "outlet.refused.PIN_WRONG"),
+    ):
+        world.plain(text)
+        assert world.topics() == [topic]
+    assert not any(pin in json.dumps(row.facts) for row in world.notices for pin in ("415926", "860341"))
