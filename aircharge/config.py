@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from aircharge.errors import ConfigError, Reason
 from aircharge.events.relay import RelaySettings
 from aircharge.ledger.book import BookSettings
+from aircharge.ledger.leases import LeaseSettings
 from aircharge.ledger.writer import WriterSettings
 from aircharge.outlets.cards import KeyRing
 from aircharge.outlets.pins import PinHash
@@ -153,6 +154,7 @@ class Config:
     cards: dict[str, CardProfile] = field(default_factory=dict)
     notices: RelaySettings = field(default_factory=RelaySettings)
     days: DaySettings = field(default_factory=DaySettings)
+    lease: LeaseSettings = field(default_factory=LeaseSettings)
     proof: ProofSettings = field(default_factory=ProofSettings)
     smpp: SmppSection = field(default_factory=SmppSection)
     operator: tuple[OperatorSection, ...] = ()

@@ -1,6 +1,6 @@
 """The bridge: builds everything, and reads aloud as the product.
 
-Start: check configuration, secrets and schema; take up open orders; then open the doors. Stop (SIGTERM): throttle
+Start: check configuration, secrets and schema; take the lease and up open orders; then open the doors. Stop (SIGTERM): throttle
 and unbind the SMS centres, let open recharges end, leave the rest to recovery.
 """
 
@@ -26,14 +26,17 @@ from aircharge.config import Config, OperatorSection, SmppPlace
 from aircharge.errors import LinkError, Reason
 from aircharge.events.relay import NoticeRelay
 from aircharge.ledger.book import Book
+from aircharge.ledger.leases import Occupied, line_key
 from aircharge.ledger.roles import may_edit_history
 from aircharge.ledger.store import Store, check_schema, open_engine
+from aircharge.ledger.tenure import Fenced
 from aircharge.ledger.writer import Ledger
 from aircharge.observe.health import health_site
 from aircharge.observe.logs import standard_output
 from aircharge.observe.metrics import Registry
 from aircharge.outlets.consent import ConsentCode
-from aircharge.ports import Clock, Notice, Randomness
+from aircharge.ports import Clock, Notice, Operator, Randomness
+from aircharge.process import is_running, this_process
 from aircharge.protocols.operator_link import OperatorLink
 from aircharge.protocols.shell import GateSettings
 from aircharge.protocols.smpp import PeerInfo, SmppClient, SmppGateway, SmppServer
@@ -44,6 +47,7 @@ from aircharge.switch.board import Board, CodeTable, OperatorPlan
 from aircharge.switch.day import DayKeeper
 from aircharge.switch.doubt import DoubtResolver
 from aircharge.switch.funding import Expiry
+from aircharge.switch.lease import LeasedLine, LeaseKeeper
 from aircharge.switch.parking import ParkedOrders
 from aircharge.switch.proof import Prover
 from aircharge.wire.gsm import Element
@@ -113,10 +117,14 @@ class AirchargeService(Service):
         config, clock, reactor = self._config, self._clock, self._reactor
         self.ledger = self._open_ledger()
         self.links = [self._link(section) for section in config.operator]
-        plans = [_plan(section, link) for section, link in zip(config.operator, self.links, strict=True)]
+        self.lease = self._lease()
+        plans = [
+            _plan(section, LeasedLine(link, partial(self._is_ours, section)))
+            for section, link in zip(config.operator, self.links, strict=True)
+        ]
         self.board = Board(self.ledger, plans, clock, config.daemon.in_flight_max)
         self.board.consent = ConsentCode(config.checkcode())
-        self.doubts = DoubtResolver(self.board, reactor)
+        self.doubts = DoubtResolver(self.board, reactor, owner=config.daemon.node)
         self.batches = BatchRunner(self.board, reactor, self._spawn)
         self.expiry = Expiry(self.board, reactor, config.ledger.book.ticket_grace_ms)
         self.parking = ParkedOrders(self.board, reactor, self._spawn)
@@ -146,6 +154,8 @@ class AirchargeService(Service):
         registry.gauge("notices_waiting", "notices queued or under way", lambda: self.relay.waiting)
         registry.gauge("smpp_connections", "connections to SMS centres", lambda: self.gateway.connections)
         registry.gauge("notices_delivered", "notices an SMS centre has taken", lambda: self.relay.delivered)
+        registry.gauge("lease_seconds", "how long we may surely write and send", self.lease.left_s)
+        registry.gauge("adopted", "open orders of dead daemons taken over", lambda: self.lease.adopted)
         registry.gauge("days_to_close", "accounting days cut and not closed", lambda: self.days.waiting)
         registry.gauge(
             "verify_problems", "problems the last verification found", lambda: self.prover.problems
@@ -166,6 +176,8 @@ class AirchargeService(Service):
             reasons.append("closing")
         if self.ledger.trouble:
             reasons.append(f"the ledger's database: {self.ledger.trouble}")
+        if not self.lease.is_fresh():
+            reasons.append("our lease may have ended")
         if not any(link.ready() for link in self.links):
             reasons.append("no operator can be asked")
         if not self.gateway.bound_peers():
@@ -184,12 +196,39 @@ class AirchargeService(Service):
 
     def _open_ledger(self) -> Ledger:
         config = self._config
-        store = open_store(config, self._clock, config.daemon.node)
+        self._store = store = open_store(config, self._clock, config.daemon.node)
         check_schema(store.engine)
         if may_edit_history(store.engine):
             log.warn("the database lets this role change the journal: see `aircharge db grant`")
         store.ensure_operators({section.id: section.link.name for section in config.operator})
         return Ledger(store, self._reactor, config.ledger.writer)
+
+    def _lease(self) -> LeaseKeeper:
+        config = self._config
+        lease = LeaseKeeper(
+            self._store.engine,
+            config.daemon.node,
+            this_process,
+            is_running,
+            {_line(section): section.id for section in config.operator},
+            config.lease,
+            self._clock,
+            self._reactor,
+        )
+        lease.on_lost = self._broken
+        lease.on_line = lambda line: self._spawn(self._start_line(line))
+        lease.on_adopted = lambda adopted: self.doubts.adopt(adopted.orders)
+        return lease
+
+    def _is_ours(self, section: OperatorSection) -> bool:
+        """Whether an operator may be spoken to: nobody can have taken over our lease, or the line's."""
+        return self.lease.is_fresh() and _line(section) in self.lease.held
+
+    async def _start_line(self, line: str) -> None:
+        for section, link in zip(self._config.operator, self.links, strict=True):
+            if _line(section) == line:
+                log.info("the line {line} is ours", line=line)
+                await link.start()
 
     def _link(self, section: OperatorSection) -> OperatorLink:
         secret = self._config.operator_secret(section)
@@ -219,8 +258,10 @@ class AirchargeService(Service):
     async def _open_doors(self) -> None:
         """Open work first, then new work."""
         try:
-            for link in self.links:
-                await link.start()
+            self._store.tenure = await self.lease.take()
+            for line in sorted(self.lease.held):
+                await self._start_line(line)
+            self.lease.start()
             recovered = await self.doubts.recover()
             log.info("{count} open orders were taken up", count=recovered)
             self.doubts.start()
@@ -237,6 +278,10 @@ class AirchargeService(Service):
                 site = health_site(self.board.meters.registry, self._not_ready, self._status)
                 endpoint = serverFromString(self._reactor, self._config.daemon.metrics_listen)
                 self._ports.append(await endpoint.listen(site))
+        except Occupied as error:
+            log.critical("this ledger is not ours: {why}", why=str(error))
+            self._fail()
+            return
         except CannotListenError as error:
             log.critical("a door cannot be opened: {why}", why=str(error))
             self._fail()
@@ -304,6 +349,8 @@ class AirchargeService(Service):
         for link in self.links:
             await link.stop()
         await self.ledger.stop()
+        await self.lease.stop()
+        self._store.engine.dispose()
         log.info("stopped; {count} recharges are left to recovery", count=len(self._tasks))
 
     async def _wait_for_tasks(self, wait_s: float) -> None:
@@ -335,7 +382,10 @@ class AirchargeService(Service):
 
     def _broken(self, failure: Failure) -> None:
         """A broken invariant or disk: the doors close and say so; recovery after a restart is the tested path."""
-        log.failure("THE LEDGER IS BROKEN, the doors close", failure=failure)
+        if failure.check(Fenced):
+            log.critical("{why}: the doors close", why=failure.getErrorMessage())
+        else:
+            log.failure("THE LEDGER IS BROKEN, the doors close", failure=failure)
         self.board.closing = True
         self.gateway.throttle(True)
         self._reactor.callLater(0.5, self._fail)
@@ -360,7 +410,11 @@ def open_store(config: Config, clock: Clock, node: int) -> Store:
     return Store(open_engine(config.database_url()), Book(config.ledger.book, pins.mac), clock, node)
 
 
-def _plan(section: OperatorSection, link: OperatorLink) -> OperatorPlan:
+def _line(section: OperatorSection) -> str:
+    return line_key(section.id, section.link.agent_id, section.link.link_id)
+
+
+def _plan(section: OperatorSection, link: Operator) -> OperatorPlan:
     codes = CodeTable(
         frozenset(section.codes.yes),
         {code: Reason[reason] for code, reason in section.codes.no.items()},

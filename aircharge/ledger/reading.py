@@ -103,10 +103,16 @@ class CardRow:
 
 
 def open_orders(
-    txn: Connection, due_before_ms: int, limit: int = 0, *, held_before_ms: int | None = None
+    txn: Connection,
+    due_before_ms: int,
+    limit: int = 0,
+    *,
+    held_before_ms: int | None = None,
+    owner: int | None = None,
 ) -> list[OpenOrder]:
     """Orders that are HELD, SENT or IN_DOUBT and due by then (no time set = due), oldest time first; limit 0 = all.
 
+    ``owner``: only those of this node.
     ``held_before_ms``: of those still HELD only the ones made by then (younger ones are being carried).
     """
     c = _txn.c
@@ -114,6 +120,8 @@ def open_orders(
     is_due = or_(c.next_ms.is_(None), c.next_ms <= due_before_ms)
     is_asked = c.kind <= int(Operation.REVERSAL)  # an operator hears of no other kind
     found = select(*_OPEN_COLUMNS, _ORIGINAL_REF).where(is_open, is_due, is_asked).order_by(c.next_ms, c.id)
+    if owner is not None:
+        found = found.where(c.owner_node == owner)
     if held_before_ms is not None:
         found = found.where(or_(c.state != int(State.HELD), c.created_ms <= held_before_ms))
     rows = txn.execute(found.limit(limit) if limit else found)

@@ -56,11 +56,14 @@ class DoubtResolver:
         interval_s: float = 1.0,
         batch_max: int = 500,
         patience_ms: int = 120_000,
+        owner: int | None = None,
     ) -> None:
+        """``owner``: only orders of this node are looked at; None = of all."""
         self._board = board
         self._batch_max = batch_max
         self._patience_ms = patience_ms  # a hold nobody carries is looked at after this
         self._interval_s = interval_s
+        self._owner = owner
         self._loop = LoopingCall(lambda: Deferred.fromCoroutine(self._round_guarded()))
         self._loop.clock = reactor
         for plan in board.operators:
@@ -69,13 +72,19 @@ class DoubtResolver:
     async def recover(self) -> int:
         """After a start every hold counts as sent: all become doubts that are due now. Returns how many."""
         now_ms = self._board.clock.now_ms()
-        orders = await self._board.ledger.read(lambda txn: open_orders(txn, now_ms + 2**40, 0))
-        held = [order for order in orders if order.state in (State.HELD, State.SENT)]
-        await _all(
-            self._close(CloseRecharge(order.order_id, Verdict.UNKNOWN, next_ms=now_ms, reason=Reason.DOUBT))
-            for order in held
+        orders = await self._board.ledger.read(
+            lambda txn: open_orders(txn, now_ms + 2**40, 0, owner=self._owner)
         )
+        await self.adopt(order.order_id for order in orders if order.state in (State.HELD, State.SENT))
         return len(orders)
+
+    async def adopt(self, orders: Iterable[int]) -> None:
+        """Orders that somebody else was carrying: they count as sent."""
+        now_ms = self._board.clock.now_ms()
+        await _all(
+            self._close(CloseRecharge(order_id, Verdict.UNKNOWN, next_ms=now_ms, reason=Reason.DOUBT))
+            for order_id in orders
+        )
 
     def start(self) -> None:
         self._loop.start(self._interval_s, now=True).addErrback(
@@ -98,7 +107,9 @@ class DoubtResolver:
         now_ms = board.clock.now_ms()
         held_before_ms = now_ms - self._patience_ms
         orders = await board.ledger.read(
-            lambda txn: open_orders(txn, now_ms, self._batch_max, held_before_ms=held_before_ms)
+            lambda txn: open_orders(
+                txn, now_ms, self._batch_max, held_before_ms=held_before_ms, owner=self._owner
+            )
         )
         due = [order for order in orders if order.order_id not in board.in_flight]
         await _all(self._resolve(order) for order in due)
