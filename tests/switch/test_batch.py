@@ -1,0 +1,154 @@
+"""The runner of files: bounded, patient with a line that is down, at its end when told, and once per line."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.task import Clock
+
+from aircharge.errors import LedgerError, Reason
+from aircharge.ledger.batching import EndBatch, OpenLine
+from aircharge.ledger.commands import CloseRecharge
+from aircharge.ledger.pending import WaitingLine, batch_counts, running_batches
+from aircharge.ports import OperatorAnswer
+from aircharge.switch.batch import BatchRunner, offers_of
+from aircharge.values import State
+from tests.switch.world import World, now, receipt
+
+BATCH = 77
+
+
+class FileLedger:
+    """One file with lines that wait, until they are opened."""
+
+    def __init__(self, world: World, lines: int) -> None:
+        self.world = world
+        self.waiting = {
+            n: WaitingLine(BATCH, n, f"138{n:08d}", 5000, 5000, "13900000001", "0353911")
+            for n in range(1, lines + 1)
+        }
+        self.states: dict[int, State | str | Exception] = {}
+        self.done = False
+
+    def do(self, command: Any) -> Deferred[Any]:
+        self.world.trace.append(command)
+        if isinstance(command, OpenLine):
+            state = self.states.get(command.line, State.HELD)
+            if isinstance(state, Exception):
+                raise state
+            if isinstance(state, str):
+                return succeed(state)
+            self.waiting.pop(command.line, None)
+            return succeed(receipt(state, Reason.OK))
+        if isinstance(command, EndBatch):
+            self.done = True
+            return succeed(True)
+        return succeed(receipt(State.SETTLED))
+
+    def read(self, reader: Any) -> Deferred[Any]:
+        if reader is running_batches:
+            return succeed([] if self.done else [BATCH])
+        names = reader.__code__.co_names
+        if batch_counts.__name__ in names:
+            return succeed({1: 3, 2: 1})
+        return succeed(list(self.waiting.values())[:4])
+
+
+def runner(world: World, ledger: FileLedger, **more: Any) -> BatchRunner:
+    world.board.ledger = ledger
+    return BatchRunner(world.board, Clock(), Deferred.fromCoroutine, **more)
+
+
+def test_every_line_is_opened_carried_and_the_end_told() -> None:
+    world = World()
+    ledger = FileLedger(world, 9)
+    assert now(runner(world, ledger).round()) == 9
+    assert [command.line for command in world.commands(OpenLine)] == list(range(1, 10))
+    assert len(world.commands(CloseRecharge)) == 9
+    assert world.commands(EndBatch) == [EndBatch(BATCH, 3, 1)]
+    assert not world.board.in_flight
+    assert now(runner(world, ledger).round()) == 0
+
+
+def test_a_line_is_a_recharge_with_its_own_key() -> None:
+    world = World()
+    now(runner(world, FileLedger(world, 1)).round())
+    [command] = world.commands(OpenLine)
+    opening = command.opening
+    assert (opening.order.key.scope, opening.order.key.mark) == ("batch:77", "1")
+    assert (opening.operator_id, opening.batch_id, opening.reserved_fen) == (1, BATCH, 5000)
+    assert (opening.confirmed, opening.pin_needed) == (True, False)
+
+
+def test_no_more_than_so_many_at_a_time() -> None:
+    world = World()
+    waiting: list[Deferred[Any]] = [Deferred() for _ in range(4)]
+    world.line.answers = list(waiting)
+    going = Deferred.fromCoroutine(runner(world, FileLedger(world, 4), width=2).round())
+    assert len(world.commands(OpenLine)) == 2
+    for answer in waiting:
+        answer.callback(OperatorAnswer("AC", "0000", "1", 0))
+    assert now(going) == 4
+
+
+def test_a_line_that_is_down_keeps_its_lines_waiting() -> None:
+    world = World()
+    world.line.up = False
+    ledger = FileLedger(world, 3)
+    assert now(runner(world, ledger).round()) == 0
+    assert not world.commands(OpenLine)
+    assert not world.commands(EndBatch)
+    world.line.up = True
+    assert now(runner(world, ledger).round()) == 3
+
+
+@pytest.mark.parametrize("stop", ["closing", "full", "stopped"])
+def test_nothing_is_begun_on_the_way_out(stop: str) -> None:
+    world = World()
+    made = runner(world, FileLedger(world, 3))
+    world.board.closing = stop == "closing"
+    if stop == "full":
+        world.board.in_flight_max = 0
+    if stop == "stopped":
+        made.stop()
+    assert now(made.round()) == 0
+    assert not world.commands(OpenLine)
+
+
+def test_a_file_that_was_cancelled_meanwhile() -> None:
+    world = World()
+    ledger = FileLedger(world, 3)
+    ledger.states = {1: "batch 77 is at its end", 2: "batch 77 is at its end", 3: "batch 77 is at its end"}
+    assert now(runner(world, ledger).round()) == 0
+    assert not world.commands(CloseRecharge)
+
+
+def test_refused_and_known_lines_are_not_carried() -> None:
+    world = World()
+    ledger = FileLedger(world, 3)
+    ledger.states = {1: State.REFUSED, 2: State.PARKED}
+    assert now(runner(world, ledger).round()) == 3
+    assert len(world.commands(CloseRecharge)) == 1
+
+
+def test_a_ledger_that_fails_is_asked_again_later() -> None:
+    world = World()
+    ledger = FileLedger(world, 2)
+    ledger.states = {1: LedgerError("the commit's fate is unknown"), 2: LedgerError("again")}
+    made = runner(world, ledger)
+    with pytest.raises(LedgerError):
+        now(made.round())
+    ledger.states = {}
+    assert now(made.round()) == 2
+
+
+def test_what_the_operators_offer() -> None:
+    [offer] = offers_of(World().board)
+    assert (offer.operator_id, offer.segments, offer.sells(5000), offer.sells(5001)) == (
+        1,
+        ("13", "15"),
+        True,
+        False,
+    )
