@@ -1,7 +1,8 @@
 """The simulated operator's durable record: SQLite, one writer thread, many requests a commit.
 
 ``outcome`` has one row per reference, ``credit`` one per movement of money, ``attempt`` one per request
-received. An answer may leave only after the commit that holds its outcome.
+received. An answer may leave only after the commit that holds its outcome. ``barred`` has the references that a
+reversal asked for before they came: having said "no such original", the operator never executes them.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ CREATE TABLE IF NOT EXISTS credit (
 CREATE TABLE IF NOT EXISTS attempt (
     id INTEGER PRIMARY KEY, op_ref TEXT NOT NULL, kind TEXT NOT NULL, msisdn TEXT NOT NULL,
     amount_fen INTEGER NOT NULL, fate TEXT NOT NULL, code TEXT NOT NULL, at_ms INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS barred (op_ref TEXT PRIMARY KEY, by_ref TEXT NOT NULL, at_ms INTEGER NOT NULL)
+    WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS stock (id INTEGER PRIMARY KEY CHECK (id = 1), fen INTEGER NOT NULL);
 """
 _FIND: Final = (
@@ -196,9 +199,15 @@ class OperatorRecord:
     def _objection(self, job: Job) -> str:
         """The result code of a request that nothing was done about yet."""
         if job.kind == "recharge":
+            if self._db.execute("SELECT 1 FROM barred WHERE op_ref = ?", (job.op_ref,)).fetchone():
+                return "6005"
             return "0000" if job.amount_fen <= self._stock_fen else "3001"
         original = self.find(job.original_ref)
-        if original is None or original.code != "0000" or original.kind != "recharge":
+        if original is None:
+            bar = "INSERT OR IGNORE INTO barred VALUES (?, ?, ?)"
+            self._db.execute(bar, (job.original_ref, job.op_ref, job.at_ms))
+            return "6001"
+        if original.code != "0000" or original.kind != "recharge":
             return "6001"
         if (original.msisdn, original.amount_fen) != (job.msisdn, job.amount_fen):
             return "6002"

@@ -106,6 +106,11 @@ def test_the_operator_listens_and_we_dial(place):
         ["reverse", "v1", "13800138000", 5000, "r1"],
         ["reverse", "v2", "13800138000", 5000, "r1"],
         ["reverse", "v3", "13800138000", 5000, "rX"],
+        ["recharge", "rX", "13800138000", 5000],
+        ["reverse", "v3", "13800138000", 5000, "rX"],
+        ["query", "rX"],
+        ["reverse", "v4", "13800138000", 4000, "r1"],
+        ["reverse", "v5", "13800138000", 5000, "r2"],
         ["stock"],
     ]
     codes = [
@@ -122,6 +127,11 @@ def test_the_operator_listens_and_we_dial(place):
         "0000",
         "6003",
         "6001",
+        "6005",  # its reversal came first: never executed
+        "6001",
+        "6005",
+        "6002",
+        "6001",  # refused then, so nothing to take back
         "6000",
     ]
     assert [str(code) for code in place.outcomes(port, *steps)] == codes
