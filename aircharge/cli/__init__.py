@@ -5,9 +5,11 @@ from aircharge.cli.books import day
 from aircharge.cli.money import money
 from aircharge.cli.outlets import outlet
 from aircharge.cli.requests import request
+from aircharge.cli.risk import limit, lists_group, parked, rules, transfer_rule
 from aircharge.cli.root import main
 from aircharge.cli.signed import sign_all
 from aircharge.cli.staff import login, logout, staff
+from aircharge.cli.tariff import price, product
 
 __all__ = ["main"]
 
@@ -19,4 +21,6 @@ main.add_command(request)
 main.add_command(staff)
 main.add_command(login)
 main.add_command(logout)
+for group in (product, price, limit, transfer_rule, lists_group, rules, parked):
+    main.add_command(group)
 sign_all(main)  # last: every command is in its place

@@ -30,7 +30,7 @@ from aircharge.ledger.policy import CounterKey, Policy
 from aircharge.ledger.policy_loading import limit_of
 from aircharge.ledger.risk import RuleSet, Situation, judge
 from aircharge.ledger.rows import Charge, CounterRow, OutletRow
-from aircharge.ledger.screening import SERVED_SINCE_MS, is_guarded, near_number, unusual
+from aircharge.ledger.screening import SERVED_SINCE_MS, is_guarded, near_number, neighbours, unusual
 from aircharge.ledger.tables import metadata
 from aircharge.values import Channel, Operation, State, mask_msisdn, yuan_text
 
@@ -182,7 +182,10 @@ class _Trial:
         n, total_fen = self._used(order, outlet, charge, SUBJECT_OUTLET, PERIOD_MONTH)
         if unusual(order["amount"], n, total_fen):
             return True
-        return bool(near_number(charge.target, partial(self._served, order)))
+        if self._served(order, [charge.target]):
+            return False
+        served = self._served(order, list(neighbours(charge.target)))
+        return bool(near_number(charge.target, lambda number: served.get(number, 0)))
 
     def _by_the_limits(self, order: Any, outlet: OutletRow, charge: Charge) -> Tried | None:
         counters = counters_of(self._policy, outlet, charge, order["created_ms"], self._offset_min)
@@ -209,7 +212,7 @@ class _Trial:
             repeated=order["repeat_n"] > 1,
             listed=listed,
             pin_given=_had_pin(order, outlet),
-            first_time=lambda: not self._served(order, charge.target),
+            first_time=lambda: not self._served(order, [charge.target]),
             used=partial(self._used, order, outlet, charge),
         )
 
@@ -220,17 +223,17 @@ class _Trial:
         counter = self._counters.get(key, CounterRow())
         return counter.n, counter.total_fen
 
-    def _served(self, order: Any, number: str) -> int:
-        """Settled recharges of a number by this outlet in the ninety days before the order."""
+    def _served(self, order: Any, numbers: list[str]) -> dict[str, int]:
+        """Settled recharges of these numbers by this outlet in the ninety days before the order."""
         c, at_ms = _txn.c, order["created_ms"]
-        found = select(func.count()).where(
-            c.msisdn == number,
-            c.outlet_acct == order["outlet_acct"],
-            and_(c.created_ms >= at_ms - SERVED_SINCE_MS, c.created_ms < at_ms),
-            c.kind == int(Operation.RECHARGE),
-            c.state == int(State.SETTLED),
+        found = (
+            select(c.msisdn, func.count())
+            .where(c.msisdn.in_(numbers), c.outlet_acct == order["outlet_acct"])
+            .where(and_(c.created_ms >= at_ms - SERVED_SINCE_MS, c.created_ms < at_ms))
+            .where(c.kind == int(Operation.RECHARGE), c.state == int(State.SETTLED))
+            .group_by(c.msisdn)
         )
-        return int(self._txn.execute(found).scalar_one())
+        return {row[0]: int(row[1]) for row in self._txn.execute(found)}
 
 
 def _had_pin(order: Any, outlet: OutletRow) -> bool:
