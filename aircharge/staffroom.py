@@ -19,7 +19,7 @@ from aircharge.ledger.commands import Result
 from aircharge.ledger.credit import CREDIT
 from aircharge.ledger.entries import ENTRIES, Declined, Enter
 from aircharge.ledger.reading import orders_by_number
-from aircharge.ledger.ruling import RELEASE, RULING, RuleOrder
+from aircharge.ledger.ruling import ABOUT_ORDERS, RuleOrder
 from aircharge.ledger.tables import metadata
 from aircharge.office import Office, OfficeError
 from aircharge.outlets import requests, sessions, signing_in, staff
@@ -136,7 +136,7 @@ class Staffroom:
             alone = person is None or (what == "staff.add" and _is_only_admin(desk.txn))
             if person is not None:
                 check_txn(desk.txn, person, what, outlets_of(desk.txn, payload))
-            if alone and what not in (RULING, RELEASE):
+            if alone and what not in ABOUT_ORDERS:
                 said = requests.apply_alone_txn(desk, what, payload, self.tools())
             else:
                 number = requests.propose_txn(desk, what, payload, self.tools())
@@ -150,7 +150,7 @@ class Staffroom:
         what, payload = self._asked(number, actor)
         if what in ENTRIES or what == CREDIT:
             return self._booked(number, Enter(number, actor))
-        if what in (RULING, RELEASE):
+        if what in ABOUT_ORDERS:
             return self._booked(number, RuleOrder(number, payload["order"], actor))
         with self.office.desk(actor) as desk:
             said = requests.approve_txn(desk, number, self.tools())

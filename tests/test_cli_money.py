@@ -8,9 +8,14 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from sqlalchemy import text
 
 from aircharge.cli import main
-from aircharge.instance import Instance, Ports, Shop
+from aircharge.config import load
+from aircharge.instance import DEMO_PIN, Instance, Ports, Shop
+from aircharge.ledger.transferring import Transfer
+from aircharge.office import Office
+from aircharge.values import Asker, Channel, Key, Pin, State
 
 Run = Callable[..., Result]
 
@@ -77,3 +82,34 @@ def test_what_cannot_be_asked(run: Run, words: tuple[str, ...], said: str) -> No
 def test_confirming_nothing(run: Run) -> None:
     assert "no request is named" in run("money", "confirm", "--checker", "li", code=1).output
     assert "0 requests" in run("money", "commission", "202601", "--maker", "wang").output
+
+
+# -- a transfer taken back by two people ------------------------------------------------------------------
+
+
+def test_two_people_take_a_transfer_back(run: Run, tmp_path: Path) -> None:
+    run("outlet", "add", "B2", "--phone", "13900000002", "--actor", "wang")
+    office = Office(load(tmp_path / "aircharge.toml"))
+    with office.store.writing() as txn:
+        txn.execute(
+            text(
+                "UPDATE outlet SET parent_id = (SELECT id FROM outlet o WHERE o.code = 'A1') WHERE code = 'B2'"
+            )
+        )
+    asker = Asker("13900000001", "0353911", None, Pin(DEMO_PIN))
+    command = Transfer(Channel.SMS, Key("test", "1"), asker, "B2", 5_000, office.clock.now_ms())
+    [sent] = office.store.run([command])
+    office.close()
+    assert sent.state is State.SETTLED, sent
+    number = str(sent.order_id)
+    said = run("money", "undo-transfer", number, "--maker", "wang").output
+    request = re.search(r"request ([0-9]+) waits", said)
+    assert request
+    assert "asks for the same" in run("money", "undo-transfer", number, "--maker", "wang", code=1).output
+    assert "two people" in run("request", "approve", request[1], "--checker", "wang", code=1).output
+    assert "950.00" in run("outlet", "list").output
+    run("request", "approve", request[1], "--checker", "li")
+    assert "950.00" not in run("outlet", "list").output
+    assert "REVERSED already" in run("money", "undo-transfer", number, "--maker", "wang", code=1).output
+    assert "no order 7" in run("money", "undo-transfer", "7", "--maker", "wang", code=1).output
+    assert "every balance" in run("verify").output

@@ -18,7 +18,9 @@ from aircharge.ledger.funding import (
     propose_payouts_txn,
     waiting,
 )
+from aircharge.ledger.ruling import UNDO
 from aircharge.office import Office, OfficeError, fen_from_yuan
+from aircharge.staffroom import Staffroom
 from aircharge.values import yuan_text
 
 __all__ = ["money"]
@@ -133,6 +135,16 @@ def money_decline(context: click.Context, requests: tuple[int, ...], reason: str
         if not reason.strip():
             raise OfficeError("why are they declined?")
         _decide(office, [Enter(number, checker, decline=reason) for number in requests])
+
+
+@money.command("undo-transfer")
+@click.argument("number", type=int)
+@click.option("--maker", required=True)
+@click.pass_context
+def money_undo_transfer(context: click.Context, number: int, maker: str) -> None:
+    """Ask that a transfer of today is taken back, while its receiver still holds the sum; another person confirms."""
+    with desk_of(context) as office:
+        out.print(Staffroom(office).change(UNDO, {"order": number}, actor=maker))
 
 
 def _decide(office: Office, words: list[Enter]) -> None:

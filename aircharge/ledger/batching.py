@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from aircharge.errors import Reason
 from aircharge.ledger import limits, opening
+from aircharge.ledger.asked import waiting_request
 from aircharge.ledger.batch_file import LINES_MAX, BatchLine
 from aircharge.ledger.chart import BATCH_CANCELLED, BATCH_DONE, BATCH_RUNNING, OUTLET_ACTIVE
 from aircharge.ledger.commands import OpenRecharge
@@ -120,11 +121,9 @@ def _batch_needs(needs: Needs, command: OpenBatch) -> None:
 def open_batch(page: Page, command: OpenBatch) -> Receipt | str:
     if not command.request_id:
         return carry_out(page, _RESERVE, command)
-    request = page.rows.requests.get(command.request_id)
-    if request is None or request.state or request.what != BATCH:
-        return f"no file waits as request {command.request_id}"
-    if not command.actor.strip() or command.actor == request.maker:
-        return "maker and checker are two people"
+    request = waiting_request(page, command.request_id, command.actor, (BATCH,))
+    if isinstance(request, str):
+        return request
     if command.file_hash.hex() != request.payload["file"]:
         return f"this is not the file of request {command.request_id}"
     outlet = page.rows.accounts[request.payload["account"]]

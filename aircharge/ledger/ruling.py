@@ -15,12 +15,14 @@ from aircharge.ledger.page import Page
 from aircharge.ledger.parking import Release, release
 from aircharge.ledger.rows import Needs, RequestRow
 from aircharge.ledger.rule import Rule
-from aircharge.values import Receipt, State, Verdict
+from aircharge.ledger.transferring import UndoTransfer, undo_transfer
+from aircharge.values import Operation, Receipt, State, Verdict
 
-__all__ = ["RELEASE", "RULES", "RULING", "RuleOrder", "rule"]
+__all__ = ["ABOUT_ORDERS", "RELEASE", "RULES", "RULING", "UNDO", "RuleOrder", "rule"]
 
-RULING, RELEASE = "ruling", "release"
+RULING, RELEASE, UNDO = "ruling", "release", "undo-transfer"
 """Kinds of requests: {"order", "executed", "evidence"} and {"order"}."""
+ABOUT_ORDERS: Final = (RULING, RELEASE, UNDO)
 
 _DOUBTFUL: Final = (State.HELD, State.SENT, State.IN_DOUBT, State.MANUAL)
 
@@ -63,8 +65,8 @@ def rule(page: Page, command: RuleOrder) -> Receipt | str:
 def _decide(page: Page, request: RequestRow, names: str) -> Receipt | str:
     order_id = request.payload["order"]
     row = page.rows.txns.get(order_id)
-    if row is None:
-        return f"no order {order_id}"
+    if row is None or row.kind > Operation.REVERSAL:
+        return f"no order {order_id} that an operator was asked about"
     if row.state not in _DOUBTFUL:
         return f"order {order_id} is {State(row.state).name} already: nothing has changed"
     verdict = Verdict.YES if request.payload["executed"] else Verdict.NO
@@ -75,7 +77,11 @@ def _let_go(page: Page, request: RequestRow, names: str) -> Receipt | str:
     return release(page, Release(request.payload["order"], names))
 
 
-_RULES: Final = {RULING: _decide, RELEASE: _let_go}
+def _take_back(page: Page, request: RequestRow, names: str) -> Receipt | str:
+    return undo_transfer(page, UndoTransfer(request.payload["order"], names))
+
+
+_RULES: Final = {RULING: _decide, RELEASE: _let_go, UNDO: _take_back}
 
 
 def _needs(needs: Needs, command: RuleOrder) -> None:

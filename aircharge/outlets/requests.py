@@ -16,7 +16,7 @@ from sqlalchemy import Connection, func, insert, select, update
 
 from aircharge.errors import AirchargeError
 from aircharge.ledger.asked import LIFE_MS
-from aircharge.ledger.ruling import RELEASE, RULING
+from aircharge.ledger.ruling import ABOUT_ORDERS, RELEASE, RULING, UNDO
 from aircharge.ledger.tables import metadata
 from aircharge.outlets import staff
 from aircharge.outlets.loosening import LOOSENING
@@ -31,7 +31,7 @@ from aircharge.outlets.registry import (
 from aircharge.outlets.rulebook import activate_rules_txn, retire_rules_txn
 from aircharge.outlets.signing_in import Passwords, random_password
 from aircharge.ports import Randomness
-from aircharge.values import Pin, State, mask_msisdn
+from aircharge.values import Operation, Pin, State, mask_msisdn
 
 __all__ = [
     "KINDS",
@@ -160,7 +160,7 @@ def propose_txn(desk: Desk, what: str, payload: Payload, tools: Tools | None) ->
 
     Raises what the change itself would raise, and RequestError."""
     expire_txn(desk)
-    if what in (RULING, RELEASE):
+    if what in ABOUT_ORDERS:
         _try_order(desk.txn, what, payload)
     else:
         _try(desk, what, payload, tools)
@@ -197,10 +197,13 @@ def _try(desk: Desk, what: str, payload: Payload, tools: Tools | None) -> None:
 
 def _try_order(txn: Connection, what: str, payload: Payload) -> None:
     order_id = payload["order"]
-    state = txn.execute(select(_order.c.state).where(_order.c.id == order_id)).scalar()
+    kinds = (Operation.TRANSFER,) if what == UNDO else (Operation.RECHARGE, Operation.REVERSAL)
+    found = select(_order.c.state).where(_order.c.id == order_id, _order.c.kind.in_(map(int, kinds)))
+    state = txn.execute(found).scalar()
     if state is None:
         raise RequestError(f"no order {order_id}")
-    is_right = State(state) is State.PARKED if what == RELEASE else State(state).is_open
+    right_states = {RELEASE: (State.PARKED,), UNDO: (State.SETTLED,)}
+    is_right = State(state) in right_states.get(what, [state for state in State if state.is_open])
     if not is_right or (what == RULING and state == State.PARKED):
         raise RequestError(f"order {order_id} is {State(state).name} already: nothing has changed")
     if what == RULING and not str(payload["evidence"]).strip():

@@ -101,6 +101,8 @@ _TABLE: Final = """
     money.list          CMFRUA  ......  -
     money.confirm       ..FR..  ......  -
     money.decline       ..FR..  ......  -
+    money.undo-transfer .MF...  ......  number
+    undo-transfer       .MF...  ..FR..  payload
     batch.dry-run       CMFRUA  ......  -
     batch.ask           .MF...  ......  code
     batch.start         ..F...  ......  -

@@ -194,7 +194,7 @@ def test_the_same_file_again(books: Books) -> None:
     with pytest.raises(FundingError, match="entered already for A"):
         ask(books, "f", a_file(5_000))
     first, again = books.batch(command, command)
-    assert (first.state, again) == (State.HELD, f"no file waits as request {command.request_id}")
+    assert (first.state, again) == (State.HELD, f"no request {command.request_id} waits to be confirmed")
     with pytest.raises(FundingError, match="entered already for A"):
         ask(books, "f", a_file(5_000))
     own = Asker(PHONES["A"], SERVICE, None, Pin(PIN))
@@ -208,10 +208,10 @@ def test_a_file_takes_two_people_and_the_file_itself(books: Books) -> None:
     number = command.request_id
     assert books.do(replace(command, actor="li")) == "maker and checker are two people"
     assert books.do(replace(command, file_hash=b"x" * 32)) == f"this is not the file of request {number}"
-    assert books.do(replace(command, request_id=99)) == "no file waits as request 99"
+    assert books.do(replace(command, request_id=99)) == "no request 99 waits to be confirmed"
     assert books.do(Enter(number, "wang")) == f"request {number} is a file: who confirms it must bring it"
     assert books.do(Enter(number, "wang", decline="wrong month")) == Declined(number, "batch")
-    assert books.do(command) == f"no file waits as request {number}"
+    assert books.do(command) == f"no request {number} waits to be confirmed"
     assert books.money("A") == (100_000, 0)
     with pytest.raises(FundingError, match="no line"), books.store.writing() as txn:
         propose_batch_txn(txn, "A", "f", b"h", Totals(2, 0, 0, 0, {}), maker="li", now_ms=books.clock.ms)
