@@ -5,6 +5,7 @@ from aircharge.cli.books import day
 from aircharge.cli.money import money
 from aircharge.cli.outlets import outlet
 from aircharge.cli.requests import request
+from aircharge.cli.reversal import reversal
 from aircharge.cli.risk import limit, lists_group, parked, rules, transfer_rule
 from aircharge.cli.root import main
 from aircharge.cli.signed import sign_all
@@ -18,6 +19,7 @@ main.add_command(batch)
 main.add_command(money)
 main.add_command(outlet)
 main.add_command(request)
+main.add_command(reversal)
 main.add_command(staff)
 main.add_command(login)
 main.add_command(logout)

@@ -16,6 +16,7 @@ _t = metadata.tables
 _txn, _phone, _outlet = _t["txn"], _t["outlet_phone"], _t["outlet"]
 _NUMBER_DIGITS: Final = 11
 _TAIL_MAX: Final = 8
+_ID_MAX: Final = 2**63 - 1
 _HISTORY_MAX: Final = 3
 _ASKED: Final = (Operation.RECHARGE, Operation.REVERSAL, Operation.TRANSFER)
 
@@ -31,7 +32,7 @@ def status_of(txn: Connection, phone: str, about: str, since_ms: int) -> dict[st
     elif len(about) <= _TAIL_MAX:
         is_meant = c.id % 10 ** len(about) == int(about)
     else:
-        is_meant = c.id == int(about[-19:])
+        is_meant = c.id == min(int(about[-19:]), _ID_MAX)
     kinds = [int(kind) for kind in _ASKED]
     found = (
         select(_txn)

@@ -35,12 +35,14 @@ __all__ = [
     "parked_orders",
     "phones_of",
     "recharge_of",
+    "reversals_of_late",
     "unsent_notices",
 ]
 
 _t = metadata.tables
 _txn, _outbox, _card, _journal = _t["txn"], _t["outbox"], _t["card"], _t["journal"]
 _outlet, _balance, _phone = _t["outlet"], _t["balance"], _t["outlet_phone"]
+_ID_MAX: Final = 2**63 - 1
 _OPEN_COLUMNS: Final = tuple(
     _txn.c[name]
     for name in (
@@ -170,6 +172,18 @@ def recharge_of(txn: Connection, order_id: int) -> FoundRecharge | None:
         select(c.id, c.operator_id).where(c.id == order_id, c.kind == int(Operation.RECHARGE))
     ).first()
     return FoundRecharge(*row) if row else None
+
+
+def reversals_of_late(txn: Connection, since_ms: int, limit: int = 200) -> list[dict[str, Any]]:
+    """Reversals of recharges since then with the outlet's id, newest first."""
+    c = _txn.c
+    found = (
+        select(_txn, _outlet.c.id.label("outlet_id"))
+        .join(_outlet, _outlet.c.float_id == c.outlet_acct)
+        .where(c.kind == int(Operation.REVERSAL), c.counter_acct.is_(None), c.created_ms >= since_ms)
+        .order_by(c.created_ms.desc(), c.id.desc())
+    )
+    return [_order(row) for row in txn.execute(found.limit(limit)).mappings()]
 
 
 def kind_of(txn: Connection, order_id: int) -> Operation | None:
@@ -310,7 +324,7 @@ def orders_by_number(txn: Connection, number: str) -> list[dict[str, Any]]:
     elif len(number) <= 8:
         is_meant = c.id % 10 ** len(number) == int(number)
     else:
-        is_meant = c.id == int(number[-19:])
+        is_meant = c.id == min(int(number[-19:]), _ID_MAX)
     found = select(_txn).where(is_meant).order_by(c.created_ms.desc()).limit(20)
     return [_order(row) for row in txn.execute(found).mappings()]
 

@@ -113,6 +113,8 @@ _TABLE: Final = """
     order.resolve       .MFR..  ......  number
     order.release       .M.R..  ......  number
     order.decline       .M.R..  ......  number
+    reversal.open       CM.R..  ......  number
+    reversal.list       CMFRUA  ......  inside
     personalise         .....A  ......  -
     day.list            CMFRUA  ......  -
     day.cut             ..F...  ......  -
