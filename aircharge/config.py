@@ -18,6 +18,7 @@ from aircharge.errors import ConfigError, Reason
 from aircharge.events.relay import RelaySettings
 from aircharge.ledger.book import BookSettings
 from aircharge.ledger.leases import LeaseSettings
+from aircharge.ledger.sealing import SealSettings
 from aircharge.ledger.writer import WriterSettings
 from aircharge.outlets.cards import KeyRing
 from aircharge.outlets.pins import PinHash
@@ -156,6 +157,7 @@ class Config:
     days: DaySettings = field(default_factory=DaySettings)
     lease: LeaseSettings = field(default_factory=LeaseSettings)
     proof: ProofSettings = field(default_factory=ProofSettings)
+    seal: SealSettings = field(default_factory=SealSettings)
     smpp: SmppSection = field(default_factory=SmppSection)
     operator: tuple[OperatorSection, ...] = ()
     path: str = ""

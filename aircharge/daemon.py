@@ -1,7 +1,7 @@
 """The bridge: builds everything, and reads aloud as the product.
 
-Start: check configuration, secrets and schema; take the lease and up open orders; then open the doors. Stop (SIGTERM): throttle
-and unbind the SMS centres, let open recharges end, leave the rest to recovery.
+Start: check configuration, secrets and schema; take the lease and up open orders; then open the doors. Stop
+(SIGTERM): throttle and unbind the SMS centres, let open recharges end, leave the rest to recovery.
 """
 
 from __future__ import annotations
@@ -139,7 +139,8 @@ class AirchargeService(Service):
         self.days = DayKeeper(
             self.ledger, operators, config.ledger.book, config.days, clock, reactor, self._unsound
         )
-        self.prover = Prover(self.ledger, config.proof, clock, reactor, self._unsound)
+        heads = config.resolve(config.seal.head_file) if config.seal.head_file else None
+        self.prover = Prover(self.ledger, config.proof, config.seal, heads, clock, reactor, self._unsound)
         self._watch(self.board.meters.registry)
 
     def _watch(self, registry: Registry) -> None:
@@ -157,6 +158,7 @@ class AirchargeService(Service):
         registry.gauge("lease_seconds", "how long we may surely write and send", self.lease.left_s)
         registry.gauge("adopted", "open orders of dead daemons taken over", lambda: self.lease.adopted)
         registry.gauge("days_to_close", "accounting days cut and not closed", lambda: self.days.waiting)
+        registry.gauge("sealed_rows", "journal rows sealed by this daemon", lambda: self.prover.sealed)
         registry.gauge(
             "verify_problems", "problems the last verification found", lambda: self.prover.problems
         )

@@ -14,10 +14,11 @@ from aircharge.ledger.checkpoints import closable, close_day
 from aircharge.ledger.cutoff import date_text, following, parse_date
 from aircharge.ledger.days import CutDay, DayCut
 from aircharge.ledger.reading import open_days
+from aircharge.ledger.sealing import bad_head, bad_seals, last_seal
 from aircharge.ledger.tables import metadata
 from aircharge.office import Office, OfficeError
 
-__all__ = ["day"]
+__all__ = ["day", "seal"]
 
 _STATES = ("open", "cutting", "closed")
 _SHANGHAI = timezone(timedelta(hours=8))
@@ -112,6 +113,33 @@ def day_close(context: click.Context, operator: int, date: int, actor: str) -> N
         with engine.connect() as txn:
             left = len(closable(txn))
         out.print(f"operator {operator}: {date_text(date)} is closed; {left} more can be")
+
+
+@click.group()
+def seal() -> None:
+    """The journal's seals."""
+
+
+@seal.command("head")
+@click.pass_context
+def seal_head(context: click.Context) -> None:
+    """The last seal, NUMBER:HASH: keep it where no database administrator can reach it."""
+    with desk_of(context) as office, office.store.engine.connect() as txn:
+        head = last_seal(txn)
+        out.print("nothing is sealed" if head is None else head.head)
+
+
+@seal.command("check")
+@click.argument("heads", nargs=-1, required=True)
+@click.pass_context
+def seal_check(context: click.Context, heads: tuple[str, ...]) -> None:
+    """Whether the chain of seals still goes through HEADS published earlier, and is whole."""
+    with desk_of(context) as office, office.store.engine.connect() as txn:
+        problems = [problem for head in heads if (problem := bad_head(txn, head))]
+        problems += bad_seals(txn)
+        if problems:
+            raise OfficeError("\n".join(problems))
+        out.print(f"the chain is whole and goes through {'it' if len(heads) == 1 else 'them'}")
 
 
 def _local(at_ms: int | None) -> str:

@@ -280,6 +280,7 @@ seal = Table(
     fen("total"),
     Column("prev_hash", LargeBinary, nullable=False),
     Column("hash", LargeBinary, nullable=False, unique=True),
+    Column("marks", LargeBinary, nullable=False),  # 4 octets a row, to name the one that differs
     ms("sealed_ms"),
 )
 

@@ -14,6 +14,8 @@ from typing import Final
 from sqlalchemy import Connection, text
 
 from aircharge.ledger.audit import first_bad_audit
+from aircharge.ledger.reckoning import commission_problems
+from aircharge.ledger.sealing import bad_seals
 from aircharge.ledger.verify_balances import Sums, below_floor, wrong_holds
 from aircharge.ledger.verify_postings import (
     Called,
@@ -39,7 +41,6 @@ class VerifyReport:
     accounts: int = 0
     orders: int = 0
     debits_fen: int = 0
-    seals: int = 0
     problems: list[str] = field(default_factory=list)
 
     @property
@@ -59,6 +60,8 @@ def verify(txn: Connection, piece: int = _PIECE) -> VerifyReport:
     _journal(txn, report, piece)
     report.add(wrong_holds(txn))
     report.add(below_floor(txn))
+    report.add(commission_problems(txn))
+    report.add(bad_seals(txn))
     bad = first_bad_audit(txn)
     if bad is not None:
         report.add([f"audit row {bad} was changed, moved or taken out"])

@@ -119,6 +119,8 @@ _TABLE: Final = """
     day.list            CMFRUA  ......  -
     day.cut             ..F...  ......  -
     day.close           ..F...  ......  -
+    seal.head           CMFRUA  ......  -
+    seal.check          CMFRUA  ......  -
     request.list        CMFRUA  ......  inside
     request.approve     .MFR.A  ......  inside
     request.decline     .MFR.A  ......  inside

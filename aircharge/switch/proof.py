@@ -1,14 +1,18 @@
-"""The books are proved while trade goes on: verified again from row 0 every hour."""
+"""The books are proved while trade goes on: sealed every minute, verified again from row 0 every hour."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from aircharge.ledger.dialect import dialect_of
+from aircharge.ledger.sealing import Seal, SealSettings, bad_head, seal_rows
 from aircharge.ledger.singletons import only_one
 from aircharge.ledger.verify import VerifyReport, verify
 from aircharge.ports import Clock
@@ -19,6 +23,9 @@ __all__ = ["ProofSettings", "Prover"]
 
 log = Logger()
 
+_HEADS: Final = 1000
+"""So many of the heads published last are held against the seals."""
+
 
 @dataclass(frozen=True, slots=True)
 class ProofSettings:
@@ -28,30 +35,39 @@ class ProofSettings:
 
 
 class Prover:
-    """Verifies; what is wrong is said and closes the doors."""
+    """Seals and verifies; what is wrong is said and closes the doors."""
 
     def __init__(
         self,
         ledger: ChoresPort,
         settings: ProofSettings,
+        sealing: SealSettings,
+        head_file: Path | None,
         clock: Clock,
         reactor: IReactorTime,
         unsound: Callable[[Sequence[str]], None],
     ) -> None:
+        """``head_file``: where each new head is added; what is there is held against the seals."""
         self._ledger = ledger
+        self._settings = sealing
+        self._head_file = head_file
         self._clock = clock
         self._unsound = unsound
         self._verifying = Rounds("verify", self.verify, settings.verify_s, reactor)
+        self._sealing = Rounds("seals", self.seal, sealing.every_s, reactor)
         self.problems = 0  # of the last verification
         self.rows = 0
         self.took_s = 0.0
         self.verified_ms = 0  # when the last one ended, 0 = none has
+        self.sealed = 0  # rows sealed by this daemon
 
     def start(self) -> None:
         self._verifying.start()
+        self._sealing.start(now=False)
 
     def stop(self) -> None:
         self._verifying.stop()
+        self._sealing.stop()
 
     def age_s(self) -> float:
         """Seconds since the last verification ended; -1 when there was none."""
@@ -60,7 +76,7 @@ class Prover:
     async def verify(self) -> None:
         """Once. Raises Taken when another daemon is at it."""
         began_s = self._clock.monotonic_s()
-        report = await self._ledger.chore(_verify)
+        report = await self._ledger.chore(self._verify)
         self.took_s = self._clock.monotonic_s() - began_s
         self.problems, self.rows = len(report.problems), report.rows
         self.verified_ms = self._clock.now_ms()
@@ -74,7 +90,31 @@ class Prover:
         else:
             self._unsound(report.problems)
 
+    def _verify(self, engine: Engine) -> VerifyReport:
+        with only_one(engine, "verify"), engine.connect() as txn:
+            report = verify(txn)
+            if self._head_file is not None and self._head_file.exists():
+                heads = self._head_file.read_text("ascii", errors="replace").split()
+                report.add(problem for head in heads[-_HEADS:] if (problem := bad_head(txn, head)))
+            return report
 
-def _verify(engine: Engine) -> VerifyReport:
-    with only_one(engine, "verify"), engine.connect() as txn:
-        return verify(txn)
+    async def seal(self) -> None:
+        """Once. Raises Taken when another daemon is at it."""
+        made = await self._ledger.chore(self._seal)
+        if made:
+            self.sealed += sum(seal.n for seal in made)
+            log.info(
+                "sealed through journal row {row}: head {head}", row=made[-1].last_jid, head=made[-1].head
+            )
+
+    def _seal(self, engine: Engine) -> list[Seal]:
+        dialect = dialect_of(engine)
+
+        def now_ms(txn: Connection) -> int:
+            return dialect.now_ms(txn, self._clock)
+
+        made = seal_rows(engine, now_ms, self._settings)
+        if made and self._head_file is not None:
+            with self._head_file.open("a", encoding="ascii") as heads:
+                heads.write(made[-1].head + "\n")
+        return made

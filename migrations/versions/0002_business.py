@@ -399,6 +399,7 @@ def _tables() -> None:
         sa.Column("total", sa.BigInteger(), nullable=False),
         sa.Column("prev_hash", sa.LargeBinary(), nullable=False),
         sa.Column("hash", sa.LargeBinary(), nullable=False),
+        sa.Column("marks", sa.LargeBinary(), nullable=False),
         sa.Column("sealed_ms", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("seq", name=op.f("pk_seal")),
         sa.UniqueConstraint("hash", name=op.f("uq_seal_hash")),
