@@ -13,6 +13,7 @@ from sqlalchemy import text
 from aircharge.cli import main
 from aircharge.config import load
 from aircharge.instance import DEMO_PIN, Instance, Ports, Shop
+from aircharge.ledger.tickets import AskTicket
 from aircharge.ledger.transferring import Transfer
 from aircharge.office import Office
 from aircharge.values import Asker, Channel, Key, Pin, State
@@ -113,3 +114,58 @@ def test_two_people_take_a_transfer_back(run: Run, tmp_path: Path) -> None:
     assert "REVERSED already" in run("money", "undo-transfer", number, "--maker", "wang", code=1).output
     assert "no order 7" in run("money", "undo-transfer", "7", "--maker", "wang", code=1).output
     assert "every balance" in run("verify").output
+
+
+# -- a bank's file ----------------------------------------------------------------------------------------
+
+
+def bank_file(folder: Path, *lines: str, name: str = "bank.csv") -> str:
+    path = folder / name
+    path.write_text("\n".join(["reference,amount,paid", *lines]), encoding="utf-8")
+    return str(path)
+
+
+def test_a_banks_file_pays_the_ticket_that_waits(run: Run, tmp_path: Path) -> None:
+    office = Office(load(tmp_path / "aircharge.toml"))
+    asker = Asker("13900000001", "0353911", None, Pin(DEMO_PIN))
+    now_ms = office.clock.now_ms()
+    [ticket] = office.store.run([AskTicket(Channel.SMS, Key("t", "1"), asker, 50_000, (50_007,), now_ms)])
+    office.close()
+    assert ticket.cost_fen == 50_007, ticket
+    file = bank_file(tmp_path, "R1,500.07,2026-01-01 10:00", "R2,3.21,2026-01-01 10:00:30")
+    said = run("money", "bank-ask", file, "--maker", "wang").output
+    assert "2 lines, 503.28 yuan; 1 have a ticket" in said
+    request = re.search(r"request ([0-9]+) waits", said)
+    assert request
+    assert "entered already" in run("money", "bank-ask", file, "--maker", "wang", code=1).output
+    assert "two people" in run("money", "bank-book", request[1], file, "--checker", "wang", code=1).output
+    other = bank_file(tmp_path, "R3,500.07,2026-01-01 10:00", name="other.csv")
+    assert "not the file" in run("money", "bank-book", request[1], other, "--checker", "li", code=1).output
+    assert "must bring it" in run("money", "confirm", request[1], "--checker", "li", code=1).output
+    said = run("money", "bank-book", request[1], file, "--checker", "li").output
+    assert "1 to a float, 1 to suspense, 0 booked before" in said
+    assert "1500.07" in run("outlet", "list").output
+    again = re.search(r"request ([0-9]+) waits", run("money", "bank-ask", file, "--maker", "wang").output)
+    assert again
+    said = run("money", "bank-book", again[1], file, "--checker", "li").output
+    assert "2 booked before" in said
+    assert "1500.07" in run("outlet", "list").output
+    assert "every balance" in run("verify").output
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("R1,500", "line 2: reference, amount and time"),
+        (",500,2026-01-01 10:00", "line 2: the reference is missing"),
+        ("R1,0,2026-01-01 10:00", "line 2: '0' is no amount"),
+        ("R1,-1,2026-01-01 10:00", "line 2: '-1' is no amount"),
+        ("R1,10000000000000000000,2026-01-01 10:00", "is no amount"),
+        ("R1,1,yesterday", "line 2: 'yesterday' is no time"),
+        ("R1,1,2026-01-01 10:00\nR1,1,2026-01-01 10:00", "line 3: reference R1 is there twice"),
+    ],
+)
+def test_a_banks_file_is_sound_or_none(run: Run, tmp_path: Path, line: str, said: str) -> None:
+    file = bank_file(tmp_path, line)
+    assert said in run("money", "bank-ask", file, "--maker", "wang", code=1).output
+    assert "none" in run("money", "list").output

@@ -2,31 +2,41 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any
 
 import click
 
 from aircharge.cli.show import desk_of, out, show_table
+from aircharge.ledger.bank_file import BankLine, read_bank_lines
 from aircharge.ledger.credit import CreditLine
 from aircharge.ledger.entries import ENTRIES, Declined, Enter
 from aircharge.ledger.funding import (
+    BANK,
+    BATCH,
     CREDIT,
     EntryForm,
+    propose_bank_txn,
     propose_credit_txn,
     propose_entry_txn,
     propose_payouts_txn,
     waiting,
 )
+from aircharge.ledger.pending import ticket_outlet
 from aircharge.ledger.ruling import UNDO
+from aircharge.ledger.tickets import BankFileDone, PayTicket
 from aircharge.office import Office, OfficeError, fen_from_yuan
 from aircharge.staffroom import Staffroom
-from aircharge.values import yuan_text
+from aircharge.values import Receipt, yuan_text
 
 __all__ = ["money"]
 
 _SHANGHAI = timezone(timedelta(hours=8))
 _CHUNK = 100  # requests decided in one commit
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 @click.group()
@@ -107,7 +117,7 @@ def money_commission(context: click.Context, month: int, maker: str) -> None:
 def money_list(context: click.Context) -> None:
     """Requests that wait for a second person."""
     with desk_of(context) as office, office.store.engine.connect() as txn:
-        show_table("waiting", [_line(item) for item in waiting(txn, [*ENTRIES, CREDIT])])
+        show_table("waiting", [_line(item) for item in waiting(txn, [*ENTRIES, CREDIT, BATCH, BANK])])
 
 
 @money.command("confirm")
@@ -145,6 +155,68 @@ def money_undo_transfer(context: click.Context, number: int, maker: str) -> None
     """Ask that a transfer of today is taken back, while its receiver still holds the sum; another person confirms."""
     with desk_of(context) as office:
         out.print(Staffroom(office).change(UNDO, {"order": number}, actor=maker))
+
+
+@money.command("bank-ask")
+@click.argument("file", type=_FILE)
+@click.option("--maker", required=True)
+@click.pass_context
+def money_bank_ask(context: click.Context, file: Path, maker: str) -> None:
+    """Ask that a bank's file (reference, yuan, time a line) is booked; another person does so with the same file."""
+    with desk_of(context) as office:
+        file_hash, lines = _bank_lines(office, file)
+        total_fen = sum(line.amount_fen for line in lines)
+        with office.store.engine.connect() as txn:
+            matched = sum(bool(ticket_outlet(txn, line.amount_fen)) for line in lines)
+        with office.desk(maker) as desk:
+            request = propose_bank_txn(
+                desk.txn, file.name, file_hash, len(lines), total_fen, maker=maker, now_ms=desk.now_ms
+            )
+        out.print(f"{len(lines)} lines, {yuan_text(total_fen)} yuan; {matched} have a ticket that waits")
+        out.print(f"request {request} waits: aircharge money bank-book {request} {file} --checker NAME")
+
+
+@money.command("bank-book")
+@click.argument("request", type=int)
+@click.argument("file", type=_FILE)
+@click.option("--checker", required=True)
+@click.pass_context
+def money_bank_book(context: click.Context, request: int, file: Path, checker: str) -> None:
+    """Book a bank's file: what a ticket waits for goes to its float, the rest to suspense. May be repeated."""
+    with desk_of(context) as office:
+        file_hash, lines = _bank_lines(office, file)
+        digest, booked = file_hash.hex(), {"to a float": 0, "to suspense": 0, "booked before": 0}
+        for line in lines:
+            receipt = _pay(
+                office,
+                line,
+                PayTicket(line.reference, line.amount_fen, line.paid_ms, "", request, digest, checker),
+            )
+            kind = "to a float" if receipt.outlet_id else "to suspense"
+            booked[kind if receipt.fresh else "booked before"] += 1
+        [done] = office.store.run([BankFileDone(request, digest, checker)])
+        if isinstance(done, str):
+            raise OfficeError(done)
+        out.print(", ".join(f"{count} {kind}" for kind, count in booked.items()))
+
+
+def _bank_lines(office: Office, file: Path) -> tuple[bytes, list[BankLine]]:
+    data = file.read_bytes()
+    lines = read_bank_lines(data, office.config.ledger.book.utc_offset_min)
+    return hashlib.sha256(data).digest(), lines
+
+
+def _pay(office: Office, line: BankLine, command: PayTicket) -> Receipt:
+    """A ticket that appears in the very moment is looked up once more."""
+    said = ""
+    for _ in range(3):
+        with office.store.engine.connect() as txn:
+            code = ticket_outlet(txn, line.amount_fen)
+        [result] = office.store.run([dataclasses.replace(command, code=code)])
+        if isinstance(result, Receipt):
+            return result
+        said = str(result)
+    raise OfficeError(f"reference {line.reference}: {said}")
 
 
 def _decide(office: Office, words: list[Enter]) -> None:

@@ -10,7 +10,7 @@ import csv
 import io
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -73,6 +73,14 @@ class Totals:
 
 def read_lines(data: bytes) -> list[BatchLine]:
     """The lines of a file. Raises BatchFileError when it is no text, empty or too long."""
+    return [_line(number, row) for number, row in csv_rows(data, _HEADINGS)]
+
+
+def csv_rows(data: bytes, headings: Container[str]) -> list[tuple[int, list[str]]]:
+    """Rows with the number of their last line, blank ones left out, and the first if it begins with a heading.
+
+    Raises BatchFileError.
+    """
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -82,35 +90,36 @@ def read_lines(data: bytes) -> list[BatchLine]:
             raise BatchFileError("the file is neither UTF-8 nor GB18030 text") from error
     if "\0" in text:
         raise BatchFileError("the file is no text")
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     try:
-        rows = [(number, row) for number, row in _rows(text) if any(cell.strip() for cell in row)]
+        rows = [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
     except csv.Error as error:
         raise BatchFileError(f"the file is no CSV: {error}") from error
-    if rows and rows[0][1][0].strip().lower() in _HEADINGS:
+    if rows and rows[0][1][0].strip().lower() in headings:
         rows = rows[1:]
     if not rows:
         raise BatchFileError("the file has no lines")
     if len(rows) > LINES_MAX:
         raise BatchFileError(f"the file has {len(rows)} lines: at most {LINES_MAX}")
-    return [_line(number, row) for number, row in rows]
+    return rows
 
 
-def _rows(text: str) -> Iterator[tuple[int, list[str]]]:
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    for row in reader:
-        yield reader.line_num, row
+def fen_of(yuan: str) -> int:
+    """ "50" or "49.5" yuan in fen; 0 for what is no amount."""
+    found = _YUAN.fullmatch(yuan.strip())
+    fen = int(found[1]) * 100 + int((found[2] or "").ljust(2, "0")) if found else 0
+    return fen if fen <= AMOUNT_MAX_FEN else 0
 
 
 def _line(number: int, row: Sequence[str]) -> BatchLine:
     if len(row) != 2:
         return BatchLine(number, row[0].strip()[:20], reason=Reason.FORMAT)
-    written, yuan = row[0].strip(), _YUAN.fullmatch(row[1].strip())
+    written, amount_fen = row[0].strip(), fen_of(row[1])
     try:
         msisdn = Msisdn.parse(written)
     except Refusal:
         return BatchLine(number, written[:20], reason=Reason.NUMBER)
-    amount_fen = int(yuan[1]) * 100 + int((yuan[2] or "").ljust(2, "0")) if yuan else 0
-    if not 0 < amount_fen <= AMOUNT_MAX_FEN:
+    if not amount_fen:
         return BatchLine(number, str(msisdn), reason=Reason.AMOUNT)
     return BatchLine(number, str(msisdn), amount_fen)
 

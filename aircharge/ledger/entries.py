@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final
 
+from aircharge.ledger.asked import waiting_request
 from aircharge.ledger.chart import (
     ADJUSTMENT,
     BANK_CLEARING,
@@ -35,11 +36,23 @@ from aircharge.ledger.rows import BalanceRow, Needs, OutletRow, RequestRow, RowC
 from aircharge.ledger.rule import Rule
 from aircharge.values import AMOUNT_MAX_FEN, Key, Operation, Receipt, content_hash, yuan_text
 
-__all__ = ["BATCH", "ENTRIES", "FUNDING", "RULES", "Declined", "Enter", "Entry", "Side", "account_of", "enter"]
+__all__ = [
+    "BANK",
+    "BATCH",
+    "ENTRIES",
+    "FUNDING",
+    "RULES",
+    "Declined",
+    "Enter",
+    "Entry",
+    "Side",
+    "account_of",
+    "enter",
+]
 
 FUNDING: Final = "funding"
-BATCH: Final = "batch"
-"""A file of recharges that waits for the second person: ``ledger.batching``."""
+BATCH, BANK = "batch", "bank"
+"""Files that wait for the second person, who must bring them: recharges (``batching``), payments (``tickets``)."""
 
 
 class Side(Enum):
@@ -163,15 +176,13 @@ def account_of(side: Side, payload: dict[str, Any]) -> int:
 
 def enter(page: Page, command: Enter) -> Receipt | CreditLine | Declined | str:
     """Decide a request that waits."""
-    request = page.rows.requests.get(command.request_id)
-    is_ours = request is not None and (request.what in ENTRIES or request.what in (CREDIT, BATCH))
-    if request is None or request.state or not is_ours or command.only not in ("", request.what):
-        return f"no request {command.request_id} waits to be confirmed"
-    if not command.checker.strip() or command.checker == request.maker:
-        return "maker and checker are two people"
+    kinds = (command.only,) if command.only else (*ENTRIES, CREDIT, BATCH, BANK)
+    request = waiting_request(page, command.request_id, command.checker, kinds)
+    if isinstance(request, str):
+        return request
     if command.decline:
         return _decline(page, command, request)
-    if request.what == BATCH:
+    if request.what in (BATCH, BANK):
         return f"request {request.id} is a file: who confirms it must bring it"
     if request.what == CREDIT:
         return _set_credit(page, command, request)

@@ -19,16 +19,18 @@ from aircharge.ledger.batch_file import Totals
 from aircharge.ledger.chart import COMMISSION_MONTHLY, JOURNAL_SETTLE, KIND_STOCK, SUSPENSE
 from aircharge.ledger.credit import CREDIT
 from aircharge.ledger.cutoff import local_date
-from aircharge.ledger.entries import BATCH, ENTRIES, FUNDING
+from aircharge.ledger.entries import BANK, BATCH, ENTRIES, FUNDING
 from aircharge.ledger.tables import metadata
 from aircharge.values import AMOUNT_MAX_FEN, Operation, State, yuan_text
 
 __all__ = [
+    "BANK",
     "BATCH",
     "CREDIT",
     "FUNDING",
     "EntryForm",
     "FundingError",
+    "propose_bank_txn",
     "propose_batch_txn",
     "propose_credit_txn",
     "propose_entry_txn",
@@ -163,6 +165,17 @@ def propose_batch_txn(
         "amount_fen": sums.amount_fen,
     }
     return _write(txn, BATCH, payload, maker=maker, now_ms=now_ms)
+
+
+def propose_bank_txn(
+    txn: Connection, name: str, file_hash: bytes, lines: int, amount_fen: int, *, maker: str, now_ms: int
+) -> int:
+    """Write down a request to book a bank's file; returns its number. The same file is asked for once at a time."""
+    digest = file_hash.hex()
+    if any(item["file"] == digest for item in waiting(txn, [BANK])):
+        raise FundingError("this file has been entered already")
+    payload = {"file": digest, "name": name[:64], "lines": lines, "amount_fen": amount_fen}
+    return _write(txn, BANK, payload, maker=maker, now_ms=now_ms)
 
 
 def waiting(txn: Connection, kinds: Iterable[str] = (FUNDING,)) -> list[dict[str, Any]]:

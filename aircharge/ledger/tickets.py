@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from aircharge.errors import Reason
 from aircharge.ledger import limits
+from aircharge.ledger.asked import waiting_request
 from aircharge.ledger.chart import (
     BANK_CLEARING,
     JOURNAL_FUNDING,
@@ -20,11 +21,11 @@ from aircharge.ledger.chart import (
     TICKET_PAID,
     TICKET_WAITING,
 )
-from aircharge.ledger.entries import FUNDING
+from aircharge.ledger.entries import BANK, FUNDING
 from aircharge.ledger.inhouse import Refused, Told, Verb, carry_out, new_row, wish_needs
 from aircharge.ledger.page import Facts, Page
 from aircharge.ledger.repeating import keys_of
-from aircharge.ledger.rows import Charge, Needs, OutletRow, ReconItem, RowChange, TxnRow
+from aircharge.ledger.rows import Charge, Needs, OutletRow, ReconItem, RequestRow, RowChange, TxnRow
 from aircharge.ledger.rule import Rule
 from aircharge.values import (
     AMOUNT_MAX_FEN,
@@ -36,7 +37,15 @@ from aircharge.values import (
     content_hash,
 )
 
-__all__ = ["EXTRA_MAX_FEN", "NOBODYS_MONEY", "RULES", "AskTicket", "ExpireTicket", "PayTicket"]
+__all__ = [
+    "EXTRA_MAX_FEN",
+    "NOBODYS_MONEY",
+    "RULES",
+    "AskTicket",
+    "BankFileDone",
+    "ExpireTicket",
+    "PayTicket",
+]
 
 EXTRA_MAX_FEN: Final = 99
 NOBODYS_MONEY: Final = 4
@@ -75,8 +84,19 @@ class PayTicket:
     exact_fen: int
     at_ms: int  # when it was paid
     code: str = ""
-    actor: str = ""  # who brought the bank's file, "maker+checker"; empty for the machine
+    request_id: int = 0  # a line of this request's file, confirmed by ``actor``; 0: the bank's own word
+    file: str = ""  # SHA-256 of that file, hex
+    actor: str = ""
     service: str = "0353910"
+
+
+@dataclass(frozen=True, slots=True)
+class BankFileDone:
+    """Every line of a bank's file is booked. Result: True, or a text that says why the request cannot end."""
+
+    request_id: int
+    file: str
+    actor: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +209,8 @@ def _ticket_facts(page: Page, ticket: dict[str, Any], outlet: OutletRow) -> Fact
 
 
 def _pay_needs(needs: Needs, command: PayTicket) -> None:
+    if command.request_id:
+        needs.requests.add(command.request_id)
     needs.keys.add((FUNDING, command.bank_key))
     if 0 < command.exact_fen <= AMOUNT_MAX_FEN:
         needs.wanted.add((_TABLE, "exact_fen", command.exact_fen))
@@ -198,6 +220,8 @@ def _pay_needs(needs: Needs, command: PayTicket) -> None:
 
 def pay_ticket(page: Page, command: PayTicket) -> Receipt | str:
     """Book what the bank says came in, once."""
+    if command.request_id and isinstance(request := _bank_request(page, command), str):
+        return request
     if not 0 < command.exact_fen <= AMOUNT_MAX_FEN:
         return "the amount must be more than nothing and at most 100 million yuan"
     if not 0 < len(command.bank_key) <= 60:
@@ -217,6 +241,23 @@ def pay_ticket(page: Page, command: PayTicket) -> Receipt | str:
     if outlet.status == OUTLET_CLOSED:
         return _to_suspense(page, command)
     return _to_float(page, command, ticket, outlet)
+
+
+def _bank_request(page: Page, command: PayTicket | BankFileDone) -> RequestRow | str:
+    request = waiting_request(page, command.request_id, command.actor, (BANK,))
+    if isinstance(request, RequestRow) and request.payload["file"] != command.file:
+        return f"this is not the file of request {request.id}"
+    return request
+
+
+def bank_file_done(page: Page, command: BankFileDone) -> bool | str:
+    request = _bank_request(page, command)
+    if isinstance(request, str):
+        return request
+    request.state = 1
+    page.changes.requests.append((request.id, command.actor, 0))
+    page.audit("bank.confirm", f"request {request.id}", command.actor, maker=request.maker, **request.payload)
+    return True
 
 
 def _to_float(page: Page, command: PayTicket, ticket: dict[str, Any], outlet: OutletRow) -> Receipt:
@@ -251,8 +292,8 @@ def _funding(page: Page, command: PayTicket, account: int) -> TxnRow:
     row = new_row(page, Operation.FUNDING, key, content, account, command.exact_fen, channel=Channel.API)
     page.add_txn(row)
     page.post(row, JOURNAL_FUNDING, BANK_CLEARING, account, row.amount)
-    if command.actor:
-        page.audit("funding.line", f"order {row.id}", command.actor, line=command.bank_key)
+    if command.request_id:
+        page.audit("bank.line", f"order {row.id}", command.actor, request=command.request_id)
     return row
 
 
@@ -295,5 +336,6 @@ _TICKET: Final = Verb("outlet.ticket", _content, _ask, _row, pin_always=False)
 RULES: Final = {
     AskTicket: Rule(_ask_needs, lambda page, command: carry_out(page, _TICKET, command)),
     PayTicket: Rule(_pay_needs, pay_ticket),
+    BankFileDone: Rule(lambda needs, command: needs.requests.add(command.request_id), bank_file_done),
     ExpireTicket: Rule(_expire_needs, expire_ticket),
 }

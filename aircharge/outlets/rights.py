@@ -102,6 +102,8 @@ _TABLE: Final = """
     money.confirm       ..FR..  ......  -
     money.decline       ..FR..  ......  -
     money.undo-transfer .MF...  ......  number
+    money.bank-ask      ..F...  ......  -
+    money.bank-book     ..F...  ......  -
     undo-transfer       .MF...  ..FR..  payload
     batch.dry-run       CMFRUA  ......  -
     batch.ask           .MF...  ......  code

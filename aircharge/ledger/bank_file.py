@@ -1,0 +1,58 @@
+"""A bank's file of payments: reference, amount and time a line; all of it is sound or none is taken. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from aircharge.ledger.batch_file import BatchFileError, csv_rows, fen_of
+
+__all__ = ["BankLine", "read_bank_lines"]
+
+_HEADINGS: Final = frozenset(("reference", "key", "流水号", "交易流水号"))
+_TIMES: Final = ("%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M")
+
+
+@dataclass(frozen=True, slots=True)
+class BankLine:
+    """So much came in at that time; the bank's reference counts once."""
+
+    reference: str
+    amount_fen: int
+    paid_ms: int
+
+
+def read_bank_lines(data: bytes, utc_offset_min: int) -> list[BankLine]:
+    """The payments of a file. Raises BatchFileError, which names the line."""
+    lines: list[BankLine] = []
+    seen: set[str] = set()
+    for number, row in csv_rows(data, _HEADINGS):
+        line = _line(number, row, utc_offset_min)
+        if line.reference in seen:
+            raise BatchFileError(f"line {number}: reference {line.reference} is there twice")
+        seen.add(line.reference)
+        lines.append(line)
+    return lines
+
+
+def _line(number: int, row: Sequence[str], utc_offset_min: int) -> BankLine:
+    if len(row) != 3:
+        raise BatchFileError(f"line {number}: reference, amount and time are wanted")
+    reference, amount_fen = row[0].strip(), fen_of(row[1])
+    if not 0 < len(reference) <= 60:
+        raise BatchFileError(f"line {number}: the reference is missing or too long")
+    if not amount_fen:
+        raise BatchFileError(f"line {number}: {row[1].strip()[:30]!r} is no amount in yuan")
+    return BankLine(reference, amount_fen, _ms(number, row[2].strip(), utc_offset_min))
+
+
+def _ms(number: int, text: str, utc_offset_min: int) -> int:
+    for form in _TIMES:
+        try:
+            local = datetime.strptime(text, form).replace(tzinfo=UTC)
+        except ValueError:
+            continue
+        return int((local - timedelta(minutes=utc_offset_min)).timestamp()) * 1000
+    raise BatchFileError(f"line {number}: {text[:30]!r} is no time: YYYY-MM-DD HH:MM")
