@@ -19,6 +19,7 @@ from aircharge.ledger import (
     opening,
     parking,
     pinning,
+    returning,
     reversing,
     ruling,
     tickets,
@@ -45,6 +46,7 @@ RULES: Final[dict[type[Any], Rule]] = {
     **tickets.RULES,
     **days.RULES,
     **batching.RULES,
+    **returning.RULES,
 }
 """Every command the book understands. A room of rules has a ``RULES`` of its own and is named here."""
 

@@ -13,9 +13,9 @@ from aircharge.ledger.closing import close_recharge
 from aircharge.ledger.commands import CloseRecharge
 from aircharge.ledger.page import Page
 from aircharge.ledger.parking import Release, release
+from aircharge.ledger.returning import UndoTransfer, undo_transfer
 from aircharge.ledger.rows import Needs, RequestRow
 from aircharge.ledger.rule import Rule
-from aircharge.ledger.transferring import UndoTransfer, undo_transfer
 from aircharge.values import Operation, Receipt, State, Verdict
 
 __all__ = ["ABOUT_ORDERS", "RELEASE", "RULES", "RULING", "UNDO", "RuleOrder", "rule"]

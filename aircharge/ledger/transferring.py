@@ -1,14 +1,14 @@
-"""Transfers between outlets, their reversal the same day, and commission into the float. Pure.
+"""Transfers between outlets, and commission into the float. Pure.
 
 A transfer is one journal row, float to float, settled at once; both sides are told. Parent and child may, others by a
-transfer rule. It is taken back on the same accounting day only, and only while the receiver still holds the sum.
+transfer rule. How one is taken back: ``returning``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from aircharge.errors import Reason
 from aircharge.ledger import limits
@@ -26,12 +26,11 @@ from aircharge.values import (
     Channel,
     Key,
     Operation,
-    Receipt,
     State,
     content_hash,
 )
 
-__all__ = ["RULES", "MoveCommission", "ReverseTransfer", "Transfer", "UndoTransfer"]
+__all__ = ["RULES", "MoveCommission", "Transfer", "moved", "pair_facts", "tell_first"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,32 +51,6 @@ class Transfer:
     @property
     def target(self) -> str:
         return self.to_code
-
-
-@dataclass(frozen=True, slots=True)
-class ReverseTransfer:
-    """The sender takes a transfer of today back. Result: the reversal's Receipt."""
-
-    channel: Channel
-    key: Key
-    asker: Asker
-    orig_id: int
-    received_ms: int
-    sent_ms: int | None = None
-    key_window_ms: int = 0
-    earlier: Key | None = None
-
-    target: str = ""
-    amount_fen: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class UndoTransfer:
-    """Two people take a transfer of today back. Result: the reversal's Receipt, or a text that says why not."""
-
-    orig_id: int
-    actor: str  # "maker+checker"
-    service: str = "0353910"  # the number the outlets' notices come from
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,11 +98,11 @@ def _transfer(page: Page, command: Transfer, outlet: OutletRow) -> Told | Refuse
     page.add_txn(row)
     limits.count(page, outlet, row, _charge(command))
     page.rows.intents.setdefault((outlet.float_id, row.msisdn), []).append(row)
-    mine = _moved(page, outlet.float_id, -row.amount)
-    theirs = _moved(page, other.float_id, row.amount)
+    mine = moved(page, outlet.float_id, -row.amount)
+    theirs = moved(page, other.float_id, row.amount)
     page.post(row, JOURNAL_TRANSFER, outlet.float_id, other.float_id, row.amount)
-    facts = _facts(page, row, outlet, other)
-    _tell_first(page, row, other, "outlet.received", command.asker.service, {**facts, **theirs})
+    facts = pair_facts(page, row, outlet, other)
+    tell_first(page, row, other, "outlet.received", command.asker.service, {**facts, **theirs})
     return Told(row, {**facts, **mine, "outlet": outlet.code})
 
 
@@ -232,16 +205,16 @@ def _transfer_row(page: Page, command: Transfer, outlet: OutletRow) -> TxnRow:
     )
 
 
-def _key(command: Transfer | ReverseTransfer | MoveCommission) -> Key:
+def _key(command: Transfer | MoveCommission) -> Key:
     return keys_of(command)[0]
 
 
-def _moved(page: Page, account: int, fen: int) -> Facts:
+def moved(page: Page, account: int, fen: int) -> Facts:
     after_fen = page.credit(account, fen).posted
     return {"before_fen": after_fen - fen, "after_fen": after_fen}
 
 
-def _facts(page: Page, row: TxnRow, sender: OutletRow, receiver: OutletRow) -> Facts:
+def pair_facts(page: Page, row: TxnRow, sender: OutletRow, receiver: OutletRow) -> Facts:
     return {
         "order_id": row.id,
         "amount_fen": row.amount,
@@ -252,124 +225,11 @@ def _facts(page: Page, row: TxnRow, sender: OutletRow, receiver: OutletRow) -> F
     }
 
 
-def _tell_first(page: Page, row: TxnRow, outlet: OutletRow, topic: str, service: str, facts: Facts) -> None:
+def tell_first(page: Page, row: TxnRow, outlet: OutletRow, topic: str, service: str, facts: Facts) -> None:
     """Whoever did not ask himself is told on the outlet's first phone."""
     phone = page.rows.first_phones.get(outlet.id)
     if phone:
         page.notice(row.id, topic, phone, service, outlet.language, facts)
-
-
-# -- taking it back ---------------------------------------------------------------------------------------
-
-
-def _reverse_content(command: ReverseTransfer) -> bytes:
-    return content_hash(Operation.REVERSAL, str(command.orig_id), 0)
-
-
-def _reverse_needs(needs: Needs, command: ReverseTransfer) -> None:
-    wish_needs(needs, command)
-    _original_needs(needs, command)
-
-
-def _original_needs(needs: Needs, command: ReverseTransfer | UndoTransfer) -> None:
-    if 0 < command.orig_id < 1 << 63:
-        needs.orders.add(command.orig_id)
-
-
-def _reverse(page: Page, command: ReverseTransfer, outlet: OutletRow) -> Told | Refused:
-    original = _own(page, command, outlet)
-    if original is None:
-        return Refused(Reason.NOT_FOUND, {"order_id": command.orig_id})
-    if not _is_reversible(page, original):
-        told = {"order_id": original.id, "amount_fen": original.amount, "to": original.msisdn}
-        return Refused(Reason.NOT_REVERSIBLE, told)
-    row = _reversal_row(page, command, original)
-    sender, receiver = _parties(page, original)
-    mine, theirs = _take_back(page, row, original)
-    facts = _facts(page, row, sender, receiver)
-    _tell_first(page, row, receiver, "outlet.transfer-reversed", command.asker.service, {**facts, **theirs})
-    return Told(row, {**facts, **mine, "outlet": sender.code})
-
-
-def _own(page: Page, command: ReverseTransfer, outlet: OutletRow) -> TxnRow | None:
-    """The transfer, if the asking outlet sent it."""
-    row = page.rows.txns.get(command.orig_id)
-    is_own = row is not None and row.kind == Operation.TRANSFER and row.outlet_acct == outlet.float_id
-    return row if is_own else None
-
-
-def _is_reversible(page: Page, original: TxnRow) -> bool:
-    """Settled today, and the receiver still holds the sum: of its own, nothing borrowed."""
-    assert original.counter_acct is not None
-    balance = page.rows.balances[original.counter_acct]
-    held_fen = min(balance.posted - balance.held, balance.available)
-    is_today = original.biz_date == page.date()
-    return original.state == State.SETTLED and is_today and held_fen >= original.amount
-
-
-def _parties(page: Page, original: TxnRow) -> tuple[OutletRow, OutletRow]:
-    assert original.counter_acct is not None
-    return page.rows.accounts[original.outlet_acct], page.rows.accounts[original.counter_acct]
-
-
-def _take_back(page: Page, row: TxnRow, original: TxnRow) -> tuple[Facts, Facts]:
-    """The mirrored row; the original ends as REVERSED and its limits are given back."""
-    assert original.counter_acct is not None
-    page.add_txn(row)
-    mine = _moved(page, original.outlet_acct, row.amount)
-    theirs = _moved(page, original.counter_acct, -row.amount)
-    page.post(row, JOURNAL_TRANSFER, original.counter_acct, original.outlet_acct, row.amount)
-    original.state = int(State.REVERSED)
-    page.touch_txn(original)
-    limits.release(page, original, page.rows.accounts[original.outlet_acct])
-    return mine, theirs
-
-
-def _reversal_row(page: Page, command: ReverseTransfer | UndoTransfer, original: TxnRow) -> TxnRow:
-    """Its reference is our own: no operator hears of it."""
-    if isinstance(command, UndoTransfer):
-        key, channel = Key("undo", str(original.id)), Channel.CLI
-        asker, service = "", command.service
-        content = content_hash(Operation.REVERSAL, str(original.id), 0)
-    else:
-        key, channel = _key(command), command.channel
-        asker, service = command.asker.phone, command.asker.service
-        content = _reverse_content(command)
-    more: dict[str, Any] = {"asker": asker, "service": service, "msisdn": original.msisdn}
-    row = new_row(
-        page, Operation.REVERSAL, key, content, original.outlet_acct, original.amount, channel=channel, **more
-    )
-    row.orig_txn, row.counter_acct = original.id, original.counter_acct
-    row.op_ref = f"{page.settings.op_ref_prefix}{row.id:020d}"
-    return row
-
-
-def _reversal_refused(page: Page, command: ReverseTransfer, outlet: OutletRow) -> TxnRow | None:
-    """A refusal is kept where there is a transfer of this outlet to keep it with."""
-    original = _own(page, command, outlet)
-    if original is None:
-        return None
-    row = _reversal_row(page, command, original)
-    row.op_ref = None
-    return row
-
-
-def undo_transfer(page: Page, command: UndoTransfer) -> Receipt | str:
-    """The same by two people; both outlets are told."""
-    original = page.rows.txns.get(command.orig_id)
-    if original is None or original.kind != Operation.TRANSFER:
-        return f"order {command.orig_id} is no transfer"
-    if not _is_reversible(page, original):
-        return f"order {command.orig_id} is not of today, is reversed already, or the receiver has spent it"
-    row = _reversal_row(page, command, original)
-    sender, receiver = _parties(page, original)
-    mine, theirs = _take_back(page, row, original)
-    facts = _facts(page, row, sender, receiver)
-    told = {**facts, **mine, "outlet": sender.code}
-    page.notice(row.id, "outlet.transfer-reversed", original.asker, command.service, sender.language, told)
-    _tell_first(page, row, receiver, "outlet.transfer-reversed", command.service, {**facts, **theirs})
-    page.audit("transfer.undo", f"order {original.id}", command.actor, amount_fen=original.amount)
-    return page.receipt(row, fresh=True)
 
 
 # -- commission → float -----------------------------------------------------------------------------------
@@ -395,8 +255,8 @@ def _move_commission(page: Page, command: MoveCommission, outlet: OutletRow) -> 
     row = _commission_row(page, command, outlet)
     row.amount = row.cost = amount_fen
     page.add_txn(row)
-    _moved(page, earned, -amount_fen)
-    mine = _moved(page, outlet.float_id, amount_fen)
+    moved(page, earned, -amount_fen)
+    mine = moved(page, outlet.float_id, amount_fen)
     page.post(row, JOURNAL_TRANSFER, earned, outlet.float_id, amount_fen)
     facts = {
         "order_id": row.id,
@@ -423,12 +283,9 @@ def _commission_row(page: Page, command: MoveCommission, outlet: OutletRow) -> T
 
 
 _TRANSFER: Final = Verb("outlet.transferred", _content, _transfer, _transfer_row)
-_REVERSE: Final = Verb("outlet.transfer-reversed", _reverse_content, _reverse, _reversal_refused)
 _COMMISSION: Final = Verb("outlet.commission", _move_content, _move_commission, _commission_row)
 
 RULES: Final = {
     Transfer: Rule(_transfer_needs, lambda page, command: carry_out(page, _TRANSFER, command)),
-    ReverseTransfer: Rule(_reverse_needs, lambda page, command: carry_out(page, _REVERSE, command)),
-    UndoTransfer: Rule(_original_needs, undo_transfer),
     MoveCommission: Rule(_move_needs, lambda page, command: carry_out(page, _COMMISSION, command)),
 }

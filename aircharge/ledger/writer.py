@@ -23,7 +23,10 @@ from twisted.python.threadpool import ThreadPool
 from aircharge.errors import LedgerError, Reason, Refusal
 from aircharge.ledger.chores import Chores
 from aircharge.ledger.commands import Command, Inquire, NoticeRow, Offence, OpenRecharge, Result
+from aircharge.ledger.returning import ReverseTransfer
 from aircharge.ledger.store import BrokenLedger, Outcome, Store
+from aircharge.ledger.tickets import AskTicket
+from aircharge.ledger.transferring import MoveCommission, Transfer
 
 __all__ = ["InlineLedger", "Ledger", "WriterSettings"]
 
@@ -35,7 +38,7 @@ Broken = Callable[[Failure], Any]
 _Waiting = tuple[Command, "Deferred[Result]"]
 
 
-_SHEDDABLE: Final = (OpenRecharge, Inquire, Offence)
+_SHEDDABLE: Final = (OpenRecharge, Inquire, Offence, Transfer, ReverseTransfer, MoveCommission, AskTicket)
 """New work: what may be refused when too much waits."""
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from aircharge.errors import Reason, Refusal
-from aircharge.ledger.transferring import MoveCommission, ReverseTransfer, Transfer
+from aircharge.ledger.returning import ReverseTransfer
+from aircharge.ledger.transferring import MoveCommission, Transfer
 from aircharge.switch.board import Board
 from aircharge.values import Receipt
 

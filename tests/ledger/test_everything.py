@@ -26,8 +26,9 @@ from aircharge.ledger.chart import (
 from aircharge.ledger.days import CutDay
 from aircharge.ledger.entries import Enter
 from aircharge.ledger.funding import EntryForm, FundingError, propose_credit_txn, propose_entry_txn
+from aircharge.ledger.returning import ReverseTransfer
 from aircharge.ledger.reversing import OpenReversal, Undo
-from aircharge.ledger.transferring import MoveCommission, ReverseTransfer, Transfer
+from aircharge.ledger.transferring import MoveCommission, Transfer
 from aircharge.values import Asker, Channel, Key, Operation, Pin, Receipt, State, Verdict
 from tests.ledger import engines
 from tests.ledger.desk import MINUTE, PHONES, PIN, SERVICE, Books

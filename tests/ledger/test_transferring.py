@@ -9,7 +9,8 @@ from sqlalchemy import text
 
 from aircharge.errors import Reason
 from aircharge.ledger.chart import commission_account
-from aircharge.ledger.transferring import MoveCommission, ReverseTransfer, Transfer, UndoTransfer
+from aircharge.ledger.returning import ReverseTransfer, UndoTransfer
+from aircharge.ledger.transferring import MoveCommission, Transfer
 from aircharge.values import Asker, CardUse, Channel, Key, Operation, Pin, Receipt, State, Verdict
 from tests.ledger.desk import MINUTE, PHONES, PIN, SERVICE, WRONG, Books
 
