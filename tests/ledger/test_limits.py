@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
@@ -394,3 +395,28 @@ def test_even_the_largest_numbers_fit_one_sms(books: Books) -> None:
         worded = PHRASES.phrase(notice.topic, notice.facts, language)
         assert len(worded) <= most
         assert "00" in worded
+
+
+def test_two_daemons_on_one_database_never_exceed_a_limit_they_share(postgres_books: Books) -> None:
+    """One customer's number, two outlets, each served by a daemon of its own: eleven orders of a hundred, no more."""
+    here = postgres_books
+    limit(here, subject=SUBJECT_TARGET, count_max=11)
+    there = Books(here.url, node=2)
+    orders = {
+        "A": (here, [here.plain(amount_fen=100, outlet="A", repeat=n + 1) for n in range(50)]),
+        "B": (there, [there.plain(amount_fen=100, outlet="B", repeat=n + 1) for n in range(50)]),
+    }
+    reasons: list[str] = []
+
+    def serve(books: Books, commands: list[Any]) -> None:
+        for start in range(0, len(commands), 5):
+            reasons.extend(receipt.reason.name for receipt in books.batch(*commands[start : start + 5]))
+
+    threads = [threading.Thread(target=serve, args=each) for each in orders.values()]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    there.engine.dispose()
+    assert sorted(reasons) == ["LIMIT_COUNT"] * 89 + ["OK"] * 11
+    assert counters(here) == [(SUBJECT_TARGET, "13812345678", PERIOD_DAY, 20261123, 11, 1100)]
