@@ -129,7 +129,15 @@ class AirchargeService(Service):
         self.expiry = Expiry(self.board, reactor, config.ledger.book.ticket_grace_ms)
         self.parking = ParkedOrders(self.board, reactor, self._spawn)
         shelf = CardShelf(self.ledger, config.key_ring(), config.card_profiles())
-        self.door = SmsDoor(self.board, shelf, config.sms, self._spawn, self._chance, self._send_packet)
+        self.door = SmsDoor(
+            self.board,
+            shelf,
+            config.sms,
+            self._spawn,
+            self._chance,
+            config.pin_hash().mark,
+            self._send_packet,
+        )
         self.gateway = SmppGateway(reactor, clock.now_ms, self.door.answer, self._receipt_received)
         sink = SmsSink(self.gateway)
         self.relay = NoticeRelay(self.ledger, sink, config.phrases().word, clock, reactor, config.notices)

@@ -43,7 +43,7 @@ from aircharge.switch.pin import change_pin
 from aircharge.switch.recharge import accept, carry
 from aircharge.switch.reversal import accept as accept_reversal
 from aircharge.switch.transfer import move_money
-from aircharge.values import Asker, CardUse, Channel, Key, Msisdn, Operation, Order, address_digits
+from aircharge.values import Asker, CardUse, Channel, Key, Msisdn, Operation, Order, Pin, address_digits
 from aircharge.wire.ota import Command, PorWhen, Response, Sts, open_command, seal_response
 from aircharge.wire.smpp.constants import Status as CommandStatus
 from aircharge.wire.smpp.message import MobileMessage
@@ -99,9 +99,11 @@ class SmsDoor:
         settings: SmsSettings,
         spawn: Spawn,
         chance: Randomness,
+        pin_mark: Callable[[Pin | None], str],
         send_packet: SendPacket | None = None,
     ) -> None:
         self._chance = chance
+        self._pin_mark = pin_mark  # tells PINs apart in a fingerprint, and tells nothing of them
         self._send_packet = send_packet
         self._board = board
         self._shelf = shelf
@@ -143,7 +145,7 @@ class SmsDoor:
         if isinstance(ask, Recharge):
             await self._begin(self._plain_order(asker, message, ask), pin_needed=False)
         elif wish is not None:
-            key, window_ms = self._plain_key(asker, message, wish.content)
+            key, window_ms = self._plain_key(asker, message, wish.content, wish.pin)
             asker = Asker(asker.phone, asker.service, None, wish.pin)
             await self._carry_out(wish, Channel.SMS, key, asker, message.sent_ms, window_ms)
         elif isinstance(ask, Yes):
@@ -189,18 +191,25 @@ class SmsDoor:
             return ServiceKind.RECHARGE
         return ServiceKind.QUERY if service == self._settings.query_number else None
 
-    def _plain_key(self, asker: Asker, message: MobileMessage, content: str) -> tuple[Key, int]:
-        """The SMS centre's own mark for the message where it gives one, else a fingerprint and its window in ms."""
+    def _plain_key(
+        self, asker: Asker, message: MobileMessage, content: str, pin: Pin | None
+    ) -> tuple[Key, int]:
+        """The SMS centre's own mark for the message where it gives one, else a fingerprint and its window in ms.
+
+        Who sends the same with another PIN means it anew.
+        """
         scope, window_ms, sent_ms = f"sms:{asker.phone}", 0, message.sent_ms
         if message.reference is not None and sent_ms is not None:
             mark = f"ref:{sent_ms}:{message.reference}"
         else:
-            mark = "fp:" + hashlib.sha256(f"{content}|{sent_ms or ''}".encode()).hexdigest()[:32]
+            said = f"{content}|{sent_ms or ''}|{self._pin_mark(pin)}"
+            mark = "fp:" + hashlib.sha256(said.encode()).hexdigest()[:32]
             window_ms = 0 if sent_ms is not None else int(self._settings.fingerprint_window_s * 1000)
         return Key(scope, mark), window_ms
 
     def _plain_order(self, asker: Asker, message: MobileMessage, ask: Recharge) -> Order:
-        key, window_ms = self._plain_key(asker, message, f"{ask.target}|{ask.amount_fen}|{ask.repeat}")
+        content = f"{ask.target}|{ask.amount_fen}|{ask.repeat}"
+        key, window_ms = self._plain_key(asker, message, content, ask.pin)
         return Order(
             Channel.SMS,
             key,

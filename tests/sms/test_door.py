@@ -60,6 +60,7 @@ class World:
             self.config.sms,
             Deferred.fromCoroutine,
             SystemRandomness(),
+            self.config.pin_hash().mark,
             self.send_packet,
         )
         self.proofs: list[tuple[str, str, bytes]] = []
@@ -501,3 +502,13 @@ def test_the_pin_is_changed_by_text_and_by_card(world: World) -> None:
         world.plain(text)
         assert world.topics() == [topic]
     assert not any(pin in json.dumps(row.facts) for row in world.notices for pin in ("415926", "860341"))
+
+
+def test_a_corrected_pin_is_no_repetition(world: World) -> None:
+    world.plain("13812345678 50 264081")
+    world.plain("13812345678 50 264081")  # the SMS centre again: counted once
+    world.plain(f"13812345678 50 {DEMO_PIN}")
+    world.plain(f"13812345678 50 {DEMO_PIN}")
+    refused = "outlet.refused.PIN_WRONG"
+    assert world.topics() == [refused, refused, *SETTLED, "outlet.settled"]
+    assert world.asked() == 1
