@@ -19,6 +19,7 @@ from aircharge.ledger.funding import (
     propose_payouts_txn,
     waiting,
 )
+from aircharge.sms.phrases import built_in_templates
 from aircharge.values import Operation, Receipt, State, Verdict
 from tests.ledger.desk import MINUTE, Books
 
@@ -305,3 +306,12 @@ def test_commission_of_a_month(books: Books) -> None:
 def payouts(books: Books, month: int) -> list[int]:
     with books.store.writing() as txn:
         return propose_payouts_txn(txn, month, maker="li", now_ms=books.clock.ms)
+
+
+def test_every_entry_has_its_words() -> None:
+    topics = {entry.topic for entry in ENTRIES.values() if entry.topic} | {
+        "outlet.credit",
+        "outlet.credit-ended",
+    }
+    for language, table in built_in_templates().items():
+        assert topics <= table.keys(), language
