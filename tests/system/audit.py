@@ -16,7 +16,8 @@ import psycopg
 
 __all__ = ["Audit", "audit", "audit_requests"]
 
-REFUSED, HELD, SENT, IN_DOUBT, SETTLED, VOIDED, MANUAL = range(7)
+REFUSED, HELD, SENT, IN_DOUBT, SETTLED, VOIDED, MANUAL, REVERSED, PARKED = range(9)
+OPEN = (HELD, SENT, IN_DOUBT, MANUAL, PARKED)
 
 
 @dataclass
@@ -28,6 +29,7 @@ class Audit:
     voided: int = 0
     refused: int = 0
     open: int = 0
+    reversed: int = 0
     credited: int = 0
     requests_credited: int = 0
     problems: list[str] = field(default_factory=list)
@@ -57,28 +59,75 @@ def audit(ledger: Path | str, operator: Path, *, open_allowed: int = 0) -> Audit
             found.problems.append(f"operator credited {reference} twice")
         credited[reference] = (msisdn, amount)
     found.credited = len(credited)
+    taken_back = _taken_back(operator, credited, found)
     known = set()
     for reference, state, amount, msisdn, order in ours:
         found.orders += 1
         found.settled += state == SETTLED
         found.voided += state == VOIDED
         found.refused += state == REFUSED
-        found.open += state in (HELD, SENT, IN_DOUBT, MANUAL)
+        found.open += state in OPEN
+        found.reversed += state == REVERSED
         if reference is None:
             continue
         known.add(reference)
         credit = credited.get(reference)
-        if state == SETTLED and credit is None:
+        is_kept = credit is not None and reference not in taken_back
+        if state == REVERSED and (credit is None or is_kept):
+            found.problems.append(f"order {order} is reversed, the operator did not take {reference} back")
+        elif state == SETTLED and reference in taken_back:
+            found.problems.append(f"order {order} is settled, the operator has taken {reference} back")
+        elif state == SETTLED and credit is None:
             found.problems.append(f"order {order} settled, the operator never credited {reference}")
-        elif credit is not None and state in (VOIDED, REFUSED):
+        elif is_kept and state in (VOIDED, REFUSED):
             found.problems.append(f"order {order} is void, the operator credited {reference}")
         elif credit is not None and credit != (msisdn, amount):
             found.problems.append(f"order {order}: the operator credited another number or amount")
     found.problems += [f"the operator credited {ref}, which we never held" for ref in credited.keys() - known]
+    found.problems += _reversals(ledger, taken_back, found)
     if found.open > open_allowed:
         found.problems.append(f"{found.open} orders are not definite")
     found.problems += _books(ledger)
     return found
+
+
+def _taken_back(operator: Path, credited: dict[str, tuple[str, int]], found: Audit) -> dict[str, str]:
+    """What the operator has taken back, once and as it was given: original → reversal, by reference."""
+    taken_back: dict[str, str] = {}
+    for reference, original, msisdn, amount in _rows(
+        operator,
+        "SELECT c.op_ref, o.original_ref, c.msisdn, -c.amount_fen FROM credit c "
+        "JOIN outcome o ON o.op_ref = c.op_ref WHERE c.amount_fen < 0",
+    ):
+        if original in taken_back:
+            found.problems.append(f"operator took {original} back twice")
+        if credited.get(original) != (msisdn, amount):
+            found.problems.append(f"operator took {original} back as it was never given")
+        taken_back[original] = reference
+    return taken_back
+
+
+def _reversals(ledger: Path, taken_back: dict[str, str], found: Audit) -> list[str]:
+    """Each reversal that is settled was done by the operator, and the reverse; the others are protective ones."""
+    problems = []
+    left = dict(taken_back)
+    for order, reference, state, original in _rows(
+        ledger,
+        "SELECT r.id, r.op_ref, r.state, o.op_ref FROM txn r JOIN txn o ON o.id = r.orig_txn "
+        "WHERE r.kind = 2 AND r.op_ref IS NOT NULL",
+    ):
+        found.open += state in OPEN
+        is_done = taken_back.get(original) == reference
+        if is_done:
+            del left[original]
+        if state == SETTLED and not is_done:
+            problems.append(f"reversal {order} is settled, the operator did not do it")
+        elif is_done and state in (VOIDED, REFUSED):
+            problems.append(f"reversal {order} is void, the operator did it")
+    for original, reference in left.items():
+        if reference != f"{original[:-20]}R{original[-19:]}":
+            problems.append(f"the operator took {original} back by {reference}, which we never asked for")
+    return problems
 
 
 def audit_requests(
@@ -131,7 +180,7 @@ def _books(ledger: Path | str) -> list[str]:
         )
         [(holds,)] = _rows(
             ledger,
-            "SELECT coalesce(sum(cost), 0) FROM txn WHERE outlet_acct = ? AND state IN (1, 2, 3, 6)",
+            "SELECT coalesce(sum(cost), 0) FROM txn WHERE outlet_acct = ? AND kind <> 2 AND state IN (1, 2, 3, 6, 8)",
             account,
         )
         if posted != journal:
@@ -145,12 +194,12 @@ def _books(ledger: Path | str) -> list[str]:
     unposted = _rows(
         ledger,
         "SELECT t.id FROM txn t LEFT JOIN journal j ON j.txn_id = t.id AND j.amount = t.cost "
-        "WHERE t.kind = 1 AND (t.state = 4) <> (j.jid IS NOT NULL)",
+        "WHERE t.kind = 1 AND (t.state IN (4, 7)) <> (j.jid IS NOT NULL)",
     )
     problems += [f"order {order}: its state and its posting disagree" for (order,) in unposted]
     silent = _rows(
         ledger,
-        "SELECT t.id FROM txn t WHERE t.kind = 1 AND t.state = 4 AND (SELECT count(*) FROM outbox o "
+        "SELECT t.id FROM txn t WHERE t.kind = 1 AND t.state IN (4, 7) AND (SELECT count(*) FROM outbox o "
         "WHERE o.txn_id = t.id AND o.topic = 'customer.settled') <> 1",
     )
     problems += [f"order {order}: the customer is not told exactly once" for (order,) in silent]

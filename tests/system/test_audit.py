@@ -12,14 +12,14 @@ from tests.system.audit import Audit, audit, audit_requests
 from tests.system.rig_centre import Request
 
 LEDGER = """
-CREATE TABLE txn (id, kind, op_ref, state, amount, cost, msisdn, outlet_acct);
+CREATE TABLE txn (id, kind, op_ref, state, amount, cost, msisdn, outlet_acct, orig_txn);
 CREATE TABLE balance (account_id, posted, held, floor);
 CREATE TABLE journal (jid, txn_id, op, dr, cr, amount);
 CREATE TABLE outbox (txn_id, topic);
 CREATE TABLE offence (phone, n);
-INSERT INTO txn VALUES (1, 1, 'AC1', 4, 5000, 5000, '13800000001', 1000);
-INSERT INTO txn VALUES (2, 1, 'AC2', 5, 3000, 3000, '13800000002', 1000);
-INSERT INTO txn VALUES (3, 1, NULL, 0, 3000, 3000, '13800000003', 1000);
+INSERT INTO txn VALUES (1, 1, 'AC1', 4, 5000, 5000, '13800000001', 1000, NULL);
+INSERT INTO txn VALUES (2, 1, 'AC2', 5, 3000, 3000, '13800000002', 1000, NULL);
+INSERT INTO txn VALUES (3, 1, NULL, 0, 3000, 3000, '13800000003', 1000, NULL);
 INSERT INTO journal VALUES (1, 9, 2, 100, 1000, 20000), (2, 1, 1, 1000, 1, 5000);
 INSERT INTO balance VALUES (1000, 15000, 0, 0);
 INSERT INTO outbox VALUES (1, 'outlet.settled'), (1, 'customer.settled'), (2, 'outlet.refused');
@@ -27,7 +27,27 @@ INSERT INTO offence VALUES ('13900000001', 1);
 """
 OPERATOR = """
 CREATE TABLE credit (op_ref, msisdn, amount_fen);
+CREATE TABLE outcome (op_ref, original_ref);
 INSERT INTO credit VALUES ('AC1', '13800000001', 5000);
+"""
+
+
+REVERSED = """
+UPDATE txn SET state = 7 WHERE id = 1;
+INSERT INTO txn VALUES (4, 2, 'AC4', 4, 5000, 5000, '13800000001', 1000, 1);
+INSERT INTO journal VALUES (3, 4, 1, 1, 1000, 5000);
+UPDATE balance SET posted = 20000;
+"""
+TAKEN_BACK = """
+INSERT INTO credit VALUES ('AC4', '13800000001', -5000);
+INSERT INTO outcome VALUES ('AC4', 'AC1');
+"""
+UNDONE = f"""
+UPDATE txn SET op_ref = 'AC{2:020d}' WHERE id = 2;
+"""
+UNDONE_THERE = f"""
+INSERT INTO credit VALUES ('AC{2:020d}', '13800000002', 3000), ('ACR{2:019d}', '13800000002', -3000);
+INSERT INTO outcome VALUES ('ACR{2:019d}', 'AC{2:020d}');
 """
 
 
@@ -54,6 +74,12 @@ def test_sound_books_are_clean(tmp_path: Path) -> None:
     assert (found.orders, found.settled, found.voided, found.refused, found.credited) == (3, 1, 1, 1, 1)
 
 
+def test_what_was_taken_back_is_clean(tmp_path: Path) -> None:
+    found = look(tmp_path, REVERSED + UNDONE, TAKEN_BACK + UNDONE_THERE)
+    assert found.problems == []
+    assert (found.reversed, found.settled, found.voided) == (1, 0, 1)
+
+
 @pytest.mark.parametrize(
     ("ledger", "operator", "words"),
     [
@@ -76,6 +102,19 @@ def test_sound_books_are_clean(tmp_path: Path) -> None:
         ("DELETE FROM outbox WHERE topic = 'customer.settled'", "", "not told exactly once"),
         ("INSERT INTO outbox VALUES (1, 'customer.settled')", "", "not told exactly once"),
         ("DELETE FROM txn WHERE id = 3", "", "answered OK and is not in the ledger"),
+        (REVERSED, "", "order 1 is reversed, the operator did not take AC1 back"),
+        (REVERSED, "", "reversal 4 is settled, the operator did not do it"),
+        ("", TAKEN_BACK, "order 1 is settled, the operator has taken AC1 back"),
+        ("", TAKEN_BACK, "took AC1 back by AC4, which we never asked for"),
+        (
+            REVERSED + "UPDATE txn SET state = 5 WHERE id = 4",
+            TAKEN_BACK,
+            "reversal 4 is void, the operator did",
+        ),
+        (REVERSED + "UPDATE txn SET state = 3 WHERE id = 4", TAKEN_BACK, "1 orders are not definite"),
+        (REVERSED, TAKEN_BACK * 2, "took AC1 back twice"),
+        (REVERSED, TAKEN_BACK.replace("-5000", "-4000"), "took AC1 back as it was never given"),
+        (UNDONE, UNDONE_THERE.split(", (", maxsplit=1)[0], "order 2 is void, the operator credited"),
         ("DELETE FROM offence", "", "without sense were answered OK, 0 counted"),
     ],
 )
