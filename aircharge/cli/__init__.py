@@ -1,7 +1,7 @@
 """``aircharge``: the command line. ``root`` holds the oldest commands; a group of its own has a file of its own."""
 
 from aircharge.cli.batch import batch
-from aircharge.cli.books import day, seal
+from aircharge.cli.books import day, seal, statement_command
 from aircharge.cli.money import money
 from aircharge.cli.outlets import outlet
 from aircharge.cli.requests import request
@@ -16,6 +16,7 @@ __all__ = ["main"]
 
 main.add_command(day)
 main.add_command(seal)
+main.add_command(statement_command)
 main.add_command(batch)
 main.add_command(money)
 main.add_command(outlet)

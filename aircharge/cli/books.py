@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any
 
 import click
 from sqlalchemy import select
 
-from aircharge.cli.show import desk_of, out, show_table
+from aircharge.cli.show import desk_of, out, show_sheet, show_table
 from aircharge.ledger.chart import HOUSE
 from aircharge.ledger.checkpoints import closable, close_day
 from aircharge.ledger.cutoff import date_text, following, parse_date
 from aircharge.ledger.days import CutDay, DayCut
 from aircharge.ledger.reading import open_days
 from aircharge.ledger.sealing import bad_head, bad_seals, last_seal
+from aircharge.ledger.statements import ACCOUNTS, Statement, csv_text, statement
 from aircharge.ledger.tables import metadata
 from aircharge.office import Office, OfficeError
+from aircharge.values import yuan_text
 
-__all__ = ["day", "seal"]
+__all__ = ["day", "seal", "statement_command"]
 
 _STATES = ("open", "cutting", "closed")
 _SHANGHAI = timezone(timedelta(hours=8))
@@ -113,6 +116,60 @@ def day_close(context: click.Context, operator: int, date: int, actor: str) -> N
         with engine.connect() as txn:
             left = len(closable(txn))
         out.print(f"operator {operator}: {date_text(date)} is closed; {left} more can be")
+
+
+@click.command("statement")
+@click.argument("code")
+@click.argument("date", type=DATE)
+@click.option("--account", type=click.Choice(ACCOUNTS), default="float")
+@click.option("--file", type=click.Path(path_type=Path), help="Write it there as CSV.")
+@click.option("--encoding", type=click.Choice(["utf-8", "gb18030"]), default="utf-8", help="Of the file.")
+@click.option("--language", type=click.Choice(["zh", "en"]), default="zh", help="Of the file's headings.")
+@click.pass_context
+def statement_command(
+    context: click.Context,
+    code: str,
+    date: int,
+    account: str,
+    file: Path | None,
+    encoding: str,
+    language: str,
+) -> None:
+    """What moved on an outlet's account on an accounting day."""
+    with desk_of(context) as office:
+        with office.store.engine.connect() as txn:
+            found = statement(txn, code, date, account)
+        if file is not None:
+            words = csv_text(found, language, office.config.ledger.book.utc_offset_min)
+            file.write_bytes(words.encode("utf-8-sig" if encoding == "utf-8" else encoding))
+            out.print(f"{len(found.movements)} movements written to {file}")
+            return
+        rows = [
+            {
+                "time": _local(row.at_ms),
+                "order": row.order_id,
+                "kind": row.kind,
+                "number": row.number,
+                "yuan": yuan_text(row.fen),
+                "balance": yuan_text(row.after_fen),
+            }
+            for row in found.movements
+        ]
+        show_table(f"{code} {account} {date_text(date)}", rows)
+        show_sheet("the day", _recap(found))
+
+
+def _recap(found: Statement) -> dict[str, Any]:
+    recap = found.recap
+    return {
+        "opening": yuan_text(found.opening_fen),
+        "recharges": f"{recap.recharges} of {yuan_text(recap.recharged_fen)}, paid {yuan_text(recap.paid_fen)}",
+        "reversals": f"{recap.reversals} of {yuan_text(recap.reversed_fen)}",
+        "commission": yuan_text(recap.commission_fen),
+        "other in": yuan_text(recap.came_fen),
+        "other out": yuan_text(recap.went_fen),
+        "closing": yuan_text(found.closing_fen),
+    }
 
 
 @click.group()

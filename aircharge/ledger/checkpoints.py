@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Engine, insert, text
 
 from aircharge.errors import LedgerError
 from aircharge.ledger.audit import append_audit_txn
-from aircharge.ledger.chart import DAY_CLOSED, DAY_CUTTING, DAY_OPEN, HOUSE
+from aircharge.ledger.chart import DAY_CLOSED, DAY_CUTTING, DAY_OPEN, FIRST_ACCOUNT, HOUSE
 from aircharge.ledger.cutoff import date_text
 from aircharge.ledger.singletons import changing, only_one
 from aircharge.ledger.tables import metadata
@@ -130,6 +130,8 @@ def _add_rows(
     """The rows dated since < date <= upto, of one account or of all."""
     for side in ("dr", "cr"):
         mine = f"AND {side} = :account" if account_id is not None else ""
+        if account_id is not None and account_id >= FIRST_ACCOUNT:  # the index of outlets' accounts
+            mine += f" AND {side} >= {FIRST_ACCOUNT}"
         question = f"""SELECT {side}, sum(amount), max(jid) FROM journal
             WHERE biz_date > :since AND biz_date <= :upto {mine} GROUP BY {side}"""
         values = {"since": since, "upto": upto, "account": account_id}

@@ -121,6 +121,7 @@ _TABLE: Final = """
     day.list            CMFRUA  ......  -
     day.cut             ..F...  ......  -
     day.close           ..F...  ......  -
+    statement           CMFRUA  ......  code
     seal.head           CMFRUA  ......  -
     seal.check          CMFRUA  ......  -
     request.list        CMFRUA  ......  inside
