@@ -30,7 +30,7 @@ from aircharge.outlets.sessions import SessionError
 from aircharge.outlets.signing_in import Denied, Passwords
 from aircharge.values import Receipt, yuan_text
 
-__all__ = ["Staffroom", "write_secret"]
+__all__ = ["Staffroom", "sees", "write_secret"]
 
 _outlet, _card, _order = (metadata.tables[name] for name in ("outlet", "card", "txn"))
 _request = metadata.tables["change_request"]
@@ -103,12 +103,17 @@ class Staffroom:
 
     def check(self, person: Person, action: str, arguments: dict[str, Any]) -> None:
         """Raises NotAllowed unless the table of rights lets the person give this command."""
+        within = ACTIONS[action].within if action in ACTIONS else "-"
+        value, find = arguments.get(within), _OUTLETS.get(within)
         with self.office.store.engine.connect() as txn:
-            row = ACTIONS.get(action)
-            find = _OUTLETS.get(row.within) if row is not None else None
-            value = arguments.get(row.within) if row is not None else None
-            outlets = find(txn, str(value)) if find is not None and value is not None else []
-            check_txn(txn, person, action, outlets)
+            if within not in ("request", "requests"):
+                outlets = find(txn, str(value)) if find is not None and value is not None else []
+                check_txn(txn, person, action, outlets)
+                return
+            check_txn(txn, person, action, _scope_itself(person))
+            numbers = value if isinstance(value, tuple) else (value,)
+            for row in txn.execute(select(_request).where(_request.c.id.in_(numbers))):
+                check_txn(txn, person, row.what, outlets_of(txn, json.loads(row.payload)), confirming=True)
 
     # -- people -------------------------------------------------------------------------------------------
 
@@ -169,7 +174,7 @@ class Staffroom:
             return [
                 item
                 for item in requests.waiting(txn, self.office.clock.now_ms())
-                if person is None or _sees(txn, person, item["payload"])
+                if sees(txn, person, item["payload"])
             ]
 
     def _asked(self, number: int, actor: str) -> tuple[str, dict[str, Any]]:
@@ -213,10 +218,17 @@ def _is_only_admin(txn: Connection) -> bool:
     return len(txn.execute(admins).all()) == 1
 
 
-def _sees(txn: Connection, person: Person, payload: Payload) -> bool:
+def _scope_itself(person: Person) -> list[int]:
+    """For a first look at the role alone."""
+    return [] if person.scope_id is None else [person.scope_id]
+
+
+def sees(txn: Connection, person: Person | None, payload: Payload) -> bool:
+    """Whether what a request (or a line of a list) names is in the part of the tree the person works in."""
+    if person is None or person.scope_id is None:
+        return True
     outlets = outlets_of(txn, payload)
-    within = [is_within(txn, person.scope_id, number) for number in outlets] if person.scope_id else [True]
-    return bool(within) and all(within)
+    return bool(outlets) and all(is_within(txn, person.scope_id, number) for number in outlets)
 
 
 def _by_code(txn: Connection, code: str) -> list[int]:
@@ -234,6 +246,7 @@ def _by_order(txn: Connection, number: str) -> list[int]:
 
 _OUTLETS: Final[dict[str, Callable[[Connection, str], list[int]]]] = {
     "code": _by_code,
+    "parent": _by_code,
     "iccid": _by_card,
     "number": _by_order,
 }

@@ -26,6 +26,7 @@ def outlet() -> None:
 @click.option(
     "--phone", "phones", multiple=True, required=True, help="A number it may order from; may be repeated."
 )
+@click.option("--parent", default="", help="The code of whom it stands below.")
 @click.option("--language", type=click.Choice(["zh", "en"]), default="zh")
 @click.option(
     "--pin-policy",
@@ -41,6 +42,7 @@ def outlet_add(
     code: str,
     name: str,
     phones: tuple[str, ...],
+    parent: str,
     language: str,
     pin_policy: str,
     pin_above: str,
@@ -49,7 +51,7 @@ def outlet_add(
     """Add an outlet; its initial PIN is printed once, stored nowhere, and must be changed before anything else."""
     with desk_of(context) as office:
         pin = office.random_pin()
-        form = OutletForm(code, name, phones, language, pin_policy, fen_from_yuan(pin_above))
+        form = OutletForm(code, name, phones, language, pin_policy, fen_from_yuan(pin_above), parent)
         outlet_id = office.add_outlet(form, pin, actor=actor, must_change=True)
         out.print(f"outlet {code} added as {outlet_id}; initial PIN {pin.secret}")
 

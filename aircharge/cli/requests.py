@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from aircharge.cli.show import desk_of, out, show_table
+from aircharge.outlets.requests import masked
 from aircharge.staffroom import Staffroom
 
 __all__ = ["request"]
@@ -55,7 +56,9 @@ def _line(item: dict[str, Any]) -> dict[str, Any]:
         "request": item["request"],
         "what": item["what"],
         "about": item["about"],
-        "detail": " ".join(f"{name}={value}" for name, value in item["payload"].items() if name != "account"),
+        "detail": " ".join(
+            f"{name}={value}" for name, value in masked(item["payload"]).items() if name != "account"
+        ),
         "maker": item["maker"],
         "until": f"{datetime.fromtimestamp(item['until_ms'] / 1000, UTC) + timedelta(hours=8):%m-%d %H:%M}",
     }

@@ -20,6 +20,7 @@ from aircharge.ledger.ruling import ABOUT_ORDERS, RELEASE, RULING, UNDO
 from aircharge.ledger.tables import metadata
 from aircharge.outlets import staff
 from aircharge.outlets.loosening import LOOSENING
+from aircharge.outlets.phones import release_phone_txn
 from aircharge.outlets.pins import PinHash, random_pin
 from aircharge.outlets.registry import (
     Desk,
@@ -42,6 +43,7 @@ __all__ = [
     "approve_txn",
     "decline_txn",
     "expire_txn",
+    "masked",
     "outlets_of",
     "propose_txn",
     "request_txn",
@@ -95,6 +97,11 @@ def _unblock_card(desk: Desk, payload: Payload, tools: Tools) -> str:
     return f"card {payload['iccid']} is active"
 
 
+def _release_phone(desk: Desk, payload: Payload, tools: Tools) -> str:
+    release_phone_txn(desk, payload["outlet"], payload["phone"], payload["note"])
+    return f"outlet {payload['outlet']}: {mask_msisdn(payload['phone'])} may order at once"
+
+
 def _export_keys(desk: Desk, payload: Payload, tools: Tools) -> str:
     cards = desk.txn.execute(select(func.count()).select_from(_card)).scalar_one()
     desk.note("keys.export", str(payload["file"]), cards=cards)
@@ -140,6 +147,7 @@ KINDS: Final[dict[str, Apply]] = {
     "pin.unlock": _unlock_pin,  # outlet
     "outlet.unfreeze": _unfreeze,  # outlet
     "card.unblock": _unblock_card,  # iccid
+    "phone.release": _release_phone,  # outlet, phone, note
     "keys.export": _export_keys,  # file
     "rules.activate": _activate_rules,  # version
     "rules.retire": _retire_rules,
@@ -171,14 +179,14 @@ def propose_txn(desk: Desk, what: str, payload: Payload, tools: Tools | None) ->
     number = int(desk.txn.execute(select(func.max(_t.c.id))).scalar() or 0) + 1
     values = {"id": number, "what": what, "payload": body, "maker": desk.actor, "made_ms": desk.now_ms}
     desk.txn.execute(insert(_t).values(**values, state=ASKED))
-    desk.note(f"{what}.ask", thing_of(what, payload), request=number, **_masked(payload))
+    desk.note(f"{what}.ask", thing_of(what, payload), request=number, **masked(payload))
     return number
 
 
-def _masked(payload: Payload) -> Payload:
-    """A payload as the audit may keep it: no whole phone numbers."""
+def masked(payload: Payload) -> Payload:
+    """A payload as audit and lists may show it: no whole phone numbers."""
     return {
-        name: mask_msisdn(value) if name == "value" and isinstance(value, str) else value
+        name: mask_msisdn(value) if name in ("value", "phone") and isinstance(value, str) else value
         for name, value in payload.items()
     }
 

@@ -16,7 +16,18 @@ from aircharge.errors import AirchargeError
 from aircharge.ledger.entries import ENTRIES
 from aircharge.ledger.tables import metadata
 
-__all__ = ["ACTIONS", "FREE", "SCOPED", "Action", "NotAllowed", "Person", "Role", "check_txn", "is_within"]
+__all__ = [
+    "ACTIONS",
+    "FREE",
+    "SCOPED",
+    "Action",
+    "NotAllowed",
+    "Person",
+    "Role",
+    "check_txn",
+    "codes_within",
+    "is_within",
+]
 
 _outlet = metadata.tables["outlet"]
 _DEPTH_MAX: Final = 16  # the tree has four levels; a chain longer than this is broken
@@ -56,7 +67,8 @@ class Person:
 class Action:
     """``by``: who may do it or, where ``check`` names somebody, ask for it; one of ``check`` must confirm.
 
-    ``within``: which argument of the command names the outlet ("code"), its card ("iccid") or its order ("number");
+    ``within``: which argument of the command names the outlet ("code", "parent"), its card ("iccid"), its order
+    ("number") or the requests to be decided ("request", "requests"), which must be of kinds the person may confirm;
     "payload" = the request's own says it; "inside" = the command looks itself; "-" = no single outlet is meant.
     """
 
@@ -82,7 +94,7 @@ def _roles(letters: str) -> frozenset[Role]:
 # C clerk, M manager, F finance, R risk, U auditor, A admin
 _TABLE: Final = """
     action              by      confirm within
-    outlet.add          CM....  ......  -
+    outlet.add          CM....  ......  parent
     outlet.card         CM....  ......  code
     outlet.freeze       CM.R..  ......  code
     outlet.block-card   CM.R..  ......  iccid
@@ -94,20 +106,20 @@ _TABLE: Final = """
     fund.ask            CMF...  ......  code
     fund.file           ..F...  ......  -
     fund.list           CMFRUA  ......  -
-    fund.confirm        ..F...  ......  -
+    fund.confirm        ..F...  ......  requests
     money.ask           .MF...  ......  code
     money.credit        .MFR..  ......  code
     money.commission    ..F...  ......  -
-    money.list          CMFRUA  ......  -
-    money.confirm       ..FR..  ......  -
-    money.decline       ..FR..  ......  -
+    money.list          ..FRUA  ......  -
+    money.confirm       ..F...  ......  requests
+    money.decline       ..FR..  ......  requests
     money.undo-transfer .MF...  ......  number
     money.bank-ask      ..F...  ......  -
-    money.bank-book     ..F...  ......  -
+    money.bank-book     ..F...  ......  request
     undo-transfer       .MF...  ..FR..  payload
     batch.dry-run       CMFRUA  ......  -
     batch.ask           .MF...  ......  code
-    batch.start         ..F...  ......  -
+    batch.start         ..F...  ......  request
     batch.show          CMFRUA  ......  -
     batch.report        .MFRU.  ......  -
     batch.cancel        .MFR..  ......  -
@@ -138,6 +150,7 @@ _TABLE: Final = """
     pin.unlock          CM.R..  .M.R..  payload
     outlet.unfreeze     CM.R..  .M.R..  payload
     card.unblock        CM.R..  .M.R..  payload
+    phone.release       CM.R..  .M.R..  payload
     keys.export         .....A  ...R.A  payload
     ruling              .MFR..  ..FR..  payload
     release             .M.R..  .M.R..  payload
@@ -170,6 +183,8 @@ _TABLE: Final = """
     rules.dry-run       ...RU.  ......  -
     parked.list         CMFRUA  ......  inside
     entry               CMF...  ..F...  payload
+    batch               .MF...  ..F...  payload
+    bank                ..F...  ..F...  payload
     credit              .MFR..  ..FR..  payload
 """
 
@@ -207,6 +222,22 @@ def check_txn(
     for outlet_id in numbers:
         if not is_within(txn, person.scope_id, outlet_id):
             raise NotAllowed(f"that outlet is outside the part of the tree {person.login} works in")
+
+
+def codes_within(txn: Connection, scope_id: int | None) -> set[str]:
+    """The codes of an outlet and of all below it; None = of all there are."""
+    rows = txn.execute(select(_outlet.c.id, _outlet.c.code, _outlet.c.parent_id)).all()
+    if scope_id is None:
+        return {row.code for row in rows}
+    below: dict[int | None, list[Any]] = {}
+    for row in rows:
+        below.setdefault(row.parent_id, []).append(row)
+    found, front = {row.code for row in rows if row.id == scope_id}, [scope_id]
+    while front:
+        children = [row for number in front for row in below.pop(number, ())]
+        found |= {row.code for row in children}
+        front = [row.id for row in children]
+    return found
 
 
 def is_within(txn: Connection, scope_id: int, outlet_id: int) -> bool:
