@@ -127,17 +127,7 @@ def _repeated_question(page: Page, order: Order, own: bytes) -> Receipt | None:
 
 
 def _tell_state(page: Page, order: Order, row: TxnRow) -> Receipt:
-    outlet = page.rows.accounts[row.outlet_acct]
-    facts = {
-        "order_id": row.id,
-        "target": row.msisdn,
-        "amount_fen": row.amount,
-        "at_ms": row.created_ms,
-        "state": State(row.state).name,
-        "reason": Reason.by_number(row.reason).name,
-        "outlet": outlet.code,
-    }
-    page.notice(row.id, "outlet.state", order.asker.phone, order.asker.service, outlet.language, facts)
+    repeating.tell_state(page, order, row)
     return page.receipt(row, fresh=False)
 
 

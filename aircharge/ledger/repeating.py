@@ -7,9 +7,9 @@ from typing import Protocol
 from aircharge.errors import Reason
 from aircharge.ledger.page import Facts, Page
 from aircharge.ledger.rows import OutletRow, TxnRow
-from aircharge.values import Asker, Channel, Key, Receipt, State
+from aircharge.values import Asker, Channel, Key, Operation, Receipt, State
 
-__all__ = ["Asked", "facts_of", "keys_of", "known", "nobody", "repeat", "turn_away"]
+__all__ = ["Asked", "facts_of", "keys_of", "known", "nobody", "repeat", "tell_state", "turn_away"]
 
 
 class Asked(Protocol):
@@ -66,13 +66,34 @@ def repeat(page: Page, order: Asked, row: TxnRow, content: bytes) -> Receipt:
 
 
 def _tell_again(page: Page, order: Asked, row: TxnRow) -> None:
-    """A final answer is told once more, in the words it had; an open order will be told when it ends."""
+    """A final answer is told once more, in the words it had; an open order will be told when it ends.
+
+    A recharge that was taken back since is told as such.
+    """
+    if row.state == State.REVERSED and row.kind == Operation.RECHARGE:
+        tell_state(page, order, row)
+        return
     answer = page.rows.answers.get(row.id)
     if row.is_open or answer is None:
         return
     topic, facts = answer
     outlet = page.rows.accounts[row.outlet_acct]
     page.notice(row.id, topic, order.asker.phone, order.asker.service, outlet.language, {**facts, "again": 1})
+
+
+def tell_state(page: Page, order: Asked, row: TxnRow) -> None:
+    """How an order stands, to whoever asks about it."""
+    outlet = page.rows.accounts[row.outlet_acct]
+    facts = {
+        "order_id": row.id,
+        "target": row.msisdn,
+        "amount_fen": row.amount,
+        "at_ms": row.created_ms,
+        "state": State(row.state).name,
+        "reason": Reason.by_number(row.reason).name,
+        "outlet": outlet.code,
+    }
+    page.notice(row.id, "outlet.state", order.asker.phone, order.asker.service, outlet.language, facts)
 
 
 def turn_away(page: Page, order: Asked, row: TxnRow | None, reason: Reason) -> Receipt:

@@ -208,6 +208,18 @@ def test_the_same_request_again_gets_the_stored_answer(books: Books) -> None:
     assert books.notices == []
 
 
+def test_the_recharges_own_message_again_is_answered_as_it_stands_now(books: Books) -> None:
+    command = books.plain()
+    order = books.do(command)
+    books.do(books.close(order, Y))
+    books.do(books.close(books.do(back(books, order)), Y))
+    books.notices.clear()
+    again = books.do(command)
+    assert (again.order_id, again.state, again.fresh) == (order.order_id, State.REVERSED, False)
+    [told] = books.notices
+    assert (told.topic, told.facts["state"]) == ("outlet.state", "REVERSED")
+
+
 def test_the_same_key_for_another_recharge_is_a_clash(books: Books) -> None:
     first, second = settled(books), settled(books, "13800000001")
     opened = books.do(back(books, first, mark="m"))
