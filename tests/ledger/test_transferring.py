@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -315,3 +316,27 @@ def test_commission_that_stays(earned: Books, amount_fen: int, pin: str | None, 
 
 def test_there_is_nothing_to_move(books: Books) -> None:
     assert books.do(move(books, 0)).reason is Reason.FLOAT
+
+
+# -- two daemons ------------------------------------------------------------------------------------------
+
+
+def test_two_daemons_transfer_both_ways_at_once(postgres_books: Books) -> None:
+    """Locks are taken in the order of accounts, whoever is the sender: nobody waits for ever, nothing is lost."""
+    child_of_a(postgres_books)
+    others = [Books(postgres_books.url, node=node) for node in (2, 3)]
+
+    def send(number: int) -> list[Receipt]:
+        mine, (sender, receiver) = others[number], (("A", "B"), ("B", "A"))[number]
+        done = []
+        for first in range(0, 60, 4):
+            batch = [transfer(mine, receiver, 10, sender, repeat=first + n + 1) for n in range(4)]
+            done += mine.store.run(batch)
+        return done
+
+    with ThreadPoolExecutor(2) as pool:
+        receipts = [receipt for done in pool.map(send, range(2)) for receipt in done]
+    for book in others:
+        book.engine.dispose()
+    assert [receipt.state for receipt in receipts] == [State.SETTLED] * 120
+    assert (postgres_books.money("A"), postgres_books.money("B")) == ((100_000, 0), (10_000, 0))
