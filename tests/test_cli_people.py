@@ -13,10 +13,13 @@ from click.testing import CliRunner, Result
 from aircharge import office, staffroom
 from aircharge.cli import main
 from aircharge.cli.signed import leaves
+from aircharge.config import load
 from aircharge.instance import Instance, Ports, Shop
+from aircharge.ledger.commands import CloseRecharge, OpenRecharge
 from aircharge.outlets.requests import KINDS
 from aircharge.outlets.rights import ACTIONS, FREE, Role
 from aircharge.outlets.totp import code_of, step_of
+from aircharge.values import Asker, Channel, Key, Msisdn, Order, Verdict
 from tests.outlets.staff_desk import OWN, PASSWORDS
 
 MINUTE = 60_000
@@ -292,6 +295,41 @@ def test_keys_leave_the_house_by_two_people(house: House) -> None:
     house.run("qian", "request", "approve", number)
     assert path.stat().st_mode & 0o777 == 0o600
     assert "kic" in path.read_text()
+
+
+def test_a_doubt_is_decided_by_two_people(house: House) -> None:
+    desk = office.Office(load(house.folder / "aircharge.toml"))
+    order = Order(
+        Channel.SMS,
+        Key("sms:13900000001", "m1"),
+        Asker("13900000001", "0353911"),
+        Msisdn("13812345678"),
+        5000,
+        Clock.ms,
+    )
+    [receipt] = desk.store.run([OpenRecharge(order, 1)])
+    number = str(receipt.order_id)
+    desk.store.run([CloseRecharge(receipt.order_id, Verdict.UNKNOWN, manual=True)])
+    desk.close()
+    words = ["order", "resolve", number, "executed", "--evidence", "letter 7"]
+    assert "outside" in _moved(house, "sun", "B1", words)
+    request = _number(house.run("sun", *words))
+    assert "may not" in house.run("sun", "request", "approve", request, code=1)
+    assert "two people" in house.run("zhou", *words, "--checker", "zhou", code=1)
+    assert "SETTLED" in house.run("zhou", "request", "approve", request)
+    assert "950.00" in house.run("qian", "outlet", "list")
+    assert "already" in house.run("zhou", *words, code=1)
+
+
+def _moved(house: House, manager: str, away: str, words: list[str]) -> str:
+    """What a manager of A1 is told when he works for another part of the tree; he comes back."""
+    told = ""
+    for scope in (away, "A1"):
+        request = _number(house.run("wang", "staff", "role", manager, "manager", "--scope", scope))
+        house.run("li", "request", "approve", request)
+        house.log_in(manager)
+        told = told or house.run(manager, *words, code=1)
+    return told
 
 
 def test_a_request_is_declined_with_a_note(house: House) -> None:

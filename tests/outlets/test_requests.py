@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from aircharge.ledger.funding import propose_txn
 from aircharge.ledger.parking import Resume
 from aircharge.ledger.ruling import RELEASE, RULING, RuleOrder
 from aircharge.outlets import registry, requests, rulebook
+from aircharge.outlets.phones import lost_sim_txn
 from aircharge.outlets.registry import CardForm, RegistryError
 from aircharge.outlets.requests import KINDS, RequestError
 from aircharge.outlets.staff import StaffError
@@ -69,6 +71,8 @@ def prepare(house: House, what: str) -> None:
         house.at_desk(works[what], "sun")
     if what == "rules.retire":
         house.at_desk(lambda desk: rulebook.activate_rules_txn(desk, 1), "zhou")
+    if what == "phone.release":
+        house.at_desk(lambda desk: lost_sim_txn(desk, "A", "13900000001", "13900000044"))
     if what == "card.unblock":
         house.at_desk(lambda desk: registry.bind_phone_txn(desk, "A", "13900000033"))
         house.at_desk(lambda desk: registry.add_card_txn(desk, "A", CardForm(ICCID, "13900000033")))
@@ -97,6 +101,13 @@ CHANGES: list[tuple[str, dict[str, Any], str, str, Any]] = [
         "active",
         f"SELECT status FROM card WHERE iccid = '{ICCID}'",
         1,
+    ),
+    (
+        "phone.release",
+        {"outlet": "A", "phone": "13900000044", "note": "called back 10:20"},
+        "139****0044",
+        "SELECT count(*) FROM outlet_phone WHERE active_from_ms > 1795399200000",
+        0,
     ),
     (
         "keys.export",
@@ -162,7 +173,11 @@ def test_a_change_is_asked_for_by_one_and_done_by_another_once(
 
 
 def test_every_kind_of_the_people_and_pins_is_in_the_table_above() -> None:
-    ours = {kind for kind in KINDS if kind.split(".")[0] in ("pin", "keys", "staff", "rules")}
+    ours = {
+        kind
+        for kind in KINDS
+        if kind.split(".")[0] in ("pin", "keys", "staff", "rules", "card", "phone", "outlet")
+    }
     assert ours <= {row[0] for row in CHANGES}
 
 
@@ -222,6 +237,31 @@ def test_the_database_refuses_one_person_too(house: House) -> None:
     number = ask(house, "pin.reset", outlet="A", must_change=True)
     with pytest.raises(IntegrityError), house.books.store.writing() as txn:
         txn.exec_driver_sql(f"UPDATE change_request SET state = 1, checker = maker WHERE id = {number}")
+
+
+def test_of_two_who_confirm_at_once_one_does_it() -> None:
+    with engines.kept_in("postgresql"):
+        house = House(Books().setup({"A": 0}))
+        number = ask(house, "pin.reset", outlet="A", must_change=True)
+
+        def confirm(checker: str) -> str:
+            try:
+                return approve(house, number, checker)
+            except RequestError as error:
+                return str(error)
+
+        with ThreadPoolExecutor(4) as pool:
+            said = list(pool.map(confirm, ["li", "zhou", "sun", "qian"]))
+        assert len([line for line in said if "new PIN" in line]) == 1
+        assert len([line for line in said if "no request" in line]) == 3
+        assert house.books.value("SELECT count(*) FROM audit WHERE action = 'pin.reset.confirm'") == 1
+        house.books.engine.dispose()
+
+
+def test_no_whole_number_is_in_the_audit(house: House) -> None:
+    prepare(house, "phone.release")
+    approve(house, ask(house, "phone.release", outlet="A", phone="13900000044", note="called back"))
+    assert "13900000044" not in repr(house.books.rows("SELECT detail, object FROM audit"))
 
 
 def test_another_person_declines_with_a_note(house: House) -> None:
