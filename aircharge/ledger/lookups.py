@@ -10,7 +10,7 @@ from aircharge.errors import Reason
 from aircharge.ledger.tables import metadata
 from aircharge.values import Operation, State
 
-__all__ = ["history_of", "outlet_of", "recap_of", "status_of"]
+__all__ = ["history_of", "order_of", "outlet_of", "recap_of", "status_of"]
 
 _t = metadata.tables
 _txn, _phone, _outlet = _t["txn"], _t["outlet_phone"], _t["outlet"]
@@ -41,6 +41,20 @@ def status_of(txn: Connection, phone: str, about: str, since_ms: int) -> dict[st
     )
     row = txn.execute(found.limit(1)).mappings().first()
     return _order(row) if row is not None else {"order_id": 0}
+
+
+def order_of(txn: Connection, phone: str, about: str, since_ms: int) -> tuple[int, Operation] | None:
+    """Id and kind of the phone's outlet's newest recharge or transfer since then whose id ends so."""
+    c = _txn.c
+    kinds = [int(Operation.RECHARGE), int(Operation.TRANSFER)]
+    is_meant = c.id % 10 ** len(about) == int(about)
+    found = (
+        select(c.id, c.kind)
+        .where(c.outlet_acct == _float_of(phone), c.created_ms >= since_ms, c.kind.in_(kinds), is_meant)
+        .order_by(c.created_ms.desc(), c.id.desc())
+    )
+    row = txn.execute(found.limit(1)).first()
+    return (int(row[0]), Operation(row[1])) if row is not None else None
 
 
 def history_of(txn: Connection, phone: str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from aircharge.sms.grammar import Deposit, Earned, NewPin, Reverse, Send
+from aircharge.sms.grammar import Deposit, Earned, NewPin, Reverse, Send, TakeBack
 from aircharge.values import Operation, Pin
 from aircharge.wire.stk import StkMessage, StkOperation
 
@@ -25,6 +25,7 @@ class Wish:
     amount_fen: int = 0
     target: str = ""  # a customer's number
     party: str = ""  # another outlet's code
+    about: str = ""  # the last digits of an order's number
     repeat: int = 1
     consent: str = ""
     new: Pin | None = None
@@ -33,7 +34,13 @@ class Wish:
     @property
     def content(self) -> str:
         """What tells two wishes apart, without any PIN in it."""
-        words = (int(self.operation), self.target or self.party, self.amount_fen, self.repeat, self.consent)
+        words = (
+            int(self.operation),
+            self.target or self.party or self.about,
+            self.amount_fen,
+            self.repeat,
+            self.consent,
+        )
         return "|".join(map(str, words))
 
 
@@ -41,6 +48,7 @@ _TEXT: Final[dict[type[Any], Callable[[Any], Wish]]] = {
     Reverse: lambda ask: Wish(
         Operation.REVERSAL, ask.pin, ask.amount_fen, target=str(ask.target), consent=ask.consent
     ),
+    TakeBack: lambda ask: Wish(Operation.REVERSAL, ask.pin, about=ask.about, consent=ask.consent),
     Send: lambda ask: Wish(Operation.TRANSFER, ask.pin, ask.amount_fen, party=ask.party, repeat=ask.repeat),
     Deposit: lambda ask: Wish(Operation.TICKET, ask.pin, ask.amount_fen),
     NewPin: lambda ask: Wish(Operation.PIN_CHANGE, ask.old, new=ask.new, again=ask.again),
@@ -50,6 +58,9 @@ _TEXT: Final[dict[type[Any], Callable[[Any], Wish]]] = {
 _STK: Final[dict[StkOperation, Callable[[StkMessage], Wish]]] = {
     StkOperation.REVERSAL: lambda said: Wish(
         Operation.REVERSAL, said.pin, said.amount_fen, target=said.target, consent=said.consent
+    ),
+    StkOperation.TAKE_BACK: lambda said: Wish(
+        Operation.REVERSAL, said.pin, about=f"{said.reference:08d}", consent=said.consent
     ),
     StkOperation.TRANSFER: lambda said: Wish(
         Operation.TRANSFER, said.pin, said.amount_fen, party=said.party, repeat=said.repeat

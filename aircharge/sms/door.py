@@ -15,8 +15,10 @@ from twisted.logger import Logger
 
 from aircharge.errors import LedgerError, Reason, Refusal, WireError
 from aircharge.ledger.commands import Inquire
+from aircharge.ledger.lookups import order_of
 from aircharge.ledger.pinning import ChangePin
 from aircharge.ledger.reading import last_asked_back
+from aircharge.ledger.returning import ReverseTransfer
 from aircharge.ledger.reversing import OpenReversal
 from aircharge.ledger.tickets import AskTicket
 from aircharge.ledger.transferring import MoveCommission, Transfer
@@ -59,6 +61,9 @@ Spawn = Callable[[Coroutine[Any, Any, Any]], object]
 
 SendPacket = Callable[[str, str, bytes], Coroutine[Any, Any, None]]
 """Sends a response packet: service number, card's number, packet (TS 31.115, UDH 02 71 00 not included)."""
+
+_LOOK_BACK_MS: Final = 48 * 3_600_000
+"""An accounting day is never longer; nothing older can be taken back."""
 
 _QUESTIONS: Final[dict[type[Question], Callable[[Any], tuple[Operation, str]]]] = {
     Balance: lambda ask: (Operation.BALANCE, ""),
@@ -341,23 +346,27 @@ class SmsDoor:
         elif wish.operation is Operation.TICKET:
             await ask_ticket(board, AskTicket(*head, wish.amount_fen, (), **more))
         elif wish.operation is Operation.REVERSAL:
-            reversal = OpenReversal(
-                *head,
-                0,
-                now_ms,
-                sent_ms,
-                wish.consent,
-                target=wish.target,
-                amount_fen=wish.amount_fen,
-                key_window_ms=window_ms,
-            )
-            self._spawn(carry(board, await accept_reversal(board, reversal)))
+            await self._take_back(wish, head, more)
         else:
             assert wish.pin is not None
             assert wish.new is not None
             assert wish.again is not None
             pins = (wish.pin, wish.new, wish.again)
             await change_pin(board, ChangePin(channel, asker, *pins, now_ms, sent_ms), self._chance)
+
+    async def _take_back(self, wish: Wish, head: tuple[Channel, Key, Asker], more: dict[str, Any]) -> None:
+        """A recharge by number and amount, or whatever has the reference: a recharge or a transfer."""
+        board, phone, orig_id = self._board, head[2].phone, 0
+        if wish.about:
+            since_ms = board.clock.now_ms() - _LOOK_BACK_MS
+            found = await board.ledger.read(lambda txn: order_of(txn, phone, wish.about, since_ms))
+            orig_id, kind = found or (0, Operation.RECHARGE)
+            if kind is Operation.TRANSFER:
+                await move_money(board, ReverseTransfer(*head, orig_id, **more))
+                return
+        asked: dict[str, Any] = {"target": wish.target, "amount_fen": wish.amount_fen, **more}
+        reversal = OpenReversal(*head, orig_id, consent=wish.consent, **asked)
+        self._spawn(carry(board, await accept_reversal(board, reversal)))
 
     async def _begin(self, order: Order, *, pin_needed: bool, confirmed: bool = False) -> None:
         receipt = await accept(self._board, order, pin_needed=pin_needed, confirmed=confirmed)

@@ -29,6 +29,7 @@ __all__ = [
     "Send",
     "ServiceKind",
     "Status",
+    "TakeBack",
     "Unclear",
     "Yes",
     "parse",
@@ -75,6 +76,15 @@ class Reverse:
 
     target: Msisdn
     amount_fen: int
+    pin: Pin
+    consent: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TakeBack:
+    """``14 <reference> <PIN> [code]``: the order with these last eight digits, a recharge or a transfer."""
+
+    about: str
     pin: Pin
     consent: str = ""
 
@@ -149,7 +159,7 @@ class Unclear:
     """No command, or more than one reading."""
 
 
-Act = Recharge | Reverse | Send | Deposit | NewPin | Earned | Yes
+Act = Recharge | Reverse | TakeBack | Send | Deposit | NewPin | Earned | Yes
 Question = Balance | Last | Status | Recap | History
 Ask = Act | Question | Unclear
 
@@ -185,6 +195,9 @@ _QUERY: Final = re.compile(rf"(?P<verb>00|11|10)(?:{_SEP}{_PIN})?")
 _STATUS: Final = re.compile(rf"12{_SEP}(?P<about>[0-9]{{4,20}})(?:{_SEP}{_PIN})?")
 _RECAP: Final = re.compile(rf"13(?:{_SEP}(?P<day>[0-9]{{4}}|[0-9]{{8}}))?(?:{_SEP}{_PIN})?")
 _REVERSE: Final = re.compile(rf"14{_SEP}{_NUMBER}{_SEP}{_SUM}{_SEP}{_PIN}(?:{_SEP}(?P<consent>[0-9]{{4}}))?")
+_TAKE_BACK: Final = re.compile(
+    rf"14{_SEP}(?P<about>[0-9]{{8}}){_SEP}{_PIN}(?:{_SEP}(?P<consent>[0-9]{{4}}))?"
+)
 _SEND: Final = re.compile(
     rf"15{_SEP}(?P<party>[A-Za-z0-9_-]{{1,16}}){_SEP}{_SUM}(?: ?\* ?(?P<repeat>[1-9]))?{_SEP}{_PIN}"
 )
@@ -228,6 +241,8 @@ def _act(folded: str) -> Act | None:
     if match := _REVERSE.fullmatch(folded):
         target = Msisdn.parse(match["number"])
         return Reverse(target, _fen(match["amount"]), Pin(match["pin"]), match["consent"] or "")
+    if match := _TAKE_BACK.fullmatch(folded):
+        return TakeBack(match["about"], Pin(match["pin"]), match["consent"] or "")
     if match := _SEND.fullmatch(folded):
         amount_fen, repeat = _fen(match["amount"]), int(match["repeat"] or 1)
         return Send(match["party"], amount_fen, Pin(match["pin"]), repeat)

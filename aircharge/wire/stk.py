@@ -43,6 +43,7 @@ class StkOperation(IntEnum):
     STATUS = 10  # what became of the order with this number?
     RECAP = 11  # a day's count and sums
     HISTORY = 12  # the last few
+    TAKE_BACK = 13  # 冲正: take back the recharge or transfer with this number
 
 
 class Fault(IntEnum):
@@ -76,6 +77,7 @@ FIELDS: Final[dict[StkOperation, tuple[str, ...]]] = {
     StkOperation.STATUS: ("reference",),
     StkOperation.RECAP: ("date",),
     StkOperation.HISTORY: (),
+    StkOperation.TAKE_BACK: ("reference", "consent"),
 }
 """What stands between serial and PIN, in this order."""
 

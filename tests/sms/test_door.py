@@ -512,3 +512,29 @@ def test_a_corrected_pin_is_no_repetition(world: World) -> None:
     refused = "outlet.refused.PIN_WRONG"
     assert world.topics() == [refused, refused, *SETTLED, "outlet.settled"]
     assert world.asked() == 1
+
+
+def test_what_is_taken_back_may_be_named_by_its_number(world: World) -> None:
+    child(world)
+    before_fen = balance(world, "A1")
+    world.plain("13812345678 50")
+    recharge = world.notices[0].facts["order_id"]
+    world.plain(f"15 B2 1000 {DEMO_PIN}")
+    transfer = world.notices[-1].facts["order_id"]
+    world.topics()
+    for _ in range(2):  # the SMS centre may repeat itself
+        world.plain(f"14 {transfer % 10**8:08d} {DEMO_PIN}")
+    told = world.topics()
+    assert told.count("outlet.transfer-reversed") == 3  # the sender twice, the receiver once
+    said = StkMessage(
+        StkOperation.TAKE_BACK,
+        5,
+        Pin(DEMO_PIN),
+        world.clock.now_ms() // 1000,
+        reference=recharge % 10**8,
+    )
+    world.stk(world.packet(said))
+    assert world.topics() == ["outlet.reversed", "customer.reversed"]
+    assert (balance(world, "A1"), balance(world, "B2")) == (before_fen, 0)
+    world.plain(f"14 {(recharge + 1) % 10**8:08d} {DEMO_PIN}")
+    assert world.topics() == ["outlet.refused.NOT_FOUND"]

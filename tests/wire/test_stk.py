@@ -24,6 +24,7 @@ TRANSFER = replace(RECHARGE, operation=StkOperation.TRANSFER, target="", party="
 TICKET = replace(BALANCE, operation=StkOperation.TICKET, amount_fen=100_000)
 PIN_CHANGE = replace(BALANCE, operation=StkOperation.PIN_CHANGE, new_pin=Pin("415926"))
 STATUS = replace(BALANCE, operation=StkOperation.STATUS, reference=2_158_377)
+TAKE_BACK = replace(STATUS, operation=StkOperation.TAKE_BACK, consent="4711")
 RECAP = replace(BALANCE, operation=StkOperation.RECAP, date=20_261_323)
 
 LAYOUTS = [
@@ -48,6 +49,7 @@ LAYOUTS = [
     (STATUS, "01 0a 0000000000000001 0020ef29 240000ffffffffff 00000000"),
     (RECAP, "01 0b 0000000000000001 013529cb 240000ffffffffff 00000000"),
     (replace(BALANCE, operation=StkOperation.HISTORY), "01 0c 0000000000000001 240000ffffffffff 00000000"),
+    (TAKE_BACK, "01 0d 0000000000000001 0020ef29 4711 240000ffffffffff 00000000"),
     (LAST, "01 04 ffffffffffffffff 2c123456789012ff ffffffff"),
 ]
 
@@ -72,7 +74,7 @@ def test_layout_both_ways(message: StkMessage, layout: str) -> None:
         ("", Fault.LENGTH),
         ("02 01 1122334455667788 13812345678f 00001388 01 26736194ffffffff 6aaaaaaa", Fault.VERSION),
         ("01 00 1122334455667788 13812345678f 00001388 01 26736194ffffffff 6aaaaaaa", Fault.OPERATION),
-        ("01 0d 1122334455667788 13812345678f 00001388 01 26736194ffffffff 6aaaaaaa", Fault.OPERATION),
+        ("01 0e 1122334455667788 13812345678f 00001388 01 26736194ffffffff 6aaaaaaa", Fault.OPERATION),
         ("01 05 1122334455667788 13812345678f 00001388 47a1 26736194ffffffff 6aaaaaaa", Fault.CONSENT),
         (
             "01 06 1122334455667788 4758003137000000 0000000000000000 000f4240 01 26736194ffffffff 6aaaaaaa",
@@ -162,7 +164,7 @@ def test_neither_pin_nor_number_is_shown() -> None:
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.binary(max_size=50), st.integers(0, 13))
+@given(st.binary(max_size=50), st.integers(0, 14))
 def test_random_bytes_give_an_error_or_a_message(data: bytes, operation: int) -> None:
     for candidate in (data, bytes((1, operation)) + data):
         try:
