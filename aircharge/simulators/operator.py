@@ -147,6 +147,8 @@ class OperatorPlatform(Factory):
         fate = self.faults.draw(argument.msisdn)
         name = fate.name
         code = fate.code if name == "refuse" else "4001" if name == "busy" else ""
+        if kind == "reverse" and name == "refuse" and code == self.faults.plan.refuse_code:
+            code = "6004"  # the codes of recharges are no answer to a reversal
         if not code and argument.amount_fen > self._amount_max_fen:
             code = "2001"
         if code == "4001" and argument.op_ref in self._pending_late:

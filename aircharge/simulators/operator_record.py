@@ -168,7 +168,11 @@ class OperatorRecord:
         if job.code == "4001":  # busy: nothing was executed under this reference, nothing is remembered
             job.answer_code = job.code
             return
-        job.answer_code = job.code or self._objection(job)
+        if job.kind == "reverse":  # "it stands" is said of what was executed only
+            objection = self._objection(job)
+            job.answer_code = job.code if objection == "0000" and job.code else objection
+        else:
+            job.answer_code = job.code or self._objection(job)
         serial = "" if job.answer_code != "0000" else self._credit(job)
         job.outcome = Outcome(
             job.op_ref,

@@ -30,6 +30,7 @@ class Audit:
     refused: int = 0
     open: int = 0
     reversed: int = 0
+    taken_back: int = 0  # by the operator
     credited: int = 0
     requests_credited: int = 0
     problems: list[str] = field(default_factory=list)
@@ -60,6 +61,7 @@ def audit(ledger: Path | str, operator: Path, *, open_allowed: int = 0) -> Audit
         credited[reference] = (msisdn, amount)
     found.credited = len(credited)
     taken_back = _taken_back(operator, credited, found)
+    found.taken_back = len(taken_back)
     known = set()
     for reference, state, amount, msisdn, order in ours:
         found.orders += 1

@@ -54,6 +54,7 @@ DOUBTS = {
     "resend": 'mode = "resend"\nfirst_s = 0.3\nmax_s = 1.0',
     "query": 'mode = "query"\nfirst_s = 0.3\nmax_s = 1.0\nfinality_s = 6.0',
     "never": 'mode = "never"',
+    "reverse": 'mode = "reverse"\nfirst_s = 0.3\nmax_s = 1.0\nfinality_s = 0.0',
 }
 LATE_S, FINALITY_S = 1.6, 2.0
 PATIENCE_S = 60.0  # a process that is loaded, not stuck

@@ -14,7 +14,7 @@ EVERY_POINT = {*POINTS, *OUTSIDE}
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize(("mode", "seed"), [("resend", 11), ("query", 12)])
+@pytest.mark.parametrize(("mode", "seed"), [("resend", 11), ("query", 12), ("reverse", 13)])
 def test_no_kill_loses_or_doubles_money(tmp_path: Path, mode: str, seed: int) -> None:
     report = run_world(
         tmp_path, WorldPlan(seed, mode, kills=len(EVERY_POINT) + 2, operator_kills=1, requests_min=400)
@@ -24,7 +24,8 @@ def test_no_kill_loses_or_doubles_money(tmp_path: Path, mode: str, seed: int) ->
     assert report.killed >= 17
     assert len(EVERY_POINT & report.kills.keys()) >= 12
     assert found.open == 0
-    assert found.settled == found.credited > 100
+    assert found.settled == found.credited - found.taken_back > 100
+    assert (found.taken_back > 0) == (mode == "reverse")
     assert report.operator_kills == 1
 
 
