@@ -140,7 +140,16 @@ class AirchargeService(Service):
         )
         self.gateway = SmppGateway(reactor, clock.now_ms, self.door.answer, self._receipt_received)
         sink = SmsSink(self.gateway)
-        self.relay = NoticeRelay(self.ledger, sink, config.phrases().word, clock, reactor, config.notices)
+        self.relay = NoticeRelay(
+            self.ledger,
+            sink,
+            config.phrases().word,
+            clock,
+            reactor,
+            config.notices,
+            node=config.daemon.node if self._is_shared else None,
+            orphans=self.lease.orphans if self._is_shared else None,
+        )
         self.ledger.on_notices(self.relay.take)
         self.ledger.on_broken(self._broken)
         operators = [section.id for section in config.operator]
@@ -212,6 +221,11 @@ class AirchargeService(Service):
             log.warn("the database lets this role change the journal: see `aircharge db grant`")
         store.ensure_operators({section.id: section.link.name for section in config.operator})
         return Ledger(store, self._reactor, config.ledger.writer)
+
+    @property
+    def _is_shared(self) -> bool:
+        """Whether other daemons may write to the same ledger."""
+        return self._store.engine.dialect.name != "sqlite"
 
     def _lease(self) -> LeaseKeeper:
         config = self._config

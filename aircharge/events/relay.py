@@ -8,7 +8,7 @@ touches money: nothing here writes anything but the outbox.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,7 +55,13 @@ class NoticeRelay:
         clock: Clock,
         reactor: IReactorTime,
         settings: RelaySettings,
+        *,
+        node: int | None = None,
+        orphans: Callable[[int], Awaitable[list[NoticeRow]]] | None = None,
     ) -> None:
+        """Where several daemons share an outbox: ``node``'s own notices are looked for, and ``orphans(limit)``."""
+        self._node = node
+        self._orphans = orphans
         self._ledger = ledger
         self._sink = sink
         self._word = word
@@ -154,7 +160,10 @@ class NoticeRelay:
         now_ms = self._clock.now_ms()
         written, self._written = self._written, set()
         try:
-            self.take(await self._ledger.read(lambda txn: unsent_notices(txn, now_ms, min(room, 1000))))
+            limit = min(room, 1000)
+            self.take(await self._ledger.read(lambda txn: unsent_notices(txn, now_ms, limit, of=self._node)))
+            if self._orphans is not None:
+                self.take(await self._orphans(limit))
         except LedgerError:
             log.failure("the outbox could not be read; the next poll tries again")
         # Forgotten only now: a poll that had begun before they were written may still have found them unsent.

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Connection, or_, select, text
+from sqlalchemy import Connection, literal_column, or_, select, text, update
 
 from aircharge.errors import Reason
 from aircharge.ledger.chart import DAY_OPEN, NOTICE_UNSENT
@@ -21,6 +22,7 @@ __all__ = [
     "all_cards",
     "card_by_msisdn",
     "cards_of",
+    "claim_notices_txn",
     "find_recharge",
     "float_of",
     "journal_of",
@@ -229,30 +231,44 @@ def open_days(txn: Connection) -> dict[int, int]:
     }
 
 
-def unsent_notices(txn: Connection, now_ms: int, limit: int) -> list[NoticeRow]:
-    """Notices of the outbox whose time has come, oldest time first."""
+def unsent_notices(txn: Connection, now_ms: int, limit: int, *, of: int | None = None) -> list[NoticeRow]:
+    """Notices of the outbox whose time has come, oldest time first; ``of``: only those that this node has made."""
     c = _outbox.c
-    found = (
-        select(_outbox)
-        .where(c.state == NOTICE_UNSENT, c.next_ms <= now_ms)
-        .order_by(c.next_ms, c.id)
-        .limit(limit)
+    found = select(_outbox).where(c.state == NOTICE_UNSENT, c.next_ms <= now_ms)
+    if of is not None:
+        found = found.where(_maker(c.id) == of)
+    return [_notice(row) for row in txn.execute(found.order_by(c.next_ms, c.id).limit(limit))]
+
+
+def claim_notices_txn(
+    txn: Connection, now_ms: int, until_ms: int, limit: int, living: Collection[int]
+) -> list[NoticeRow]:
+    """Notices whose maker is none of the ``living`` nodes: ours until then, nobody else finds them before."""
+    c = _outbox.c
+    due = select(c.id).where(c.state == NOTICE_UNSENT, c.next_ms <= now_ms, _maker(c.id).not_in(living))
+    due = due.order_by(c.next_ms, c.id).limit(limit).with_for_update(skip_locked=True)
+    claim = update(_outbox).where(c.id.in_(due)).values(next_ms=until_ms).returning(_outbox)
+    return sorted((_notice(row) for row in txn.execute(claim)), key=lambda notice: notice.notice_id)
+
+
+def _maker(number: Any) -> Any:
+    """The node in an id (``ids``)."""
+    return number.op(">>")(literal_column("12")).op("&")(literal_column("1023"))
+
+
+def _notice(row: Any) -> NoticeRow:
+    return NoticeRow(
+        notice_id=row.id,
+        order_id=row.txn_id,
+        topic=row.topic,
+        recipient=row.recipient,
+        sender=row.sender,
+        language=row.language,
+        facts=json.loads(row.body),
+        created_ms=row.created_ms,
+        expires_ms=row.expires_ms,
+        attempts=row.attempts,
     )
-    return [
-        NoticeRow(
-            notice_id=row.id,
-            order_id=row.txn_id,
-            topic=row.topic,
-            recipient=row.recipient,
-            sender=row.sender,
-            language=row.language,
-            facts=json.loads(row.body),
-            created_ms=row.created_ms,
-            expires_ms=row.expires_ms,
-            attempts=row.attempts,
-        )
-        for row in txn.execute(found)
-    ]
 
 
 def card_by_msisdn(txn: Connection, msisdn: str) -> CardRow | None:

@@ -19,6 +19,7 @@ from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
 from aircharge.errors import LedgerError, NotSent
+from aircharge.ledger.commands import NoticeRow
 from aircharge.ledger.dialect import dialect_of
 from aircharge.ledger.leases import (
     Adopted,
@@ -26,12 +27,14 @@ from aircharge.ledger.leases import (
     LeaseSettings,
     Occupied,
     adopt_txn,
+    leases,
     own_txn,
     release_txn,
     renew_txn,
     take_lines_txn,
     take_txn,
 )
+from aircharge.ledger.reading import claim_notices_txn
 from aircharge.ledger.singletons import changing
 from aircharge.ledger.tenure import Fenced, Tenure
 from aircharge.ports import Clock, Operator, OperatorAnswer, OperatorRequest
@@ -43,6 +46,7 @@ log = Logger()
 
 T = TypeVar("T")
 _RETRY_S = 0.5
+_CLAIM_MS = 60_000  # whoever claims a notice and dies keeps it from the others for so long
 
 
 class LeaseKeeper:
@@ -117,6 +121,10 @@ class LeaseKeeper:
                 log.warn("the lease was not given back: {why}", why=str(error))
         if self._threads.started:
             self._threads.stop()
+
+    async def orphans(self, limit: int) -> list[NoticeRow]:
+        """Notices that no living daemon has made, a desk's for one: ours for a while."""
+        return await self._change(lambda txn, now_ms: _claim(txn, now_ms, limit))
 
     def is_fresh(self) -> bool:
         """Whether nobody can have taken the lease over yet, by our own clock."""
@@ -202,6 +210,11 @@ class LeaseKeeper:
 
         result: Deferred[T] = deferToThreadPool(self._reactor, self._threads, run)
         return result
+
+
+def _claim(txn: Connection, now_ms: int, limit: int) -> list[NoticeRow]:
+    living = [lease.node for lease in leases(txn) if lease.expires_ms > now_ms]
+    return claim_notices_txn(txn, now_ms, now_ms + _CLAIM_MS, limit, living)
 
 
 class LeasedLine:

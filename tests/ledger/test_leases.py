@@ -21,6 +21,7 @@ from aircharge.ledger.leases import (
     take_lines_txn,
     take_txn,
 )
+from aircharge.ledger.reading import claim_notices_txn, unsent_notices
 from aircharge.ledger.singletons import changing
 from aircharge.ledger.tenure import Fenced, LeaseOver, Tenure
 from aircharge.process import is_running, this_process
@@ -243,6 +244,41 @@ def test_who_is_fenced_adopts_nothing(books: Books) -> None:
     with pytest.raises(LeaseOver):
         adopt(books, Tenure(2, 2))
     assert owners(books) == [(1, 0)]
+
+
+# -- notices ----------------------------------------------------------------------------------------------
+
+
+def test_notices_of_the_living_are_their_own(books: Books) -> None:
+    """Those of a desk and of the dead are claimed by one daemon at a time."""
+    other = Books(books.url, node=2) if books.engine.dialect.name == "postgresql" else books
+    other._serial = 1_000
+    books.do(books.plain("13800000001", 10**9))
+    other.do(other.plain("13800000002", 10**9))
+    moment = books.clock.ms + 1_000
+    with books.engine.connect() as txn:
+        mine = unsent_notices(txn, moment, 10, of=1)
+        all_of_them = unsent_notices(txn, moment, 10)
+    refused = [notice for notice in all_of_them if notice.topic == "outlet.refused"]
+    assert len(refused) == 2
+    assert {id_node(notice.notice_id) for notice in mine} == {1}
+
+    def claim(at: int, *living: int) -> list[int]:
+        notices = change(books, lambda txn: claim_notices_txn(txn, at, at + 60_000, 10, living))
+        return [id_node(notice.notice_id) for notice in notices]
+
+    makers = {id_node(notice.notice_id) for notice in all_of_them}
+    assert claim(moment, *makers) == []
+    claimed = claim(moment, 2)
+    assert set(claimed) == {1}
+    assert claim(moment, 2) == []  # claimed already
+    assert claim(moment + 60_000, 2) == claimed  # whoever claimed them has died
+    if other is not books:
+        other.engine.dispose()
+
+
+def id_node(number: int) -> int:
+    return number >> 12 & 1023
 
 
 # -- lines ------------------------------------------------------------------------------------------------
