@@ -91,10 +91,6 @@ class Office:
         with self.desk(actor) as desk:
             registry.set_duress_txn(desk, code, pin, self.config.pin_hash(), self.chance.token(16))
 
-    def set_pin(self, code: str, pin: Pin, *, actor: str) -> None:
-        with self.desk(actor) as desk:
-            registry.set_pin_txn(desk, code, pin, self.config.pin_hash(), self.chance.token(16))
-
     def freeze(self, code: str, *, actor: str, lift: bool = False) -> None:
         with self.desk(actor) as desk:
             registry.freeze_txn(desk, code, lift=lift)
