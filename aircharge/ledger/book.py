@@ -65,10 +65,21 @@ class Book:
     def __init__(self, settings: BookSettings, pin_mac: PinMac) -> None:
         self.settings = settings
         self._pin_mac = pin_mac
+        self._minute = 0
+        self._due: dict[int, int] = {}  # the accounting day by the clock in that minute, by operator
 
     def is_day_over(self, days: Mapping[int, int], now_ms: int) -> bool:
-        """Whether an open accounting day, {operator: date}, has ended by the clock."""
-        return any(date < self.settings.date_at(operator_id, now_ms) for operator_id, date in days.items())
+        """Whether an open accounting day, {operator: date}, has ended by the clock. Days end at whole minutes."""
+        minute = now_ms // 60_000
+        if minute != self._minute:
+            self._minute, self._due = minute, {}
+        for operator_id, date in days.items():
+            due = self._due.get(operator_id)
+            if due is None:
+                due = self._due[operator_id] = self.settings.date_at(operator_id, now_ms)
+            if date < due:
+                return True
+        return False
 
     def needs(self, commands: Sequence[Command]) -> Needs:
         """Which rows a batch touches."""
