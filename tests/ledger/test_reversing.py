@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 from typing import Any
 
 import pytest
@@ -233,6 +235,26 @@ def test_of_two_requests_for_one_recharge_in_one_batch_one_is_opened(books: Book
     order = settled(books)
     first, second = books.batch(back(books, order, mark="1"), back(books, order, mark="2"))
     assert (first.state, second.state, second.reason) == (State.HELD, State.REFUSED, Reason.NOT_REVERSIBLE)
+
+
+def test_of_two_daemons_at_once_one_opens_it(postgres_books: Books) -> None:
+    books = postgres_books
+    stores = [books, *(Books(books.url, node=node) for node in (2, 3, 4))]
+    with ThreadPoolExecutor(len(stores)) as pool:
+        for number in range(5):
+            order = settled(books, f"1380000000{number}", 1000)
+            commands = [back(books, order, mark=f"{number}.{place}") for place in range(len(stores))]
+            ready = Barrier(len(stores))
+
+            def opened(store: Books, command: OpenReversal, ready: Barrier = ready) -> Receipt:
+                ready.wait(30)
+                receipt: Receipt = store.do(command)
+                return receipt
+
+            states = [receipt.state for receipt in pool.map(opened, stores, commands)]
+            assert sorted(states) == [State.REFUSED] * 3 + [State.HELD]
+    for store in stores[1:]:
+        store.engine.dispose()
 
 
 # -- who and what -----------------------------------------------------------------------------------------
