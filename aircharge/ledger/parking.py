@@ -55,11 +55,17 @@ def release(page: Page, command: Release) -> Receipt | str:
 
 
 def resume(page: Page, command: Resume) -> Receipt:
-    """The operator's times count from now: nothing has left the house before."""
+    """The operator's times count from now: nothing has left the house before.
+
+    A same-day reversal whose day has ended while it waited is void.
+    """
     row = page.rows.txns.get(command.order_id)
     if row is None:
         return Receipt(0, State.REFUSED, Reason.NOT_FOUND, fresh=False)
     if row.state != State.PARKED or not row.released_ms:
+        return page.receipt(row, fresh=False)
+    if row.kind == Operation.REVERSAL and row.biz_date != page.date(row.operator_id):
+        _void(page, row, Reason.NOT_REVERSIBLE)
         return page.receipt(row, fresh=False)
     row.state, row.reason = int(State.HELD), Reason.OK.number
     row.released_ms, row.next_ms = page.now_ms, page.now_ms + page.settings.hold_look_ms
@@ -72,11 +78,15 @@ def decline(page: Page, command: Decline) -> Receipt | str:
     row = _parked(page, command)
     if isinstance(row, str):
         return row
-    row.next_ms, row.done_ms = None, page.now_ms
-    ENDINGS[Operation(row.kind)].void(page, row, page.rows.accounts[row.outlet_acct], Reason.RULE)
-    page.touch_txn(row)
+    _void(page, row, Reason.RULE)
     page.audit("order.decline", f"order {row.id}", command.actor, amount_fen=row.amount)
     return page.receipt(row, fresh=True)
+
+
+def _void(page: Page, row: TxnRow, reason: Reason) -> None:
+    row.next_ms, row.done_ms = None, page.now_ms
+    ENDINGS[Operation(row.kind)].void(page, row, page.rows.accounts[row.outlet_acct], reason)
+    page.touch_txn(row)
 
 
 def _parked(page: Page, command: Release | Decline) -> TxnRow | str:

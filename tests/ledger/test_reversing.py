@@ -457,6 +457,16 @@ def test_from_a_desk_it_waits_for_a_daemon(books: Books) -> None:
     assert books.money("A") == (100_000, 0)
 
 
+def test_from_a_desk_it_is_void_when_its_day_ends_before_a_daemon_has_it(books: Books) -> None:
+    order = settled(books)
+    opened = books.do(clerk(books, order, at_desk=True))
+    books.wait(15 * HOUR)
+    taken = books.do(Resume(opened.order_id))
+    assert (taken.state, taken.reason, taken.fresh) == (State.VOIDED, Reason.NOT_REVERSIBLE, False)
+    assert state_of(books, order) is State.SETTLED
+    assert books.told() == ["outlet.reversal-refused"]
+
+
 def test_from_a_desk_it_may_be_given_up_before_a_daemon_has_it(books: Books) -> None:
     order = settled(books)
     opened = books.do(clerk(books, order, at_desk=True))
