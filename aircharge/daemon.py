@@ -241,7 +241,7 @@ class AirchargeService(Service):
         )
         lease.on_lost = self._broken
         lease.on_line = lambda line: self._spawn(self._start_line(line))
-        lease.on_adopted = lambda adopted: self.doubts.adopt(adopted.orders)
+        lease.on_adopted = lambda adopted: self._spawn(self.doubts.adopt(adopted.orders))
         return lease
 
     def _is_ours(self, section: OperatorSection) -> bool:

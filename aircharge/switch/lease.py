@@ -6,7 +6,7 @@ moment that somebody has. What a dead daemon left open is adopted and resolved l
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine
@@ -82,7 +82,7 @@ class LeaseKeeper:
         self.adopted = 0  # orders of dead daemons taken over so far
         self.on_lost: Callable[[Failure], object] = lambda _failure: None
         self.on_line: Callable[[str], object] = lambda _line: None  # a line has become ours
-        self.on_adopted: Callable[[Adopted], Awaitable[None]] | None = None
+        self.on_adopted: Callable[[Adopted], object] = lambda _adopted: None  # returns at once
 
     # -- the lease ----------------------------------------------------------------------------------------
 
@@ -169,8 +169,7 @@ class LeaseKeeper:
                 count=len(adopted.orders),
                 nodes=list(adopted.nodes),
             )
-            if self.on_adopted is not None:
-                await self.on_adopted(adopted)
+            self.on_adopted(adopted)
 
     async def _renew(self) -> None:
         began_s = self._clock.monotonic_s()
