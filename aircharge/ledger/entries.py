@@ -31,6 +31,7 @@ from aircharge.ledger.chart import (
 from aircharge.ledger.commands import Fund
 from aircharge.ledger.credit import CREDIT, CreditLine, set_credit, tighten
 from aircharge.ledger.inhouse import new_row
+from aircharge.ledger.joining import join
 from aircharge.ledger.page import Facts, Page
 from aircharge.ledger.rows import BalanceRow, Needs, OutletRow, RequestRow, RowChange
 from aircharge.ledger.rule import Rule
@@ -237,6 +238,8 @@ def _book(page: Page, command: Enter, request: RequestRow, entry: Entry) -> Rece
     _approve(page, command, request, row.id)
     if outlet is not None and entry.of_outlet:
         tighten(page, outlet)
+        if entry.operation is Operation.FUNDING:
+            join(page, outlet)
         facts |= {
             "order_id": row.id,
             "amount_fen": amount_fen,

@@ -19,7 +19,7 @@ from aircharge.outlets.lifecycle import STATUSES
 from aircharge.outlets.tree import LEVELS
 from aircharge.values import AMOUNT_MAX_FEN, mask_msisdn, yuan_text
 
-__all__ = ["BY_NAME", "FIELDS", "Field", "check_contract", "defaults", "read_code"]
+__all__ = ["BY_NAME", "FIELDS", "NEVER_EMPTY", "Field", "check_contract", "defaults", "read_code"]
 
 _CODE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,15}")
 _WORD: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]*")
@@ -224,15 +224,20 @@ BY_NAME: Final = {field.name: field for field in FIELDS}
 
 
 def defaults() -> dict[str, Any]:
-    """A new outlet of which nothing is said, by field."""
-    said = {
-        "level": "outlet",
-        "status": "active",
-        "language": "zh",
-        "group": "standard",
-        "pin_policy": "never",
-    }
-    return {field.name: field.read(said.get(field.name, "")) for field in FIELDS}
+    """A new outlet of which nothing is said, by field name."""
+    return dict(_DEFAULTS)
+
+
+_USUAL: Final = {
+    "level": "outlet",
+    "status": "active",
+    "language": "zh",
+    "group": "standard",
+    "pin_policy": "never",
+}
+NEVER_EMPTY: Final = frozenset(_USUAL)
+"""An empty cell of these says nothing: a new outlet has the usual, one that is there keeps its own."""
+_DEFAULTS: Final = {field.name: field.read(_USUAL.get(field.name, "")) for field in FIELDS}
 
 
 def check_contract(values: Mapping[str, Any]) -> None:
