@@ -6,6 +6,7 @@ Start: check configuration, secrets and schema; take the lease and up open order
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import secrets
@@ -378,15 +379,23 @@ class AirchargeService(Service):
         log.info("stopped; {count} recharges are left to recovery", count=len(self._tasks))
 
     async def _wait_for_tasks(self, wait_s: float) -> None:
-        tasks = list(self._tasks)
-        if not tasks:
-            return
-        ended = DeferredList(tasks, consumeErrors=True)
-        ended.addTimeout(wait_s, self._reactor)
-        try:
-            await ended
-        except TimeoutError:
-            log.warn("{count} recharges did not end in time", count=len(self._tasks))
+        """Until nothing is under way and nothing has come after it: an order may just be getting its hold."""
+        until_s = self._clock.monotonic_s() + wait_s
+        while True:
+            await self._end_of(list(self._tasks), max(until_s - self._clock.monotonic_s(), 0.01))
+            await deferLater(self._reactor, 0.1, lambda: None)
+            if not self._tasks and not self.ledger.waiting:
+                return
+            if self._clock.monotonic_s() >= until_s:
+                log.warn("{count} recharges did not end in time", count=len(self._tasks))
+                return
+
+    async def _end_of(self, tasks: list[Deferred[Any]], wait_s: float) -> None:
+        if tasks:
+            ended = DeferredList(tasks, consumeErrors=True)
+            ended.addTimeout(wait_s, self._reactor)
+            with contextlib.suppress(TimeoutError):
+                await ended
 
     # -- what runs by itself ------------------------------------------------------------------------------
 
