@@ -28,7 +28,7 @@ from aircharge.outlets.rights import Person, codes_within
 from aircharge.sms.cardshelf import card_keys
 from aircharge.values import AMOUNT_MAX_FEN, Channel, Operation, Pin, Receipt, mask_msisdn, yuan_text
 
-__all__ = ["Office", "OfficeError", "OutletForm", "fen_from_yuan"]
+__all__ = ["Office", "OfficeError", "OutletForm", "fen_from_yuan", "local_time"]
 
 _YUAN: Final = re.compile(r"([0-9]{1,9})(?:\.([0-9]{1,2}))?")
 
@@ -316,7 +316,7 @@ def _short(order: Mapping[str, Any]) -> dict[str, Any]:
     """A line of a list."""
     return {
         "id": order["id"],
-        "made": _local(order["created_ms"])[5:-3],
+        "made": local_time(order["created_ms"])[5:-3],
         "kind": Operation(order["kind"]).name.lower(),
         "number": mask_msisdn(order["msisdn"]),
         "yuan": yuan_text(order["amount"]),
@@ -328,20 +328,20 @@ def _whole(order: Mapping[str, Any]) -> dict[str, Any]:
     """Everything of one order that may be seen."""
     return {
         **_short(order),
-        "made": _local(order["created_ms"]),
+        "made": local_time(order["created_ms"]),
         "cost": yuan_text(order["cost"]),
         "channel": Channel(order["channel"]).name.lower(),
         "our reference": order["op_ref"] or "-",
         "operator's code": order["op_code"] or "-",
         "operator's number": order["op_serial"] or "-",
         "asked again": order["attempts"],
-        "next look": _local(order["next_ms"]),
-        "ended": _local(order["done_ms"]),
+        "next look": local_time(order["next_ms"]),
+        "ended": local_time(order["done_ms"]),
         "accounting date": order["biz_date"],
     }
 
 
-def _local(at_ms: int | None) -> str:
+def local_time(at_ms: int | None) -> str:
     """Asia/Shanghai, which is UTC+8 all year."""
     if not at_ms:
         return "-"
@@ -356,7 +356,7 @@ def _notices(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
             "to": mask_msisdn(row["recipient"]),
             "state": states[row["state"]],
             "tries": row["attempts"],
-            "sent": _local(row["sent_ms"]),
+            "sent": local_time(row["sent_ms"]),
         }
         for row in rows
     ]

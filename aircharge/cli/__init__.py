@@ -3,7 +3,7 @@
 from aircharge.cli.batch import batch
 from aircharge.cli.books import day, seal, statement_command
 from aircharge.cli.money import money
-from aircharge.cli.outlets import outlet
+from aircharge.cli.outlet_book import outlet
 from aircharge.cli.requests import request
 from aircharge.cli.reversal import reversal
 from aircharge.cli.risk import limit, lists_group, parked, rules, transfer_rule

@@ -26,6 +26,7 @@ __all__ = [
     "Role",
     "check_txn",
     "codes_within",
+    "ids_within",
     "is_within",
 ]
 
@@ -102,6 +103,16 @@ _TABLE: Final = """
     outlet.duress       CM....  ......  code
     outlet.list         CMFRUA  ......  inside
     outlet.show         CMFRUA  ......  code
+    outlet.move         .M....  ......  code
+    outlet.tree         CMFRUA  ......  code
+    outlet.step         CM....  ......  code
+    outlet.phone        CM....  ......  code
+    outlet.lost-sim     CM.R..  ......  code
+    outlet.release-phone CM.R.. ......  code
+    outlet.terminal     CM....  ......  code
+    outlet.profile      CM....  ......  code
+    outlet.import       CM....  ......  inside
+    outlet.export       CMFRUA  ......  inside
     language            CM....  ......  -
     fund.ask            CMF...  ......  code
     fund.file           ..F...  ......  -
@@ -238,6 +249,12 @@ def codes_within(txn: Connection, scope_id: int | None) -> set[str]:
         found |= {row.code for row in children}
         front = [row.id for row in children]
     return found
+
+
+def ids_within(txn: Connection, scope_id: int) -> set[int]:
+    """The numbers of an outlet and of all below it."""
+    inside = codes_within(txn, scope_id)
+    return {row.id for row in txn.execute(select(_outlet.c.id, _outlet.c.code)) if row.code in inside}
 
 
 def is_within(txn: Connection, scope_id: int, outlet_id: int) -> bool:

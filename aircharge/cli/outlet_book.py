@@ -1,0 +1,286 @@
+"""``aircharge outlet``, the rest of it: place in the tree, life, phones, terminals, master data, files in and out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import click
+from sqlalchemy import select
+
+from aircharge.cli.outlets import outlet
+from aircharge.cli.show import desk_of, out, show_sheet, show_table
+from aircharge.ledger.chart import OUTLET_ACTIVE, OUTLET_CLOSED, OUTLET_CLOSING
+from aircharge.ledger.tables import metadata
+from aircharge.office import Office, local_time
+from aircharge.outlets.exports import FILE_COLUMNS, export_rows
+from aircharge.outlets.imports import Draft, draft_txn, import_txn
+from aircharge.outlets.lifecycle import STATUSES, step_txn
+from aircharge.outlets.phones import (
+    bind_phone_txn,
+    change_rights_txn,
+    lost_sim_txn,
+    rights_of,
+    unbind_phone_txn,
+)
+from aircharge.outlets.profile import change_profile_txn, profile_of
+from aircharge.outlets.registry import Desk
+from aircharge.outlets.rights import ids_within
+from aircharge.outlets.sheets import ENCODINGS, write_sheet
+from aircharge.outlets.terminals import add_terminal_txn, block_terminal_txn, move_terminal_txn
+from aircharge.outlets.tree import downline, move_txn, moves
+from aircharge.staffroom import Staffroom
+from aircharge.values import Pin, address_digits, mask_msisdn, yuan_text
+
+__all__ = ["outlet"]
+
+_STEPS: Final = {"active": OUTLET_ACTIVE, "closing": OUTLET_CLOSING, "closed": OUTLET_CLOSED}
+_encoding = click.option("--encoding", type=click.Choice(list(ENCODINGS)), default="utf-8-bom")
+
+
+# -- the tree and the life ---------------------------------------------------------------------------------
+
+
+@outlet.command("move")
+@click.argument("code")
+@click.argument("parent")
+@click.option("--level", type=click.IntRange(1, 4), help="1 province, 2 city, 3 distributor, 4 outlet.")
+@click.option("--actor", required=True)
+@click.pass_context
+def outlet_move(context: click.Context, code: str, parent: str, level: int | None, actor: str) -> None:
+    """Put an outlet, and all below it, under another PARENT (- = none). Its history stays."""
+    with desk_of(context) as office, office.desk(actor) as desk:
+        move_txn(desk, code, "" if parent == "-" else parent, level=level)
+        out.print(f"outlet {code} stands below {parent}")
+
+
+@outlet.command("tree")
+@click.argument("code")
+@click.pass_context
+def outlet_tree(context: click.Context, code: str) -> None:
+    """All below an outlet, with float and last activity; and where it has stood itself."""
+    with desk_of(context) as office, office.store.engine.connect() as txn:
+        rows = [_below(row) for row in downline(txn, code)]
+        show_table("below", rows)
+        stood = [{**row, "since_ms": local_time(row["since_ms"])} for row in moves(txn, code)]
+        show_table("has stood", stood)
+
+
+@outlet.command("step")
+@click.argument("code")
+@click.argument("status", type=click.Choice(list(_STEPS)))
+@click.option("--why", default="", help="For the audit.")
+@click.option("--actor", required=True)
+@click.pass_context
+def outlet_step(context: click.Context, code: str, status: str, why: str, actor: str) -> None:
+    """Take an outlet on: pending to active, active to closing, closing to closed (nothing owned, nothing open)."""
+    with desk_of(context) as office, office.desk(actor) as desk:
+        step_txn(desk, code, _STEPS[status], why)
+        out.print(f"outlet {code} is {status}")
+
+
+# -- phones and terminals ----------------------------------------------------------------------------------
+
+
+@outlet.command("phone")
+@click.argument("code")
+@click.argument("number")
+@click.option(
+    "--rights", default="", help="recharge+query+admin, in any choice; changes those of a bound one."
+)
+@click.option("--unbind", is_flag=True, help="Take the number from the outlet.")
+@click.option("--actor", required=True)
+@click.pass_context
+def outlet_phone(
+    context: click.Context, code: str, number: str, rights: str, unbind: bool, actor: str
+) -> None:
+    """Bind a number to an outlet, change what it may do, or take it away."""
+    with desk_of(context) as office, office.desk(actor) as desk:
+        if unbind:
+            unbind_phone_txn(desk, code, number)
+        elif rights and _is_bound(desk, number):
+            change_rights_txn(desk, code, number, rights_of(rights))
+        else:
+            bind_phone_txn(desk, code, number, *([rights_of(rights)] if rights else []))
+        out.print(f"{mask_msisdn(number)}: done")
+
+
+@outlet.command("lost-sim")
+@click.argument("code")
+@click.argument("lost")
+@click.option("--replacement", default="", help="The new number; it may order after a day, or when released.")
+@click.option("--actor", required=True)
+@click.pass_context
+def outlet_lost_sim(context: click.Context, code: str, lost: str, replacement: str, actor: str) -> None:
+    """Block a lost number and its card at once; the float stays with the outlet."""
+    with desk_of(context) as office, office.desk(actor) as desk:
+        from_ms = lost_sim_txn(desk, code, lost, replacement)
+        after = f"; {mask_msisdn(replacement)} counts from {local_time(from_ms)}" if replacement else ""
+        out.print(f"{mask_msisdn(lost)} and its card are blocked{after}")
+
+
+@outlet.command("release-phone")
+@click.argument("code")
+@click.argument("number")
+@click.option("--note", required=True, help="Who was called back, and when.")
+@click.option("--actor", required=True)
+@click.pass_context
+def outlet_release_phone(context: click.Context, code: str, number: str, note: str, actor: str) -> None:
+    """Ask to let a replaced SIM order before its time; a second person confirms."""
+    with desk_of(context) as office:
+        wish = {"outlet": code, "phone": number, "note": note}
+        out.print(Staffroom(office).change("phone.release", wish, actor=actor))
+
+
+@outlet.command("terminal")
+@click.argument("code")
+@click.argument("terminal")
+@click.option("--kind", default="pos")
+@click.option("--move", "is_move", is_flag=True, help="It stands at another outlet now.")
+@click.option("--block", is_flag=True)
+@click.option("--lift", is_flag=True, help="Lift the block.")
+@click.option("--actor", required=True)
+@click.pass_context
+def outlet_terminal(
+    context: click.Context,
+    code: str,
+    terminal: str,
+    kind: str,
+    is_move: bool,
+    block: bool,
+    lift: bool,
+    actor: str,
+) -> None:
+    """Put a new terminal at an outlet, move it there, or block it."""
+    with desk_of(context) as office, office.desk(actor) as desk:
+        if block or lift:
+            block_terminal_txn(desk, terminal, lift=lift)
+        elif is_move:
+            move_terminal_txn(desk, terminal, code)
+        else:
+            add_terminal_txn(desk, code, terminal, kind)
+        out.print(f"terminal {terminal}: done")
+
+
+# -- master data -------------------------------------------------------------------------------------------
+
+
+@outlet.command("profile")
+@click.argument("code")
+@click.argument("fields", nargs=-1)
+@click.option("--actor", required=True)
+@click.pass_context
+def outlet_profile(context: click.Context, code: str, fields: tuple[str, ...], actor: str) -> None:
+    """Show an outlet's master data, or change FIELDS: name=value …"""
+    with desk_of(context) as office:
+        if not fields:
+            with office.store.engine.connect() as txn:
+                show_sheet("master data", profile_of(txn, code))
+            return
+        with office.desk(actor) as desk:
+            changed = change_profile_txn(desk, code, _pairs(fields))
+        show_table(
+            "changed",
+            [{"field": name, "before": old, "after": new} for name, (old, new) in changed.items()],
+        )
+
+
+# -- files -------------------------------------------------------------------------------------------------
+
+
+@outlet.command("import")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--dry-run", is_flag=True, help="Say what it would do, and every error with line and column.")
+@click.option("--pins-file", type=click.Path(path_type=Path), help="Where the new outlets' PINs go, once.")
+@click.option("--actor", required=True)
+@click.pass_context
+def outlet_import(
+    context: click.Context, file: Path, dry_run: bool, pins_file: Path | None, actor: str
+) -> None:
+    """New outlets and changed master data from a CSV file (UTF-8 or GB18030): all of it or nothing."""
+    octets = file.read_bytes()
+    with desk_of(context) as office:
+        inside = _inside(office)
+        if dry_run:
+            with office.store.engine.connect() as txn:
+                _tell(draft_txn(Desk(txn, office.clock.now_ms(), actor), octets, inside=inside))
+            return
+        if pins_file is None:
+            raise click.UsageError("--pins-file: new outlets have PINs, which are kept nowhere else")
+        with office.desk(actor) as desk:
+            draft, initial = import_txn(
+                desk, octets, office.config.pin_hash(), office.chance.token, inside=inside
+            )
+            _tell(draft)
+            _write_pins(pins_file, initial)  # before the commit: without its PINs no outlet comes to be
+
+
+@outlet.command("export")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--closed", is_flag=True, help="Closed outlets as well.")
+@click.option("--chinese", is_flag=True, help="The header in Chinese.")
+@_encoding
+@click.pass_context
+def outlet_export(context: click.Context, file: Path, closed: bool, chinese: bool, encoding: str) -> None:
+    """All outlets as a CSV file that can be imported again."""
+    with desk_of(context) as office:
+        with office.store.engine.connect() as txn:
+            rows = export_rows(txn, inside=_inside(office), closed=closed)
+        file.write_bytes(write_sheet(rows, FILE_COLUMNS, encoding, chinese=chinese))
+        out.print(f"{len(rows)} outlets in {file}")
+
+
+def _write_pins(file: Path, initial: Sequence[tuple[str, Pin]]) -> None:
+    """A new file that nobody else may read. Raises OSError where there is one already."""
+    target = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(target, "w", encoding="ascii") as pins:
+        pins.writelines(f"{code},{pin.secret}\n" for code, pin in initial)
+
+
+def _tell(draft: Draft) -> None:
+    """What a file says, or each of its errors and exit code 1."""
+    if draft.faults:
+        for fault in draft.faults:
+            out.print(str(fault))
+        raise click.ClickException(f"{len(draft.faults)} errors: nothing has changed")
+    out.print(f"{len(draft.new)} new, {len(draft.changes)} changed, {draft.unchanged} as they were")
+    show_table("changes", [{"outlet": one.code, **_shown(one.shown)} for one in draft.changes[:50]])
+
+
+def _shown(changes: Mapping[str, list[str]]) -> dict[str, str]:
+    return {"changes": "; ".join(f"{name}: {old} → {new}" for name, (old, new) in changes.items())}
+
+
+def _inside(office: Office) -> frozenset[int] | None:
+    """The outlets whoever has logged in works for; None = all."""
+    if office.person is None or office.person.scope_id is None:
+        return None
+    with office.store.engine.connect() as txn:
+        return frozenset(ids_within(txn, office.person.scope_id))
+
+
+def _pairs(fields: tuple[str, ...]) -> dict[str, str]:
+    pairs = [field.partition("=") for field in fields]
+    if not all(sign for _, sign, _ in pairs):
+        raise click.UsageError("fields are changed as name=value")
+    return {name: value for name, _, value in pairs}
+
+
+def _is_bound(desk: Desk, number: str) -> bool:
+    phones = metadata.tables["outlet_phone"]
+    bound = select(phones.c.msisdn).where(phones.c.msisdn == address_digits(number))
+    return desk.txn.execute(bound).first() is not None
+
+
+def _below(row: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "code": "  " * (row["depth"] - 1) + row["code"],
+        "name": row["name"],
+        "below": row["parent"],
+        "status": STATUSES[row["status"]][0],
+        "float": yuan_text(row["posted"]),
+        "available": yuan_text(row["posted"] - row["held"] - row["floor"]),
+        "last order": local_time(row["last_ms"]),
+    }
