@@ -123,7 +123,9 @@ class AirchargeService(Service):
             _plan(section, LeasedLine(link, partial(self._is_ours, section)))
             for section, link in zip(config.operator, self.links, strict=True)
         ]
-        self.board = Board(self.ledger, plans, clock, config.daemon.in_flight_max)
+        self.board = Board(
+            self.ledger, plans, clock, config.daemon.in_flight_max, config.ledger.book.utc_offset_min
+        )
         self.board.consent = ConsentCode(config.checkcode())
         self.doubts = DoubtResolver(self.board, reactor, owner=config.daemon.node)
         self.batches = BatchRunner(self.board, reactor, self._spawn)
