@@ -7,6 +7,7 @@ names. Secrets are paths of files (``*_file``), read once at start-up by ``Secre
 from __future__ import annotations
 
 import dataclasses
+import math
 import tomllib
 import types
 import typing
@@ -258,7 +259,7 @@ def load(path: str | Path) -> Config:
             document = tomllib.load(file)
     except OSError as error:
         raise ConfigError(name, "-", error.strerror or str(error)) from error
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # no TOML, no UTF-8, a number too long, nested too deep
         raise ConfigError(name, "-", str(error)) from error
     config = _table(name, "", Config, document)
     config = dataclasses.replace(config, path=name)
@@ -301,13 +302,24 @@ def _value(path: str, where: str, hint: Any, value: Any) -> Any:
         return {key: _value(path, f"{where}.{key}", inner, item) for key, item in value.items()}
     if origin in (types.UnionType, typing.Union):
         return _value(path, where, next(arg for arg in typing.get_args(hint) if arg is not type(None)), value)
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+    if hint is float and type(value) in (int, float):
+        return _finite(path, where, value)
     if type(value) is not hint:
         raise ConfigError(
             path, where, f"must be {getattr(hint, '__name__', hint)}, not {type(value).__name__}"
         )
     return value
+
+
+def _finite(path: str, where: str, value: float) -> float:
+    """A whole number may stand where a fraction is meant; nan and inf may not: no timer ever fires on them."""
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise ConfigError(path, where, "must be a finite number")
+    return number
 
 
 def _cross_check(config: Config) -> None:

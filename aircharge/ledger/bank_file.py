@@ -12,6 +12,7 @@ from aircharge.ledger.batch_file import BatchFileError, csv_rows, fen_of
 __all__ = ["BankLine", "read_bank_lines"]
 
 _HEADINGS: Final = frozenset(("reference", "key", "流水号", "交易流水号"))
+_YEAR_MIN: Final = 2000
 _TIMES: Final = ("%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M")
 
 
@@ -41,8 +42,10 @@ def _line(number: int, row: Sequence[str], utc_offset_min: int) -> BankLine:
     if len(row) != 3:
         raise BatchFileError(f"line {number}: reference, amount and time are wanted")
     reference, amount_fen = row[0].strip(), fen_of(row[1])
-    if not 0 < len(reference) <= 60:
-        raise BatchFileError(f"line {number}: the reference is missing or too long")
+    if not 0 < len(reference) <= 60 or not reference.isprintable():
+        raise BatchFileError(
+            f"line {number}: the reference is missing, too long or has characters nobody can see"
+        )
     if not amount_fen:
         raise BatchFileError(f"line {number}: {row[1].strip()[:30]!r} is no amount in yuan")
     return BankLine(reference, amount_fen, _ms(number, row[2].strip(), utc_offset_min))
@@ -54,5 +57,6 @@ def _ms(number: int, text: str, utc_offset_min: int) -> int:
             local = datetime.strptime(text, form).replace(tzinfo=UTC)
         except ValueError:
             continue
-        return int((local - timedelta(minutes=utc_offset_min)).timestamp()) * 1000
+        if local.year >= _YEAR_MIN:
+            return int((local - timedelta(minutes=utc_offset_min)).timestamp()) * 1000
     raise BatchFileError(f"line {number}: {text[:30]!r} is no time: YYYY-MM-DD HH:MM")

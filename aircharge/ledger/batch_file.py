@@ -12,6 +12,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final
 
 from aircharge.errors import AirchargeError, Reason, Refusal
@@ -92,7 +93,8 @@ def csv_rows(data: bytes, headings: Container[str]) -> list[tuple[int, list[str]
         raise BatchFileError("the file is no text")
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     try:
-        rows = [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
+        found = ((reader.line_num, row) for row in reader if any(cell.strip() for cell in row))
+        rows = list(islice(found, LINES_MAX + 2))  # a heading, and one more than there may be
     except csv.Error as error:
         raise BatchFileError(f"the file is no CSV: {error}") from error
     if rows and rows[0][1][0].strip().lower() in headings:
@@ -100,7 +102,7 @@ def csv_rows(data: bytes, headings: Container[str]) -> list[tuple[int, list[str]
     if not rows:
         raise BatchFileError("the file has no lines")
     if len(rows) > LINES_MAX:
-        raise BatchFileError(f"the file has {len(rows)} lines: at most {LINES_MAX}")
+        raise BatchFileError(f"the file has more than {LINES_MAX} lines")
     return rows
 
 

@@ -38,6 +38,9 @@ __all__ = [
 TEXT_MAX: Final = 80
 """No command is longer, in characters; what is longer says nothing."""
 
+_WRITTEN_MAX: Final = 5 * TEXT_MAX
+"""So many characters, blanks and invisible ones among them, are looked at."""
+
 
 class ServiceKind(Enum):
     """Which of our numbers the message was sent to."""
@@ -217,6 +220,8 @@ def parse(text: str, service_kind: ServiceKind) -> Ask:
     Raises Refusal(NUMBER) where a recharge is meant and its number is no mobile number, and Refusal(AMOUNT)
     where its amount is zero, too large, or finer than a fen. Nothing else is ever raised.
     """
+    if len(text) > _WRITTEN_MAX:
+        return Unclear()
     folded = _BLANKS.sub(" ", text.translate(_FOLD)).strip().rstrip(_TAIL)
     if len(folded) > TEXT_MAX:
         return Unclear()

@@ -290,7 +290,7 @@ def load_templates(path: str) -> Templates:
             document = tomllib.load(file)
     except OSError as error:
         raise ConfigError(path, "-", error.strerror or str(error)) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # no TOML, no UTF-8, a number too long, nested too deep
         raise ConfigError(path, "-", str(error)) from error
     templates = built_in_templates()
     for language, table in document.items():

@@ -13,7 +13,7 @@ from typing import Final
 
 from aircharge.errors import WireError
 
-__all__ = ["NEED_DATA", "LengthSplitter", "NeedData", "SmppSplitter", "Splitter"]
+__all__ = ["NEED_DATA", "LengthSplitter", "NeedData", "SmppSplitter", "Splitter", "again"]
 
 
 class NeedData(Enum):
@@ -49,11 +49,11 @@ class Splitter(ABC):
     def next_frame(self) -> bytes | NeedData:
         """The next whole frame, or NEED_DATA. Raises WireError when the stream cannot be split any more."""
         if self._error is not None:
-            raise self._error
+            raise again(self._error)
         try:
             length = self.frame_length(self._buffer, self._position)
         except WireError as error:
-            self._error = error
+            self._error = again(error)
             self._buffer = bytearray()
             self._position = 0
             raise
@@ -74,6 +74,13 @@ class Splitter(ABC):
 
         Raises WireError when the length is out of bounds.
         """
+
+
+def again(error: WireError) -> WireError:
+    """The same error without its traceback: kept, that would hold the frames of everybody who called."""
+    return WireError(
+        error.standard, error.section, error.why, offset=error.offset, field=error.field, hint=error.hint
+    )
 
 
 class LengthSplitter(Splitter):

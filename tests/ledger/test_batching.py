@@ -70,7 +70,7 @@ def test_what_is_said_of_each_line(data: bytes, verdicts: list[tuple[int, Reason
         (b"\xff\xff\xff", "neither UTF-8 nor GB18030"),
         (b"13900000001\0,50\n", "no text"),
         (b'"13900000001,50\n', "no CSV"),
-        (b"13900000001,50\n" * 5001, "5001 lines: at most 5000"),
+        (b"13900000001,50\n" * 5001, "more than 5000 lines"),
     ],
 )
 def test_files_that_cannot_be_read(data: bytes, said: str) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from aircharge.errors import WireError
+from aircharge.wire.framing import again
 
 __all__ = [
     "APDU_MAX",
@@ -114,16 +115,18 @@ class ApduSplitter:
     """Bytes of a TCP connection in, whole APDUs out; gathers one unfinished APDU at most.
 
     The first octet must be one of ``tags`` and the length is judged as soon as it is there, so that a length
-    bomb ends the connection at its header. ``size_max`` may be changed while the connection lives.
+    bomb ends the connection at its header: from then on nothing is kept and every call raises the same error.
+    ``size_max`` may be changed while the connection lives.
     """
 
-    __slots__ = ("_at", "_data", "_late", "_late_size", "_missing", "_tags", "size_max")
+    __slots__ = ("_at", "_data", "_error", "_late", "_late_size", "_missing", "_tags", "size_max")
 
     def __init__(self, tags: frozenset[int], size_max: int = APDU_MAX) -> None:
         self.size_max = size_max
         self._tags = tags
         self._data = b""
         self._at = 0
+        self._error: WireError | None = None
         self._late: list[bytes] = []  # came while ``_missing`` octets were still to come: joined once
         self._late_size = 0
         self._missing = 0
@@ -134,18 +137,26 @@ class ApduSplitter:
         return len(self._data) - self._at + self._late_size
 
     def feed(self, data: bytes) -> None:
-        self._late.append(data)
-        self._late_size += len(data)
+        if self._error is None:
+            self._late.append(data)
+            self._late_size += len(data)
 
     def next_frame(self) -> bytes | None:
         """The next whole APDU, or NEED_DATA. Raises WireError at a header that can never become one."""
+        if self._error is not None:
+            raise again(self._error)
         if self._late and self._late_size >= self._missing:
             self._data = b"".join((self._data[self._at :], *self._late))
             self._at = self._late_size = self._missing = 0
             self._late.clear()
         elif self._missing:
             return NEED_DATA
-        total = self._total()
+        try:
+            total = self._total()
+        except WireError as error:
+            self._error = again(error)
+            self._data, self._at = b"", 0
+            raise
         have = len(self._data) - self._at
         if total == 0 or have < total:
             self._missing = max(total - have, 1)

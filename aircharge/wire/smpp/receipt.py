@@ -38,7 +38,9 @@ _FINAL: Final = frozenset(
         MessageState.SKIPPED,
     )
 )
-_KEYS: Final = re.compile(r"\b(id|sub|dlvrd|submit date|done date|stat|err|text)\s*:\s*", re.IGNORECASE)
+_KEYS: Final = re.compile(
+    r"\b(id|sub|dlvrd|submit date|done date|stat|err|text)\s*:\s*", re.ASCII | re.IGNORECASE
+)
 _ERROR: Final = re.compile(r"[0-9A-Za-z]{1,8}")
 
 
