@@ -4,6 +4,7 @@
 # make lint    ruff, mypy, import-linter
 # make bench   durable recharges per second, beside bare Twisted and bare SQLite
 # make proof   the long proof: at least 200 kill -9, planted bugs
+# make fuzz    every decoder and session for SECONDS (10) each; with TARGET=name that one by coverage
 # make clean   forget everything that can be made again (not .venv: make distclean)
 
 BIN := .venv/bin
@@ -12,7 +13,7 @@ WORKERS ?= 2
 COVERAGE_MIN ?= 80
 PYTEST_ARGS ?=
 
-.PHONY: run demo test check lint format bench proof setup peers clean distclean help
+.PHONY: run demo test check lint format bench proof fuzz setup peers clean distclean help
 .DEFAULT_GOAL := help
 
 help:
@@ -53,6 +54,9 @@ bench: setup
 
 proof: setup
 	@$(PY) -m tests.system.proof
+
+fuzz: setup
+	@./tools/fuzz $(or $(SECONDS),10) $(TARGET)
 
 clean:
 	rm -rf var build dist htmlcov .coverage .coverage.* .mypy_cache .ruff_cache .import_linter_cache
