@@ -107,7 +107,7 @@ def _read(body: str) -> RuleSet:
         return rule_set_of(json.loads(body, object_pairs_hook=_once))
     except json.JSONDecodeError as error:
         raise RegistryError(f"line {error.lineno}, column {error.colno}: {error.msg}") from error
-    except (RuleError, RecursionError) as error:
+    except (RuleError, RecursionError, ValueError) as error:  # nested too deep; a number too long to be read
         raise RegistryError(str(error)) from error
 
 

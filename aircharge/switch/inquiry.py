@@ -54,9 +54,9 @@ def _day_began_ms(day: str, now_ms: int, utc_offset_min: int) -> int:
                 date = date.replace(year=now.year - 1)
         else:
             date = datetime.strptime(day, "%Y%m%d")
-    except ValueError as error:
+        midnight = date.replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=UTC) - offset
+    except (ValueError, OverflowError) as error:  # the first day of all began before there was any time
         raise Refusal(Reason.FORMAT, "no such day") from error
-    midnight = date.replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=UTC) - offset
     return int(midnight.timestamp()) * 1000
 
 

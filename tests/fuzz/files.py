@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -12,18 +13,23 @@ from aircharge.config import Config, load
 from aircharge.errors import ConfigError, Reason, Refusal
 from aircharge.ledger.bank_file import BankLine, read_bank_lines
 from aircharge.ledger.batch_file import LINES_MAX, BatchFileError, BatchLine, read_lines
+from aircharge.ledger.risk import RuleSet
 from aircharge.outlets.desk import RegistryError, RegistrySettings
+from aircharge.outlets.rulebook import _read as read_rules
 from aircharge.outlets.sheets import Sheet, read_sheet, write_sheet
 from aircharge.outlets.wishes import Wish, read_wishes
 from aircharge.sms import grammar
 from aircharge.sms.grammar import ServiceKind, parse
 from aircharge.sms.phrases import load_templates
+from aircharge.switch.inquiry import _day_began_ms
 from aircharge.values import AMOUNT_MAX_FEN, Pin, yuan_text
 from tests.fuzz.target import Target, must
 
 __all__ = ["TARGETS"]
 
 _ROOT: Final = Path(__file__).resolve().parents[2]
+
+_NOW_MS: Final = 1_795_408_147_291
 
 # -- SMS texts ---------------------------------------------------------------------------------------------
 
@@ -88,6 +94,9 @@ def _said_again(found: list[tuple[ServiceKind, grammar.Ask]], data: bytes) -> No
         amount_fen = getattr(ask, "amount_fen", 1)
         assert 0 <= amount_fen <= AMOUNT_MAX_FEN
         assert parse(_written(ask), kind) == ask
+        if isinstance(ask, grammar.Recap):
+            with suppress(Refusal):  # no such day
+                assert _day_began_ms(ask.day, _NOW_MS, 480) < 2**53
 
 
 # -- sheets ------------------------------------------------------------------------------------------------
@@ -172,6 +181,10 @@ def _wordings(data: bytes) -> object:
     return load_templates(str(_scratch()))
 
 
+def _rules(data: bytes) -> RuleSet:
+    return read_rules(data.decode("utf-8", "replace"))
+
+
 # -- where the corpora begin -------------------------------------------------------------------------------
 
 _TEXTS: Final = (
@@ -202,6 +215,17 @@ def _config_seeds() -> Iterator[bytes]:
     yield b"[daemon]\nstop_wait_s = 1\nnode = 3\n[ledger]\nurl = 'sqlite:///x.db'\n"
     yield b"[cards.old]\nciphers = ['des-cbc']\ncc_length = 4\ntar = 'a1c001'\nkey_family = '3des'\n"
     yield b"[days]\n[lease]\n[proof]\n[seal]\n[notices]\n[sms]\n"
+
+
+def _rule_seeds() -> Iterator[bytes]:
+    yield b'{"guard": "all", "rules": []}'
+    for when in (
+        '"channel": ["sms"], "operation": ["recharge"], "operator": [1], "group": ["new"], "outlet": ["GX-17"]',
+        '"amount_from_fen": 100, "amount_to_fen": 5000, "hours": [22, 6], "segment": ["138"]',
+        '"outlet_days_below": 7, "phone_days_below": 1, "first_time": true, "repeated": false, "listed": true',
+        '"counted": {"subject": "target", "period": "day", "orders": 3, "amount_fen": 100}',
+    ):
+        yield f'{{"guard": ["a"], "rules": [{{"name": "r", "then": "hold", "when": {{{when}}}}}]}}'.encode()
 
 
 TARGETS: Final = {
@@ -240,6 +264,7 @@ TARGETS: Final = {
             b"\xef\xbb\xbf86138,x\n,\n",
         ),
     ),
+    "rules": Target(_rules, allowed=(RegistryError,), seeds=_rule_seeds),
     "config": Target(
         _config,
         allowed=(ConfigError,),

@@ -13,7 +13,9 @@ from aircharge.errors import WireError
 
 __all__ = ["Memory", "Target", "cuts", "memory_of", "must", "same_however_cut"]
 
-_EVERY_CUT_MAX: Final = 48
+_EVERY_CUT_MAX: Final = 64
+"""Streams up to this long are cut at every boundary."""
+_SOME_CUTS: Final = 8
 
 
 def _nothing(value: Any, data: bytes) -> None:
@@ -89,9 +91,9 @@ def must(truth: bool, why: str) -> None:
 
 
 def cuts(data: bytes) -> Iterator[tuple[bytes, ...]]:
-    """Ways to cut a stream: octet by octet; in two at every boundary, or at some when it is long."""
+    """Ways to cut a stream: octet by octet; in two at every boundary, or at eight when it is long."""
     yield tuple(data[at : at + 1] for at in range(len(data)))
-    step = max(1, len(data) // _EVERY_CUT_MAX)
+    step = 1 if len(data) <= _EVERY_CUT_MAX else len(data) // _SOME_CUTS
     for at in range(1, len(data), step):
         yield data[:at], data[at:]
 

@@ -7,10 +7,13 @@ from pathlib import Path
 import pytest
 
 from aircharge.config import load
-from aircharge.errors import ConfigError, WireError
+from aircharge.errors import ConfigError, Refusal, WireError
 from aircharge.ledger.bank_file import read_bank_lines
 from aircharge.ledger.batch_file import LINES_MAX, BatchFileError, read_lines
+from aircharge.outlets.desk import RegistryError
+from aircharge.outlets.rulebook import _read as read_rules
 from aircharge.sms.phrases import load_templates
+from aircharge.switch.inquiry import _day_began_ms
 from aircharge.wire.framing import SmppSplitter, Splitter
 from aircharge.wire.operator.ber import ApduSplitter
 from aircharge.wire.smpp.constants import Command, MessageState
@@ -68,6 +71,16 @@ def test_a_key_of_a_receipt_begins_behind_any_letter_that_is_not_of_its_own_alph
     receipt = parse_receipt(Pdu(Command.DELIVER_SM, 1, 0, {"esm_class": 4, "short_message": body}))
     assert receipt is not None
     assert receipt.state is MessageState.DELIVERED
+
+
+def test_a_day_before_all_time_is_no_day() -> None:
+    with pytest.raises(Refusal):
+        _day_began_ms("00010101", 1_795_408_147_291, 480)
+
+
+def test_a_rule_set_with_a_number_too_long_to_read() -> None:
+    with pytest.raises(RegistryError):
+        read_rules('{"rules": ' + "9" * 5000 + "}")
 
 
 @pytest.mark.parametrize("splitter", [SmppSplitter(), ApduSplitter(frozenset((0xA1,)))])
