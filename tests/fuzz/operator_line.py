@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from functools import partial
 from itertools import pairwise
 from typing import Any, Final
@@ -19,7 +21,15 @@ from aircharge.wire.operator.ber import (
     tree,
 )
 from aircharge.wire.operator.codec import ApduError, decode, encode, splitter
-from aircharge.wire.operator.session import Answered, Doubtful, Ended, Event, Session, SessionSettings
+from aircharge.wire.operator.session import (
+    Answered,
+    Doubtful,
+    Ended,
+    Event,
+    Invoked,
+    Session,
+    SessionSettings,
+)
 from aircharge.wire.operator.states import Role
 from tests.fuzz.target import Target, must, same_however_cut
 from tests.wire.operator.samples import REF, SAMPLES, T
@@ -186,6 +196,12 @@ def _session(data: bytes) -> tuple[list[Event], bytes, Session, int]:
 def _session_lives(heard: tuple[list[Event], bytes, Session, int], data: bytes) -> None:
     events, said, session, waiting = heard
     same_however_cut(lambda pieces: _hear(data, pieces)[:2], (events, said), _stream(data))
+    for event in events:
+        if isinstance(event, Invoked):
+            session.reject(event.invoke_id, m.Problem.RESOURCE_LIMITATION)
+    said += session.data_to_send()
+    if not session.has_ended:
+        _check_answers(_stream(data), said)
     for now in (2.0, 8.0, 20.0, 31.0, 42.0, 60.0):
         events += session.tick(now)
     events += session.connection_lost()
@@ -198,6 +214,21 @@ def _session_lives(heard: tuple[list[Event], bytes, Session, int], data: bytes) 
     assert not why
     for frame in frames:
         decode(frame)
+
+
+def _apdus(octets: bytes) -> Iterator[m.Apdu]:
+    for frame in _frames((octets,))[0]:
+        with suppress(ApduError):
+            yield decode(frame)
+
+
+def _check_answers(heard: bytes, said: bytes) -> None:
+    """Each invoke of the peer is answered once, under its own number, before anybody parts."""
+    asked = [apdu for apdu in _apdus(heard) if isinstance(apdu, m.Invoke)]
+    if any(isinstance(apdu.argument, m.Unbind) for apdu in asked):
+        return
+    answers = Counter(apdu.invoke_id for apdu in _apdus(said) if not isinstance(apdu, m.Invoke))
+    assert not Counter(apdu.invoke_id for apdu in asked) - answers
 
 
 def _session_seeds() -> Iterator[bytes]:

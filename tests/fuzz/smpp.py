@@ -8,10 +8,11 @@ from functools import partial
 from typing import Any, Final
 
 from aircharge.errors import NotSent, WireError
+from aircharge.wire.framing import SmppSplitter
 from aircharge.wire.gsm import Reassembler
 from aircharge.wire.smpp.constants import RESPONSE_BIT, Command
 from aircharge.wire.smpp.message import MobileMessage, assemble, from_pdu
-from aircharge.wire.smpp.pdu import Pdu, PduError, decode, encode
+from aircharge.wire.smpp.pdu import Header, Pdu, PduError, decode, encode, read_header
 from aircharge.wire.smpp.receipt import DeliveryReceipt, id_variants, parse_receipt, receipt_text
 from aircharge.wire.smpp.session import Answered, BindAsked, Bound, Ended, Event, Lost, Received, Session
 from aircharge.wire.smpp.states import LEGAL, Side
@@ -23,6 +24,7 @@ from tests.wire.smpp.samples import SAMPLES_34, SAMPLES_50
 __all__ = ["TARGETS"]
 
 _COMMANDS: Final = [*map(int, Command), 0x77, 0x80000077]
+_NOT_AT_ONCE: Final = (Command.OUTBIND, Command.ALERT_NOTIFICATION, Command.UNBIND)
 _STATUSES: Final = (0, 0, 0x58, 0xFFFFFFFF)
 _BOMBS: Final = tuple(
     struct.pack(">IIII", length, command, 0, 1) + b"\xff" * 8
@@ -246,6 +248,9 @@ def _session_lives(heard: tuple[list[Event], bytes, Session], data: bytes) -> No
             later += session.respond(event.pdu, 0, 2.0)
         elif isinstance(event, BindAsked) and not session.has_ended:
             later += session.accept_bind(event.pdu, "us", 2.0)
+    said += session.data_to_send()
+    if not session.has_ended:
+        _check_answers(_stream(data), said)
     try:
         session.request(Pdu(Command.SUBMIT_SM, 0, 0, {"short_message": b"x"}), "new", 2.0)
         expected += 1
@@ -266,6 +271,22 @@ def _check_story(events: list[Event], expected: int) -> None:
         assert not any(isinstance(event, Received | Answered | Bound) for event in events[ends[0] :])
     tokens = [event.token for event in events if isinstance(event, Answered | Lost)]
     assert len(set(tokens)) == len(tokens) == expected
+
+
+def _split(octets: bytes) -> Iterator[Header]:
+    splitter = SmppSplitter()
+    splitter.feed(octets)
+    while isinstance(frame := splitter.next_frame(), bytes):
+        yield read_header(frame)
+
+
+def _check_answers(heard: bytes, said: bytes) -> None:
+    """Each request of the peer is answered once, under its own number, before anybody parts."""
+    asked = [header for header in _split(heard) if not header.command & RESPONSE_BIT]
+    if any(header.command in _NOT_AT_ONCE for header in asked):
+        return
+    answers = [header.sequence for header in _split(said) if header.command & RESPONSE_BIT]
+    assert sorted(answers) == sorted(header.sequence for header in asked)
 
 
 def _check_said(said: bytes) -> None:
