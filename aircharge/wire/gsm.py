@@ -183,8 +183,9 @@ def unpack(octets: bytes, fill_bits: int = 0) -> bytes:
     count = (8 * len(octets) - fill_bits) // 7
     if count <= 0:
         return b""
-    number = int.from_bytes(octets, "little") >> fill_bits
-    septets = bytes(number >> (7 * place) & 0x7F for place in range(count))
+    whole = (int.from_bytes(octets, "little") >> fill_bits).to_bytes(len(octets), "little")
+    sevens = (int.from_bytes(whole[at : at + 7], "little") for at in range(0, len(whole), 7))
+    septets = bytes(number >> bit & 0x7F for number in sevens for bit in range(0, 56, 7))[:count]
     is_padding = (8 * len(octets) - fill_bits) % 7 == 0 and septets[-1] == 0
     return septets[:-1] if is_padding else septets
 

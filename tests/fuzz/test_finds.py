@@ -15,6 +15,7 @@ from aircharge.outlets.rulebook import _read as read_rules
 from aircharge.sms.phrases import load_templates
 from aircharge.switch.inquiry import _day_began_ms
 from aircharge.wire.framing import SmppSplitter, Splitter
+from aircharge.wire.gsm import pack, unpack
 from aircharge.wire.operator.ber import ApduSplitter
 from aircharge.wire.smpp.constants import Command, MessageState
 from aircharge.wire.smpp.pdu import Pdu
@@ -81,6 +82,12 @@ def test_a_day_before_all_time_is_no_day() -> None:
 def test_a_rule_set_with_a_number_too_long_to_read() -> None:
     with pytest.raises(RegistryError):
         read_rules('{"rules": ' + "9" * 5000 + "}")
+
+
+def test_septets_of_a_whole_payload_as_of_a_short_message() -> None:
+    septets = bytes(at % 127 + 1 for at in range(74_000))
+    for fill_bits in (0, 3, 6):
+        assert unpack(pack(septets, fill_bits), fill_bits) == septets
 
 
 @pytest.mark.parametrize("splitter", [SmppSplitter(), ApduSplitter(frozenset((0xA1,)))])
