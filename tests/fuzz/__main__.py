@@ -3,6 +3,7 @@
     python -m tests.fuzz                          all targets, ten seconds each, plain mutation
     python -m tests.fuzz smpp-pdu --seconds 300 --guided
     python -m tests.fuzz smpp-pdu --input FILE    one input, with its traceback
+    python -m tests.fuzz --long                   CPU time of inputs of 64 kB, the slowest of each target
     python -m tests.fuzz --keep                   corpora anew: fewest of corpus, seeds and var/fuzz/<target>
 
 New examples of the guided runner and every input that failed are in var/fuzz/. Exit code 1: something was found.
@@ -16,6 +17,7 @@ import os
 import sys
 import time
 import traceback
+from contextlib import suppress
 from pathlib import Path
 
 _VAR = Path(__file__).resolve().parents[2] / "var" / "fuzz"
@@ -31,6 +33,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0, help="of the plain runner; 0 = another one each time")
     parser.add_argument("--guided", action="store_true", help="by coverage (atheris)")
     parser.add_argument("--input", type=Path, help="run this file only")
+    parser.add_argument("--long", action="store_true", help="CPU time of long inputs")
     parser.add_argument("--keep", action="store_true", help="write the corpora anew")
     return parser.parse_args()
 
@@ -95,6 +98,21 @@ def _guided(name: str, seconds: float) -> None:
     atheris.Fuzz()
 
 
+def _long(name: str) -> None:
+    """CPU time of the slowest input of 64 kB that is one piece repeated. For people to look at."""
+    from tests.fuzz.mutation import repeated
+    from tests.fuzz.targets import TARGETS, corpus_of
+
+    target = TARGETS[name]
+    slowest = (0.0, b"")
+    for data in repeated([data for _, data in corpus_of(name)], 65_000):
+        began = time.process_time()
+        with suppress(*target.allowed):
+            target.decode(data)
+        slowest = max(slowest, (time.process_time() - began, data[:40]))
+    print(f"{name:18} {slowest[0] * 1000:8.1f} ms  {slowest[1]!r}", flush=True)
+
+
 def _keep(name: str, octets_max: int) -> None:
     from tests.fuzz.targets import CORPUS, TARGETS, corpus_of
     from tests.fuzz.trace import fewest
@@ -130,6 +148,10 @@ def _main() -> int:
         sys.exit(f"no target {', '.join(sorted(strange))}; there are: {', '.join(TARGETS)}")
     if options.input:
         return 0 if TARGETS[names[0]].run(options.input.read_bytes()) is not None else 1
+    if options.long:
+        for name in names:
+            _long(name)
+        return 0
     if options.keep:
         for name in names:
             _keep(name, _CORPORA_MAX // len(TARGETS))

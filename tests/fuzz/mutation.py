@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from random import Random
 from typing import Final
 
-__all__ = ["mutants"]
+__all__ = ["mutants", "repeated"]
 
 _LENGTH_MAX: Final = 4096
 _EXTREMES: Final = (
@@ -62,3 +62,12 @@ def mutants(examples: Sequence[bytes], seed: int) -> Iterator[bytes]:
         for _ in range(chance.randint(1, 5)):
             chance.choice(_WAYS)(data, known, chance)
         yield bytes(data[:_LENGTH_MAX])
+
+
+def repeated(examples: Sequence[bytes], octets: int) -> Iterator[bytes]:
+    """Inputs of that length, each one piece again and again: what takes time with the square of it shows."""
+    for piece in (*examples, *(bytes((octet,)) for octet in range(256)), b"a.", b"1,", b'{"a":', b"\x1b\x1b"):
+        if piece:
+            yield (piece * (octets // len(piece) + 1))[:octets]
+            middle = len(piece) // 2
+            yield (piece[:middle] + piece[middle:] * (octets // (len(piece) - middle) + 1))[:octets]

@@ -20,6 +20,7 @@ from aircharge.wire.operator.ber import ApduSplitter
 from aircharge.wire.smpp.constants import Command, MessageState
 from aircharge.wire.smpp.pdu import Pdu
 from aircharge.wire.smpp.receipt import parse_receipt
+from tests.fuzz.targets import TARGETS
 
 
 @pytest.mark.parametrize(
@@ -82,6 +83,12 @@ def test_a_day_before_all_time_is_no_day() -> None:
 def test_a_rule_set_with_a_number_too_long_to_read() -> None:
     with pytest.raises(RegistryError):
         read_rules('{"rules": ' + "9" * 5000 + "}")
+
+
+def test_a_receipt_whose_id_is_only_blanks_names_no_message() -> None:
+    body = b"id:,\v sub:001 stat:DELIVRD"
+    assert parse_receipt(Pdu(Command.DELIVER_SM, 1, 0, {"esm_class": 4, "short_message": body})) is None
+    assert TARGETS["smpp-receipt"].run(bytes.fromhex("2053001e00032c0b0000"))
 
 
 def test_septets_of_a_whole_payload_as_of_a_short_message() -> None:

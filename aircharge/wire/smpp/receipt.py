@@ -100,7 +100,7 @@ def _words(body: bytes) -> dict[str, str]:
     for key, value in zip(pieces[1::2], pieces[2::2], strict=True):
         if key.lower() == "text":
             break
-        words.setdefault(key.lower(), value.strip(" ,;\t\r\n"))
+        words.setdefault(key.lower(), value.strip(" ,;\t\r\n\v\f"))
     return words
 
 
