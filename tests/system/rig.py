@@ -26,6 +26,7 @@ from aircharge.simulators.sim_card import SimCard
 from aircharge.values import Pin
 from aircharge.wire.stk import StkMessage, StkOperation
 from tests.system.audit import Audit, audit, audit_requests
+from tests.system.fleet import verified
 from tests.system.points import OUTSIDE, POINTS
 from tests.system.rig_centre import Centre, Mo, Request
 from tests.system.rigged import Life
@@ -368,7 +369,7 @@ class World:
         if self._centre.open:
             found.problems.append(f"{self._centre.open} messages were never answered")
         found.problems += _complaints(instance.daemon_log)
-        found.problems += _verified(instance.config_file)
+        found.problems += verified(instance.config_file)
         taken_up = _taken_up(instance.daemon_log)
         took_s = time.monotonic() - self._began
         counts = dict(self._centre.counts)
@@ -421,16 +422,6 @@ def _rule(instance: Instance) -> int:
     finally:
         office.close()
     return len(doubts)
-
-
-def _verified(config_file: Path) -> list[str]:
-    """The product's own ``aircharge verify`` must say the same as the audit."""
-    office = Office(load(config_file))
-    try:
-        lines, is_sound = office.verify()
-    finally:
-        office.close()
-    return [] if is_sound else [f"verify: {line}" for line in lines]
 
 
 def _taken_up(log: Path) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import urllib.error
 import urllib.request
@@ -14,9 +13,10 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from aircharge.instance import DEMO_PIN, HOST, Instance, Ports, Shop, free_port, free_ports
+from aircharge.instance import DEMO_PIN, HOST, Instance, Shop, free_ports
 from tests.postgres import Cluster
 from tests.system.audit import audit
+from tests.system.fleet import beside
 
 pytestmark = [pytest.mark.peer, pytest.mark.timeout(400)]
 
@@ -51,23 +51,9 @@ def first(server: Cluster, tmp_path: Path) -> Iterator[Instance]:
         yield world
 
 
-def beside(first: Instance, login: str) -> Instance:
-    """Node 2: the same keys, database and operator; its line to the operator is called ``login``."""
-    ports = Ports(free_port(), first.ports.operator, first.ports.operator_control, free_port(), free_port())
-    folder = first.folder.with_name("second")
-    folder.mkdir()
-    shutil.copytree(first.folder / "keys", folder / "keys")
-    second = Instance(folder, ports, first.doubt, 60.0, extra=QUICK, ledger_url=first.ledger_url)
-    text = first.config_file.read_text("utf-8")
-    for old, new in (
-        ("[daemon]\n", "[daemon]\nnode = 2\ndesk_node = 1022\n"),
-        (f"tcp:{first.ports.smpp}:", f"tcp:{ports.smpp}:"),
-        (f"tcp:{first.ports.metrics}:", f"tcp:{ports.metrics}:"),
-        ('agent_id = "aircharge"\n', f'agent_id = "aircharge"\nlink_id = "{login}"\n'),
-    ):
-        assert text.count(old) == 1, old
-        text = text.replace(old, new)
-    second.config_file.write_text(text, "utf-8")
+def second_of(first: Instance, login: str) -> Instance:
+    """Node 2, running."""
+    second = beside(first, 2, login)
     second.start_daemon()
     return second
 
@@ -125,7 +111,7 @@ def sound(first: Instance, second: Instance, count: int) -> None:
 
 
 def test_the_dead_ones_orders_are_finished(first: Instance) -> None:
-    with beside(first, "second") as second:
+    with second_of(first, "second") as second:
         executed_and_unanswered(first)
         assert first.stop_one("daemon", signal.SIGKILL) == -signal.SIGKILL
         settled(first, COUNT)
@@ -139,7 +125,7 @@ def test_the_dead_ones_orders_are_finished(first: Instance) -> None:
 
 def test_a_line_moves_to_whoever_lives(first: Instance) -> None:
     """One login only: the second daemon refuses recharges while the first holds it, and takes it when that is dead."""
-    with beside(first, "link") as second:
+    with second_of(first, "link") as second:
         assert "no operator can be asked" in readiness(second)
         executed_and_unanswered(first)
         first.stop_one("daemon", signal.SIGKILL)
@@ -149,7 +135,7 @@ def test_a_line_moves_to_whoever_lives(first: Instance) -> None:
 
 
 def test_a_sleeper_that_wakes_after_its_lease_moves_nothing(first: Instance) -> None:
-    with beside(first, "second") as second:
+    with second_of(first, "second") as second:
         executed_and_unanswered(first)
         os.kill(first.pid("daemon"), signal.SIGSTOP)
         try:
