@@ -7,10 +7,6 @@ Start: check configuration, secrets and schema; take the lease and up open order
 from __future__ import annotations
 
 import contextlib
-import gc
-import os
-import secrets
-import time
 from collections.abc import Coroutine, Sequence
 from functools import partial
 from typing import Any
@@ -26,18 +22,17 @@ from twisted.python.failure import Failure
 from aircharge.config import Config, OperatorSection, SmppPlace
 from aircharge.errors import LinkError, Reason
 from aircharge.events.relay import NoticeRelay
-from aircharge.ledger.book import Book
 from aircharge.ledger.leases import Occupied, line_key
 from aircharge.ledger.roles import may_edit_history
-from aircharge.ledger.store import Store, check_schema, open_engine
+from aircharge.ledger.store import check_schema
 from aircharge.ledger.tenure import Fenced
 from aircharge.ledger.writer import Ledger
+from aircharge.machine import Machine
 from aircharge.observe.health import health_site
 from aircharge.observe.logs import standard_output
 from aircharge.observe.metrics import Registry
 from aircharge.outlets.consent import ConsentCode
-from aircharge.ports import Clock, Notice, Operator, Randomness
-from aircharge.process import is_running, this_process
+from aircharge.ports import Notice, Operator
 from aircharge.protocols.operator_link import OperatorLink
 from aircharge.protocols.shell import GateSettings
 from aircharge.protocols.smpp import PeerInfo, SmppClient, SmppGateway, SmppServer
@@ -55,26 +50,9 @@ from aircharge.wire.gsm import Element
 from aircharge.wire.gsm_udh import RESPONSE_PACKET
 from aircharge.wire.smpp.receipt import DeliveryReceipt
 
-__all__ = ["AirchargeService", "SystemClock", "SystemRandomness", "open_store"]
+__all__ = ["AirchargeService"]
 
 log = Logger()
-
-
-class SystemClock:
-    """The machine's clocks."""
-
-    def now_ms(self) -> int:
-        return time.time_ns() // 1_000_000
-
-    def monotonic_s(self) -> float:
-        return time.monotonic()
-
-
-class SystemRandomness:
-    """The machine's source of unpredictable octets."""
-
-    def token(self, length: int) -> bytes:
-        return secrets.token_bytes(length)
 
 
 class SmsSink:
@@ -95,14 +73,13 @@ class SmsSink:
 class AirchargeService(Service):
     """The whole daemon as one Twisted service."""
 
-    def __init__(
-        self, config: Config, reactor: Any, clock: Clock | None = None, chance: Randomness | None = None
-    ) -> None:
+    def __init__(self, config: Config, reactor: Any, machine: Machine | None = None) -> None:
         self.name = "aircharge"
         self._config = config
         self._reactor = reactor
-        self._clock = clock or SystemClock()
-        self._chance = chance or SystemRandomness()
+        self._machine = machine = machine or Machine()
+        self._clock = machine.clock
+        self._chance = machine.chance
         self._tasks: set[Deferred[Any]] = set()
         self._ports: list[Any] = []
         self._clients: list[SmppClient] = []
@@ -218,12 +195,12 @@ class AirchargeService(Service):
 
     def _open_ledger(self) -> Ledger:
         config = self._config
-        self._store = store = open_store(config, self._clock, config.daemon.node)
+        self._store = store = self._machine.open_store(config, self._clock, config.daemon.node)
         check_schema(store.engine)
         if may_edit_history(store.engine):
             log.warn("the database lets this role change the journal: see `aircharge db grant`")
         store.ensure_operators({section.id: section.link.name for section in config.operator})
-        return Ledger(store, self._reactor, config.ledger.writer)
+        return self._machine.open_ledger(store, self._reactor, config.ledger.writer)
 
     @property
     def _is_shared(self) -> bool:
@@ -235,12 +212,13 @@ class AirchargeService(Service):
         lease = LeaseKeeper(
             self._store.engine,
             config.daemon.node,
-            this_process,
-            is_running,
+            self._machine.name,
+            self._machine.is_running,
             {_line(section): section.id for section in config.operator},
             config.lease,
             self._clock,
             self._reactor,
+            self._machine.worker("lease", self._reactor),
         )
         lease.on_lost = self._broken
         lease.on_line = lambda line: self._spawn(self._start_line(line))
@@ -318,10 +296,7 @@ class AirchargeService(Service):
             self._fail()
             return
         self._is_up = True
-        # What was built stays: the collector need not look through it again, nor look so often.
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(20_000, 20, 50)
+        self._machine.settle()
         log.info("the doors are open")
 
     async def _wait_for_lines(self, wait_s: float) -> None:
@@ -435,14 +410,8 @@ class AirchargeService(Service):
 
     def _fail(self) -> None:
         """Stop in order, then leave with exit code 1: whoever watches over us must see it."""
-        self._reactor.addSystemEventTrigger("after", "shutdown", os._exit, 1)
+        self._reactor.addSystemEventTrigger("after", "shutdown", self._machine.leave, 1)
         self._reactor.stop()
-
-
-def open_store(config: Config, clock: Clock, node: int) -> Store:
-    """The book of a configuration, for the daemon and for the clerks' desk."""
-    pins = config.pin_hash()
-    return Store(open_engine(config.database_url()), Book(config.ledger.book, pins.mac), clock, node)
 
 
 def _line(section: OperatorSection) -> str:

@@ -12,7 +12,6 @@ from datetime import datetime, timedelta, timezone
 from typing import Any, Final
 
 from aircharge.config import Config
-from aircharge.daemon import SystemClock, SystemRandomness, open_store
 from aircharge.errors import AirchargeError
 from aircharge.ledger import funding, reading
 from aircharge.ledger.commands import Fund
@@ -20,11 +19,13 @@ from aircharge.ledger.migrate import check_schema, upgrade
 from aircharge.ledger.roles import grant
 from aircharge.ledger.ruling import RULING, RuleOrder
 from aircharge.ledger.verify import verify
+from aircharge.machine import SystemClock, SystemRandomness, open_store
 from aircharge.outlets import registry, requests
 from aircharge.outlets.cards import CardKeyBytes, fits
 from aircharge.outlets.pins import random_pin
 from aircharge.outlets.registry import CardForm, Desk, OutletForm
 from aircharge.outlets.rights import Person, codes_within
+from aircharge.ports import Clock, Randomness
 from aircharge.sms.cardshelf import card_keys
 from aircharge.values import AMOUNT_MAX_FEN, Channel, Operation, Pin, Receipt, mask_msisdn, yuan_text
 
@@ -51,10 +52,10 @@ def fen_from_yuan(text: str) -> int:
 class Office:
     """One desk on one ledger. Close it."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, clock: Clock | None = None, chance: Randomness | None = None) -> None:
         self.config = config
-        self.clock = SystemClock()
-        self.chance = SystemRandomness()
+        self.clock = clock or SystemClock()
+        self.chance = chance or SystemRandomness()
         self.store = open_store(config, self.clock, config.daemon.desk_node)
         self.person: Person | None = None  # who has logged in; None in a house without staff
 

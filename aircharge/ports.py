@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
-__all__ = ["Clock", "Notice", "Operator", "OperatorAnswer", "OperatorRequest", "Randomness", "Sink"]
+__all__ = ["Clock", "Notice", "Operator", "OperatorAnswer", "OperatorRequest", "Randomness", "Sink", "Worker"]
+
+T = TypeVar("T")
 
 
 class Clock(Protocol):
@@ -28,6 +30,18 @@ class Randomness(Protocol):
     """Where unpredictable bytes come from."""
 
     def token(self, length: int) -> bytes: ...
+
+
+class Worker(Protocol):
+    """Where work that blocks is done, one piece at a time, in order."""
+
+    def start(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+    def run(self, work: Callable[[], T]) -> Awaitable[T]:
+        """Resolves to what ``work()`` returned or raised."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,9 +15,9 @@ from typing import Any
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 
-from aircharge.daemon import SystemClock, open_store
 from aircharge.instance import DEMO_PIN, Instance, Ports, Shop
 from aircharge.ledger.commands import CloseRecharge, NoticesDone, OpenRecharge
+from aircharge.machine import SystemClock, open_store
 from aircharge.protocols.smpp import SmppGateway, SmppPeer, SmppServer
 from aircharge.sms.cardshelf import Card
 from aircharge.values import Asker, CardUse, Channel, Key, Msisdn, Order, Pin, Verdict

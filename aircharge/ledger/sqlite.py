@@ -40,7 +40,7 @@ def open_sqlite(url: str) -> Engine:
     options: dict[str, Any] = {}
     if url in ("sqlite://", "sqlite:///:memory:"):
         options = {"poolclass": StaticPool, "connect_args": {"check_same_thread": False}}
-    # A transaction of ours always ends in COMMIT or ROLLBACK: the pool need not roll back once more.
+    # A transaction of ours ends in COMMIT or ROLLBACK, the pool need not roll back once more; but see ``returned``.
     engine = create_engine(url, pool_reset_on_return=None, **options)
 
     @event.listens_for(engine, "connect")
@@ -48,6 +48,12 @@ def open_sqlite(url: str) -> Engine:
         connection.isolation_level = None  # transactions are begun below, not guessed by the driver
         for pragma in _PRAGMAS:
             connection.execute(pragma)
+
+    @event.listens_for(engine, "checkin")
+    def returned(connection: Any, _record: Any) -> None:
+        """A COMMIT that failed (disk full, say) may leave its transaction open, and the file locked for everybody."""
+        if connection is not None and connection.in_transaction:
+            connection.rollback()
 
     @event.listens_for(engine, "begin")
     def begun(connection: Connection) -> None:

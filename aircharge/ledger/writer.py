@@ -203,23 +203,29 @@ class Ledger:
 
     def _write(self) -> None:
         while batch := self._next_batch():
-            try:
-                outcome = self._store.run_batch([command for command, _ in batch])
-            except BrokenLedger as error:
-                self._give_up(batch, error)
+            if not self._carry_out(batch):
                 break
-            except LedgerError as error:
-                self._trouble = str(error)
-                self._reactor.callFromThread(self._refuse, batch, Failure())
-            except Exception as error:  # a bug in the book: nothing was written, and nothing more will be
-                broken = BrokenLedger(f"{type(error).__name__}: {error}")
-                broken.__cause__ = error
-                self._give_up(batch, broken)
-                break
-            else:
-                self._trouble = ""
-                self._reactor.callFromThread(self._deliver, batch, outcome)
         self._reactor.callFromThread(self._end_after_thread)
+
+    def _carry_out(self, batch: list[_Waiting]) -> bool:
+        """One commit; what came of it goes to the reactor's thread. False: nothing more may be written."""
+        try:
+            outcome = self._store.run_batch([command for command, _ in batch])
+        except BrokenLedger as error:
+            self._give_up(batch, error)
+            return False
+        except LedgerError as error:
+            self._trouble = str(error)
+            self._reactor.callFromThread(self._refuse, batch, Failure())
+        except Exception as error:  # a bug in the book: nothing was written, and nothing more will be
+            broken = BrokenLedger(f"{type(error).__name__}: {error}")
+            broken.__cause__ = error
+            self._give_up(batch, broken)
+            return False
+        else:
+            self._trouble = ""
+            self._reactor.callFromThread(self._deliver, batch, outcome)
+        return True
 
     def _next_batch(self) -> list[_Waiting]:
         """What waits, at most ``batch_max``; empty when it is time to end."""

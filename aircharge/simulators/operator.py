@@ -13,6 +13,7 @@ import signal
 import sqlite3
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from twisted.logger import FileLogObserver, Logger, formatEventAsClassicLogText,
 from aircharge.protocols.shell import Ticker, WireShell
 from aircharge.simulators.control import ControlFactory
 from aircharge.simulators.operator_faults import Fate, FaultPlan, Faults
-from aircharge.simulators.operator_record import Job, OperatorRecord, rows, totals
+from aircharge.simulators.operator_record import Job, Later, OperatorRecord, rows, totals
 from aircharge.wire.operator import messages as m
 from aircharge.wire.operator.session import Bound, Ended, Event, Invoked, Session, SessionSettings
 from aircharge.wire.operator.states import Role
@@ -49,7 +50,7 @@ class OperatorLine(WireShell):
         self.is_frozen = False
 
     def connectionMade(self) -> None:
-        self._platform.lines.add(self)
+        self._platform.lines[self] = None
         super().connectionMade()
 
     def event_received(self, event: Event) -> None:
@@ -83,7 +84,7 @@ class OperatorLine(WireShell):
             transport.abortConnection()
 
     def gone(self, why: str) -> None:
-        self._platform.lines.discard(self)
+        self._platform.lines.pop(self, None)
 
 
 class OperatorPlatform(Factory):
@@ -102,12 +103,20 @@ class OperatorPlatform(Factory):
         stock_fen: int = 100_000_000_00,
         amount_max_fen: int = 50_000,
         session: SessionSettings | None = None,
+        now_ms: Callable[[], int] | None = None,
+        token: Callable[[int], bytes] = secrets.token_bytes,
+        later: Later | None = None,
     ) -> None:
+        """``now_ms``, ``token``: its own clock and chance; ``later``: see ``OperatorRecord``."""
         self._reactor = reactor
+        self._now_ms = now_ms or wall_ms
+        self._token = token
         self._agents = agents
         self.faults = faults or Faults(FaultPlan(), 0)
-        self.record = OperatorRecord(record_path, stock_fen, dedup=dedup, deliver=self._committed)
-        self.lines: set[OperatorLine] = set()
+        self.record = OperatorRecord(
+            record_path, stock_fen, dedup=dedup, deliver=self._committed, later=later
+        )
+        self.lines: dict[OperatorLine, None] = {}  # in the order they came
         self._amount_max_fen = amount_max_fen
         self._session = session or SessionSettings(window_max=2000, window_in_max=4000)
         self._ticker = Ticker(reactor, 0.25)
@@ -116,8 +125,8 @@ class OperatorPlatform(Factory):
 
     def buildProtocol(self, addr: IAddress | None) -> OperatorLine:
         now = self._reactor.seconds()
-        nonce = secrets.token_bytes(32)
-        session = Session(Role.OPERATOR, self._session, self._agents, nonce, now, wall_ms)
+        nonce = self._token(32)
+        session = Session(Role.OPERATOR, self._session, self._agents, nonce, now, self._now_ms)
         return OperatorLine(session, self._ticker, self)
 
     def bound(self, line: OperatorLine) -> None:
@@ -141,7 +150,7 @@ class OperatorPlatform(Factory):
         elif isinstance(argument, m.QueryArgument):
             self._query(line, invoke_id, argument)
         elif isinstance(argument, m.StockArgument):
-            line.session.respond(invoke_id, m.StockResult(self.record.stock_fen, wall_ms()))
+            line.session.respond(invoke_id, m.StockResult(self.record.stock_fen, self._now_ms()))
 
     def _take(self, line: OperatorLine, invoke_id: int, kind: str, argument: Any, original_ref: str) -> None:
         fate = self.faults.draw(argument.msisdn)
@@ -159,7 +168,7 @@ class OperatorPlatform(Factory):
             argument.msisdn,
             argument.amount_fen,
             original_ref,
-            wall_ms(),
+            self._now_ms(),
             name,
             code,
             name not in ("lose", "cut", "freeze", "reject"),
@@ -176,7 +185,7 @@ class OperatorPlatform(Factory):
         left = self._pending_late.pop(job.op_ref) - 1
         if left:
             self._pending_late[job.op_ref] = left
-        job.at_ms = wall_ms()
+        job.at_ms = self._now_ms()
         self.record.put(job)
 
     def _query(self, line: OperatorLine, invoke_id: int, argument: m.QueryArgument) -> None:
@@ -194,7 +203,7 @@ class OperatorPlatform(Factory):
             )
             self._say(line, delay_s, invoke_id, result)
 
-        self.record.put(Job("query", argument.op_ref, "", 0, "", wall_ms(), "ok", "", False, found))
+        self.record.put(Job("query", argument.op_ref, "", 0, "", self._now_ms(), "ok", "", False, found))
 
     # -- answers -----------------------------------------------------------------------------------------
 

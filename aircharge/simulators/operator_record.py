@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Any, Final
 
-__all__ = ["Job", "OperatorRecord", "Outcome"]
+__all__ = ["Job", "Later", "OperatorRecord", "Outcome"]
 
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS outcome (
@@ -34,6 +34,9 @@ CREATE TABLE IF NOT EXISTS stock (id INTEGER PRIMARY KEY CHECK (id = 1), fen INT
 _FIND: Final = (
     "SELECT kind, msisdn, amount_fen, original_ref, code, serial, at_ms FROM outcome WHERE op_ref = ?"
 )
+
+Later = Callable[[Callable[[], None]], object]
+"""Calls something soon, and once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +75,15 @@ class OperatorRecord:
     """Jobs in, outcomes back by ``deliver`` (called in the writer's thread with one committed batch)."""
 
     def __init__(
-        self, path: str, stock_fen: int, *, dedup: bool, deliver: Callable[[list[Job]], None]
+        self,
+        path: str,
+        stock_fen: int,
+        *,
+        dedup: bool,
+        deliver: Callable[[list[Job]], None],
+        later: Later | None = None,
     ) -> None:
+        """``later``: what is put is written when that calls back; none = by a thread of the record's own."""
         self._path = path
         self._dedup = dedup
         self._deliver = deliver
@@ -85,41 +95,60 @@ class OperatorRecord:
         self._db.execute("INSERT OR IGNORE INTO stock VALUES (1, ?)", (stock_fen,))
         self._stock_fen: int = self._db.execute("SELECT fen FROM stock").fetchone()[0]
         self._serial: int = self._db.execute("SELECT coalesce(max(id), 0) FROM credit").fetchone()[0]
+        self._later = later
         self._thread = threading.Thread(target=self._run, name="operator-record", daemon=True)
-        self._thread.start()
+        if later is None:
+            self._thread.start()
 
     @property
     def stock_fen(self) -> int:
         return self._stock_fen
 
     def put(self, job: Job) -> None:
-        self._queue.put(job)
+        self._enqueue(job)
 
     def read(self, reader: Callable[[sqlite3.Connection], None]) -> None:
         """Run a reader in the writer's thread, after everything put before it."""
-        self._queue.put(reader)
+        self._enqueue(reader)
+
+    def _enqueue(self, item: Job | Callable[[sqlite3.Connection], None]) -> None:
+        self._queue.put(item)
+        if self._later is not None:
+            self._later(self._turn)
 
     def close(self) -> None:
         """Commit what was put, then close."""
         self._queue.put(None)
-        self._thread.join(10)
+        if self._later is None:
+            self._thread.join(10)
+        else:
+            self._turn()
 
     def _run(self) -> None:
-        while True:
-            first = self._queue.get()
-            batch = [first]
-            while len(batch) < 2000 and not self._queue.empty():
-                batch.append(self._queue.get())
-            jobs = [item for item in batch if isinstance(item, Job)]
-            if jobs:
-                self._commit(jobs)
-                self._deliver(jobs)
-            for item in batch:
-                if callable(item):
-                    item(self._db)
-            if None in batch:
-                self._db.close()
-                return
+        while self._write(self._queue.get()):
+            pass
+
+    def _turn(self) -> None:
+        """What waits, in the caller's thread."""
+        if not self._queue.empty():
+            self._write(self._queue.get())
+
+    def _write(self, first: Job | Callable[[sqlite3.Connection], None] | None) -> bool:
+        """That and what waits behind it, in one commit. False: the record was closed."""
+        batch = [first]
+        while len(batch) < 2000 and not self._queue.empty():
+            batch.append(self._queue.get())
+        jobs = [item for item in batch if isinstance(item, Job)]
+        if jobs:
+            self._commit(jobs)
+            self._deliver(jobs)
+        for item in batch:
+            if callable(item):
+                item(self._db)
+        if None in batch:
+            self._db.close()
+            return False
+        return True
 
     def _commit(self, jobs: list[Job]) -> None:
         db = self._db
@@ -162,7 +191,8 @@ class OperatorRecord:
         ):
             job.answer_code = "5001"  # the same reference for something else
             return
-        if earlier is not None and (self._dedup or earlier.code != "0000"):
+        is_known = earlier is not None and (self._dedup or earlier.code != "0000" or job.kind == "reverse")
+        if earlier is not None and is_known:
             job.outcome, job.answer_code = earlier, earlier.code
             return
         if job.code == "4001":  # busy: nothing was executed under this reference, nothing is remembered

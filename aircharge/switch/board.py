@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, TypeVar
@@ -162,6 +163,9 @@ class Board:
     utc_offset_min: int = 480  # Asia/Shanghai
     in_flight: set[int] = field(default_factory=set)  # orders this process is carrying right now
     meters: Meters = field(default_factory=Meters)
+    unwritten: deque[CloseRecharge] = field(
+        default_factory=deque
+    )  # what operators said, and no commit has yet
     closing: bool = False  # on the way out: nothing new is admitted
     consent: ConsentCode | None = None  # compares customers' codes; None: every code is taken for right
 

@@ -104,6 +104,9 @@ class DoubtResolver:
     async def round(self) -> int:
         """One look at everything that is due; returns how many orders were asked about."""
         board = self._board
+        while board.unwritten:
+            await board.ledger.do(board.unwritten[0])
+            board.unwritten.popleft()
         now_ms = board.clock.now_ms()
         held_before_ms = now_ms - self._patience_ms
         orders = await board.ledger.read(
@@ -188,8 +191,13 @@ class DoubtResolver:
         return self._board.clock.now_ms() >= final_ms
 
     async def _postpone(self, plan: OperatorPlan, order: OpenOrder) -> None:
+        """A hold that nobody carries any more becomes a doubt, so that outlet and clerks see it as one."""
         next_ms = self._board.clock.now_ms() + plan.doubt.wait_ms(order.attempts + 1)
-        await self._board.ledger.do(Postpone(order.order_id, next_ms))
+        if order.state in (State.HELD, State.SENT):
+            doubt = CloseRecharge(order.order_id, Verdict.UNKNOWN, next_ms=next_ms, reason=Reason.DOUBT)
+            await self._close(doubt)
+        else:
+            await self._board.ledger.do(Postpone(order.order_id, next_ms))
 
     async def _close(self, command: CloseRecharge) -> None:
         await self._board.ledger.do(command)
@@ -212,7 +220,11 @@ class DoubtResolver:
                 operator=plan.name,
             )
             return
-        await self._close(command)
+        try:
+            await self._close(command)
+        except LedgerError:
+            self._board.unwritten.append(command)  # nobody may say it again: the next round writes it
+            raise
         log.info("order {order}: late answer {code}", order=command.order_id, code=answer.code)
 
     async def _late_command(self, plan: OperatorPlan, answer: OperatorAnswer) -> CloseRecharge | None:

@@ -6,17 +6,14 @@ moment that somebody has. What a dead daemon left open is adopted and resolved l
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
-from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
-from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.python.threadpool import ThreadPool
 
 from aircharge.errors import LedgerError, NotSent
 from aircharge.ledger.commands import NoticeRow
@@ -37,7 +34,7 @@ from aircharge.ledger.leases import (
 from aircharge.ledger.reading import claim_notices_txn
 from aircharge.ledger.singletons import changing
 from aircharge.ledger.tenure import Fenced, Tenure
-from aircharge.ports import Clock, Operator, OperatorAnswer, OperatorRequest
+from aircharge.ports import Clock, Operator, OperatorAnswer, OperatorRequest, Worker
 from aircharge.switch.rounds import Rounds
 
 __all__ = ["LeaseKeeper", "LeasedLine"]
@@ -62,8 +59,9 @@ class LeaseKeeper:
         settings: LeaseSettings,
         clock: Clock,
         reactor: Any,
+        worker: Worker,
     ) -> None:
-        """``lines``: the operator of each line (``leases.line_key``) we could use."""
+        """``lines``: the operator of each line (``leases.line_key``) we could use; ``worker`` writes."""
         self._engine = engine
         self._node = node
         self._host = host
@@ -73,7 +71,7 @@ class LeaseKeeper:
         self._clock = clock
         self._reactor = reactor
         self._dialect = dialect_of(engine)
-        self._threads = ThreadPool(0, 1, name="lease")
+        self._worker = worker
         self._rounds = Rounds("lease", self._round, settings.renew_s, reactor)
         self._until_s = float("-inf")
         self._is_lost = False
@@ -88,7 +86,7 @@ class LeaseKeeper:
 
     async def take(self) -> Tenure:
         """Begin an epoch. Waits for the end of a lease whose holder may be dead; raises Occupied when he is not."""
-        self._threads.start()
+        self._worker.start()
         until_s = self._clock.monotonic_s() + self._settings.ttl_s + 2 * _RETRY_S
         while True:
             began_s = self._clock.monotonic_s()
@@ -119,8 +117,7 @@ class LeaseKeeper:
                 await self._change(lambda txn, _now_ms: release_txn(txn, tenure))
             except LedgerError as error:
                 log.warn("the lease was not given back: {why}", why=str(error))
-        if self._threads.started:
-            self._threads.stop()
+        self._worker.stop()
 
     async def orphans(self, limit: int) -> list[NoticeRow]:
         """Notices that no living daemon has made, a desk's for one: ours for a while."""
@@ -197,8 +194,8 @@ class LeaseKeeper:
         self._rounds.stop()
         self.on_lost(Failure(error))
 
-    def _change(self, work: Callable[[Connection, int], T]) -> Deferred[T]:
-        """``work(txn, now_ms)`` in one writing transaction, in the lease's own thread."""
+    def _change(self, work: Callable[[Connection, int], T]) -> Awaitable[T]:
+        """``work(txn, now_ms)`` in one writing transaction, in the lease's own worker."""
 
         def run() -> T:
             try:
@@ -207,8 +204,7 @@ class LeaseKeeper:
             except DBAPIError as error:
                 raise LedgerError(f"{error.orig}") from error
 
-        result: Deferred[T] = deferToThreadPool(self._reactor, self._threads, run)
-        return result
+        return self._worker.run(run)
 
 
 def _claim(txn: Connection, now_ms: int, limit: int) -> list[NoticeRow]:

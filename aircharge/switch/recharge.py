@@ -70,11 +70,13 @@ async def carry(board: Board, held: Receipt) -> Receipt:
     try:
         command = await ask(board, plan, held)
         asked_s = board.clock.monotonic_s()
-        receipt = await board.ledger.do(command)
-    except LedgerError:
-        # The answer is lost to this process, not to the operator: the hold stands and doubt resolution asks again.
-        log.failure("order {order}: its close did not reach the ledger", order=held.order_id)
-        return held
+        try:
+            receipt = await board.ledger.do(command)
+        except LedgerError:
+            # The hold stands until doubt resolution has written it; if this process ends first, the operator is asked.
+            log.failure("order {order}: its close did not reach the ledger", order=held.order_id)
+            board.unwritten.append(command)
+            return held
     finally:
         board.in_flight.discard(held.order_id)
     assert isinstance(receipt, Receipt)

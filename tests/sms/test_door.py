@@ -12,12 +12,12 @@ import pytest
 from twisted.internet.defer import Deferred, fail
 
 from aircharge.config import load
-from aircharge.daemon import SystemClock, SystemRandomness, open_store
 from aircharge.errors import LedgerError, Reason, Refusal
 from aircharge.instance import DEMO_PIN, Instance, Ports, Shop
 from aircharge.ledger.commands import NoticeRow
 from aircharge.ledger.policy_loading import bump_policy_txn
 from aircharge.ledger.writer import InlineLedger
+from aircharge.machine import SystemClock, SystemRandomness, open_store
 from aircharge.office import Office
 from aircharge.outlets.registry import Desk, OutletForm, block_card_txn
 from aircharge.protocols.smpp import PeerInfo

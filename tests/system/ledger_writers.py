@@ -14,13 +14,13 @@ from collections.abc import Sequence
 from itertools import islice
 from typing import Any
 
-from aircharge.daemon import SystemClock
 from aircharge.errors import LedgerError
 from aircharge.ledger.book import Book, BookSettings
 from aircharge.ledger.commands import CloseRecharge, Fund, OpenRecharge
 from aircharge.ledger.funding import propose_txn
 from aircharge.ledger.store import Store, open_engine
 from aircharge.ledger.transferring import Transfer
+from aircharge.machine import SystemClock
 from aircharge.outlets import registry
 from aircharge.outlets.registry import Desk, OutletForm
 from aircharge.values import Asker, Channel, Key, Msisdn, Order, Pin, Receipt, State, Verdict

@@ -14,9 +14,9 @@ from click.testing import CliRunner
 
 from aircharge.cli import main
 from aircharge.config import load
-from aircharge.daemon import SystemClock
 from aircharge.instance import DEMO_PIN, Instance, Shop, free_ports
 from aircharge.ledger.cutoff import accounting_date, following
+from aircharge.machine import SystemClock
 from aircharge.office import Office
 from tests.system.audit import audit
 

@@ -1,0 +1,95 @@
+"""What a daemon stands on: clocks, chance, threads, its place in the process table.
+
+The default is this process on this machine. ``aircharge.world`` has a simulated one; nothing else of the daemon knows.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from twisted.internet.defer import Deferred
+from twisted.internet.threads import deferToThreadPool
+from twisted.python.threadpool import ThreadPool
+
+from aircharge.config import Config
+from aircharge.ledger.book import Book
+from aircharge.ledger.store import Store, open_engine
+from aircharge.ledger.writer import Ledger, WriterSettings
+from aircharge.ports import Clock, Randomness, Worker
+from aircharge.process import is_running, this_process
+
+__all__ = ["Machine", "SystemClock", "SystemRandomness", "ThreadWorker", "open_store"]
+
+T = TypeVar("T")
+
+
+class SystemClock:
+    """The machine's clocks."""
+
+    def now_ms(self) -> int:
+        return time.time_ns() // 1_000_000
+
+    def monotonic_s(self) -> float:
+        return time.monotonic()
+
+
+class SystemRandomness:
+    """The machine's source of unpredictable octets."""
+
+    def token(self, length: int) -> bytes:
+        return secrets.token_bytes(length)
+
+
+class ThreadWorker:
+    """``ports.Worker``: one thread of its own."""
+
+    def __init__(self, name: str, reactor: Any) -> None:
+        self._reactor = reactor
+        self._threads = ThreadPool(0, 1, name=name)
+
+    def start(self) -> None:
+        self._threads.start()
+
+    def stop(self) -> None:
+        if self._threads.started:
+            self._threads.stop()
+
+    def run(self, work: Callable[[], T]) -> Deferred[T]:
+        result: Deferred[T] = deferToThreadPool(self._reactor, self._threads, work)
+        return result
+
+
+def open_store(config: Config, clock: Clock, node: int) -> Store:
+    """The book of a configuration, for the daemon and for the clerks' desk."""
+    pins = config.pin_hash()
+    return Store(open_engine(config.database_url()), Book(config.ledger.book, pins.mac), clock, node)
+
+
+def _settle() -> None:
+    """What was built stays: the collector need not look through it again, nor look so often."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """``open_store(config, clock, node)``, ``open_ledger(store, reactor, settings)``, ``worker(name, reactor)``;
+    ``name`` and ``is_running`` as in ``process``; ``settle`` is called once the doors are open, ``leave(code)`` ends
+    the process at once."""
+
+    clock: Clock = field(default_factory=SystemClock)
+    chance: Randomness = field(default_factory=SystemRandomness)
+    open_store: Callable[[Config, Clock, int], Store] = open_store
+    open_ledger: Callable[[Store, Any, WriterSettings], Ledger] = Ledger
+    worker: Callable[[str, Any], Worker] = ThreadWorker
+    name: Callable[[], str] = this_process
+    is_running: Callable[[str], bool] = is_running
+    settle: Callable[[], None] = _settle
+    leave: Callable[[int], Any] = os._exit
