@@ -158,6 +158,7 @@ def _split(kind: int, pieces: Iterable[bytes]) -> tuple[list[bytes], int, str]:
         splitter.feed(piece)
         try:
             while isinstance(frame := splitter.next_frame(), bytes):
+                assert frame, "a frame of nothing: it would come for ever"
                 frames.append(frame)
         except WireError as error:
             why = error.why

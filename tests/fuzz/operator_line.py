@@ -79,6 +79,7 @@ def _frames(pieces: Iterable[bytes]) -> tuple[list[bytes], int, str]:
         splits.feed(piece)
         try:
             while (frame := splits.next_frame()) is not None:
+                assert frame, "a frame of nothing: it would come for ever"
                 frames.append(frame)
         except WireError as error:
             return frames, 0, error.why

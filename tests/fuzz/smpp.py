@@ -25,6 +25,7 @@ __all__ = ["TARGETS"]
 
 _COMMANDS: Final = [*map(int, Command), 0x77, 0x80000077]
 _NOT_AT_ONCE: Final = (Command.OUTBIND, Command.ALERT_NOTIFICATION, Command.UNBIND)
+_TEXT_MAX: Final = 64  # characters of the longest C-octet string of any PDU, a lenient password
 _STATUSES: Final = (0, 0, 0x58, 0xFFFFFFFF)
 _BOMBS: Final = tuple(
     struct.pack(">IIII", length, command, 0, 1) + b"\xff" * 8
@@ -61,6 +62,7 @@ def _pdu(data: bytes) -> Pdu:
 
 def _pdu_again(pdu: Pdu, data: bytes) -> None:
     repr(pdu)
+    assert all(len(text) <= _TEXT_MAX for text in pdu.fields.values() if isinstance(text, str))
     octets = _encoded(pdu)
     if octets is None:
         return
