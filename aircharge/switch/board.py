@@ -163,9 +163,8 @@ class Board:
     utc_offset_min: int = 480  # Asia/Shanghai
     in_flight: set[int] = field(default_factory=set)  # orders this process is carrying right now
     meters: Meters = field(default_factory=Meters)
-    unwritten: deque[CloseRecharge] = field(
-        default_factory=deque
-    )  # what operators said, and no commit has yet
+    unwritten: deque[tuple[CloseRecharge, int]] = field(default_factory=deque)
+    """What operators said and no commit holds yet, each with how often it was tried since."""
     closing: bool = False  # on the way out: nothing new is admitted
     consent: ConsentCode | None = None  # compares customers' codes; None: every code is taken for right
 

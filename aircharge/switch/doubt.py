@@ -8,7 +8,7 @@ recharges, asked about by verbs of their own.
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterable
-from typing import Any
+from typing import Any, Final
 
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IReactorTime
@@ -27,6 +27,9 @@ from aircharge.values import Operation, State, Verdict
 __all__ = ["DoubtResolver", "order_id_of", "undo_ref", "undone_id_of"]
 
 log = Logger()
+
+_WRITE_TRIES: Final = 120
+"""Rounds in which an answer that could not be written is tried again."""
 
 
 def order_id_of(op_ref: str) -> int:
@@ -104,9 +107,7 @@ class DoubtResolver:
     async def round(self) -> int:
         """One look at everything that is due; returns how many orders were asked about."""
         board = self._board
-        while board.unwritten:
-            await board.ledger.do(board.unwritten[0])
-            board.unwritten.popleft()
+        await self._write_again()
         now_ms = board.clock.now_ms()
         held_before_ms = now_ms - self._patience_ms
         orders = await board.ledger.read(
@@ -117,6 +118,24 @@ class DoubtResolver:
         due = [order for order in orders if order.order_id not in board.in_flight]
         await _all(self._resolve(order) for order in due)
         return len(due)
+
+    async def _write_again(self) -> None:
+        """What operators have said while the ledger could not be written to; a command it will not take is left.
+
+        Its order is still open: the operator will be asked, or two people.
+        """
+        waiting = self._board.unwritten
+        for _ in range(len(waiting)):
+            command, tries = waiting.popleft()
+            try:
+                await self._close(command)
+            except LedgerError as error:
+                if tries >= _WRITE_TRIES:
+                    log.error(
+                        "order {order}: {why}; its answer is given up", order=command.order_id, why=str(error)
+                    )
+                else:
+                    waiting.append((command, tries + 1))
 
     async def _resolve(self, order: OpenOrder) -> None:
         plan = self._board.plan(order.operator_id)
@@ -223,7 +242,7 @@ class DoubtResolver:
         try:
             await self._close(command)
         except LedgerError:
-            self._board.unwritten.append(command)  # nobody may say it again: the next round writes it
+            self._board.unwritten.append((command, 0))  # nobody may say it again: the next round writes it
             raise
         log.info("order {order}: late answer {code}", order=command.order_id, code=answer.code)
 

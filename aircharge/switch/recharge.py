@@ -75,7 +75,7 @@ async def carry(board: Board, held: Receipt) -> Receipt:
         except LedgerError:
             # The hold stands until doubt resolution has written it; if this process ends first, the operator is asked.
             log.failure("order {order}: its close did not reach the ledger", order=held.order_id)
-            board.unwritten.append(command)
+            board.unwritten.append((command, 0))
             return held
     finally:
         board.in_flight.discard(held.order_id)

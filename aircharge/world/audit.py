@@ -251,11 +251,16 @@ def _statuses(asked: Asked) -> list[int | None]:
 
 
 def _logs(book: _Book, world: World) -> Iterator[str]:
-    """No PIN, no key, no whole number."""
+    """No PIN, no key, no whole number; and the last guards were never needed."""
     text = world.log.getvalue()
     secrets = [card[name] for card in world.base.cards for name in ("kic", "kid")] + [world.base.password]
     for what, hit in (("a whole number", _NUMBER.search(text)), ("a PIN", _PINS.search(text))):
         if hit is not None:
             yield f"the log holds {what}: …{text[max(0, hit.start() - 60) : hit.end() + 10]}…"
+    for line in text.splitlines():
+        is_broken = "THE LEDGER IS BROKEN" in line and "disk I/O error" not in line
+        if is_broken or "constraint" in line or "NOT SOUND" in line:
+            yield f"the book's last guard had to step in: {line[:200]}…{line[-200:]}"
+            break
     if any(secret in text for secret in secrets):
         yield "the log holds a key"

@@ -87,6 +87,8 @@ class WorldStore(Store):
         fate = self.disk.next_fate()
         if fate == "crash_before":
             self.host.die()
+        if self.tenure is not None and not self._holds(txn):
+            self.intruded()
         if fate == "fail":
             raise LedgerError("the disk said no before the commit: nothing was written")
         super()._commit(txn, begun)
@@ -95,6 +97,14 @@ class WorldStore(Store):
             raise Died(self.host.name)
         if fate == "unknown":
             raise LedgerError("the commit's fate is unknown: ask again by key")
+
+    intruded: Callable[[], None] = staticmethod(lambda: None)
+
+    def _holds(self, txn: Connection) -> bool:
+        """Whether the lease this daemon writes under is its own still."""
+        assert self.tenure is not None
+        question = "SELECT 1 FROM node_lease WHERE node = ? AND epoch = ?"
+        return txn.exec_driver_sql(question, (self.tenure.node, self.tenure.epoch)).first() is not None
 
 
 class WorldLedger(Ledger):

@@ -35,7 +35,7 @@ OUTLETS: Final = (
     Seat("W4", "13900000004", "89860000000000000004", 2_000_000),  # its PIN is tried
 )
 LIMITED: Final = "W3"
-LIMIT_COUNT: Final = 6
+LIMIT_COUNT: Final = 3
 TRIED: Final = "W4"
 
 _MODES: Final = ("resend", "query", "reverse", "never")

@@ -79,11 +79,9 @@ class _Fates(Faults):
         return Fate(name, code, self.delay_s())
 
     def delay_s(self) -> float:
-        return (
-            self._chance.uniform(0.001, 0.05)
-            if self._chance.random() < 0.9
-            else self._chance.uniform(0.05, 4.0)
-        )
+        """Mostly quick; now and then slower than the daemon waits."""
+        slowest_s = 9.0 if self._chance.random() < 0.15 else 0.05
+        return self._chance.uniform(0.001, slowest_s)
 
 
 class World:
@@ -234,6 +232,7 @@ class World:
             open_engine(config.database_url()), Book(config.ledger.book, config.pin_hash().mac), clock, node
         )
         store.stand_on(host, self.disk)
+        store.intruded = partial(self.bugs.append, f"{host.name} has written under a lease that is another's")
         host.ended = partial(self._daemon_ended, host, store)
         return store
 

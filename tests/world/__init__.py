@@ -1,0 +1,1 @@
+"""The simulated worlds, and the bugs planted in them."""
