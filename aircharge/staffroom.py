@@ -18,12 +18,15 @@ from aircharge.ledger.asked import LIFE_MS
 from aircharge.ledger.commands import Result
 from aircharge.ledger.credit import CREDIT
 from aircharge.ledger.entries import ENTRIES, Declined, Enter
+from aircharge.ledger.on_behalf import ON_BEHALF, OrderFor
 from aircharge.ledger.reading import orders_by_number
 from aircharge.ledger.ruling import ABOUT_ORDERS, RuleOrder
 from aircharge.ledger.tables import metadata
+from aircharge.ledger.tickets import AskTicket
 from aircharge.office import Office, OfficeError
 from aircharge.outlets import requests, sessions, signing_in, staff
 from aircharge.outlets.cards import KeyRing
+from aircharge.outlets.on_behalf import order_for
 from aircharge.outlets.requests import Payload, RequestError, Tools, outlets_of
 from aircharge.outlets.rights import ACTIONS, Person, Role, check_txn, is_within
 from aircharge.outlets.sessions import SessionError
@@ -141,7 +144,7 @@ class Staffroom:
             alone = person is None or (what == "staff.add" and _is_only_admin(desk.txn))
             if person is not None:
                 check_txn(desk.txn, person, what, outlets_of(desk.txn, payload))
-            if alone and what not in ABOUT_ORDERS:
+            if alone and what not in (*ABOUT_ORDERS, *ON_BEHALF):
                 said = requests.apply_alone_txn(desk, what, payload, self.tools())
             else:
                 number = requests.propose_txn(desk, what, payload, self.tools())
@@ -157,6 +160,11 @@ class Staffroom:
             return self._booked(number, Enter(number, actor))
         if what in ABOUT_ORDERS:
             return self._booked(number, RuleOrder(number, payload["order"], actor))
+        if what in ON_BEHALF:
+            with self.office.store.engine.connect() as txn:
+                now_ms = self.office.clock.now_ms()
+                command = order_for(txn, number, what, payload, checker=actor, now_ms=now_ms)
+            return self._booked(number, command)
         with self.office.desk(actor) as desk:
             said = requests.approve_txn(desk, number, self.tools())
         self._afterwards(what, payload)
@@ -195,7 +203,7 @@ class Staffroom:
                 check_txn(txn, person, row.what, outlets_of(txn, payload), confirming=True)
         return row.what, payload
 
-    def _booked(self, number: int, command: Enter | RuleOrder) -> str:
+    def _booked(self, number: int, command: Enter | RuleOrder | OrderFor) -> str:
         result: Result
         [result] = self.office.store.run([command])
         if isinstance(result, str):
@@ -203,7 +211,9 @@ class Staffroom:
         if isinstance(result, Declined):
             return f"request {number}: declined"
         if isinstance(result, Receipt):
-            return f"request {number}: order {result.order_id} is {result.state.name}"
+            said = f"request {number}: order {result.order_id} is {result.state.name}"
+            is_ticket = isinstance(command, OrderFor) and isinstance(command.wish, AskTicket)
+            return f"{said}; to be paid: {yuan_text(result.cost_fen)} yuan exactly" if is_ticket else said
         return f"request {number}: credit line {yuan_text(result.limit_fen)} yuan"
 
     def _afterwards(self, what: str, payload: Payload) -> None:

@@ -88,15 +88,21 @@ def test_confirming_nothing(run: Run) -> None:
 # -- a transfer taken back by two people ------------------------------------------------------------------
 
 
-def test_two_people_take_a_transfer_back(run: Run, tmp_path: Path) -> None:
+def put_b2_below_a1(run: Run, folder: Path) -> None:
     run("outlet", "add", "B2", "--phone", "13900000002", "--actor", "wang")
-    office = Office(load(tmp_path / "aircharge.toml"))
+    office = Office(load(folder / "aircharge.toml"))
     with office.store.writing() as txn:
         txn.execute(
             text(
                 "UPDATE outlet SET parent_id = (SELECT id FROM outlet o WHERE o.code = 'A1') WHERE code = 'B2'"
             )
         )
+    office.close()
+
+
+def test_two_people_take_a_transfer_back(run: Run, tmp_path: Path) -> None:
+    put_b2_below_a1(run, tmp_path)
+    office = Office(load(tmp_path / "aircharge.toml"))
     asker = Asker("13900000001", "0353911", None, Pin(DEMO_PIN))
     command = Transfer(Channel.SMS, Key("test", "1"), asker, "B2", 5_000, office.clock.now_ms())
     [sent] = office.store.run([command])
@@ -114,6 +120,62 @@ def test_two_people_take_a_transfer_back(run: Run, tmp_path: Path) -> None:
     assert "REVERSED already" in run("money", "undo-transfer", number, "--maker", "wang", code=1).output
     assert "no order 7" in run("money", "undo-transfer", "7", "--maker", "wang", code=1).output
     assert "every balance" in run("verify").output
+
+
+# -- what an outlet could ask for itself ------------------------------------------------------------------
+
+
+def test_two_people_transfer_on_an_outlets_behalf(run: Run, tmp_path: Path) -> None:
+    put_b2_below_a1(run, tmp_path)
+    wish = ("transfer", "A1", "B2", "50", "--reference", "L-7")
+    request = ask(run, *wish)
+    assert "asks for the same" in run("money", *wish, "--maker", "wang", code=1).output
+    assert "two people" in run("request", "approve", request, "--checker", "wang", code=1).output
+    assert "950.00" not in run("outlet", "list").output
+    assert "SETTLED" in run("request", "approve", request, "--checker", "li").output
+    assert "950.00" in run("outlet", "show", "A1").output
+    assert "50.00" in run("outlet", "show", "B2").output
+    assert "does not wait" in run("request", "approve", request, "--checker", "li", code=1).output
+    assert "used already" in run("money", *wish, "--maker", "wang", code=1).output
+    assert "every balance" in run("verify").output
+
+
+def test_a_transfer_the_book_refuses_changes_nothing_and_still_waits(run: Run, tmp_path: Path) -> None:
+    put_b2_below_a1(run, tmp_path)
+    request = ask(run, "transfer", "A1", "B2", "1000.01", "--reference", "L-8")
+    assert "FLOAT" in run("request", "approve", request, "--checker", "li", code=1).output
+    assert "1000.00" in run("outlet", "show", "A1").output
+    assert "L-8" in run("request", "list").output
+    run("outlet", "freeze", "A1", "--actor", "wang")
+    assert "not active" in run("request", "approve", request, "--checker", "li", code=1).output
+    assert "declined" in run("request", "decline", request, "--note", "no", "--checker", "li").output
+
+
+def test_two_people_open_a_ticket_for_an_outlet(run: Run) -> None:
+    wish = ("ticket", "A1", "500", "--reference", "T-1")
+    request = ask(run, *wish)
+    assert "two people" in run("request", "approve", request, "--checker", "wang", code=1).output
+    said = run("request", "approve", request, "--checker", "li").output
+    assert re.search(r"SETTLED; to be paid: 500\.[0-9]{2} yuan exactly", said), said
+    assert "used already" in run("money", *wish, "--maker", "wang", code=1).output
+    assert "1000.00" in run("outlet", "show", "A1").output
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("transfer", "Z", "A1", "1", "--reference", "r"), "no outlet Z"),
+        (("transfer", "A1", "Z", "1", "--reference", "r"), "no outlet Z"),
+        (("transfer", "A1", "A1", "1", "--reference", "r"), "two sides"),
+        (("transfer", "A1", "Z", "1", "--reference", " "), "1 to 64"),
+        (("ticket", "A1", "0", "--reference", "r"), "more than nothing"),
+        (("ticket", "A1", "10000000000000000000", "--reference", "r"), "no amount"),
+        (("ticket", "Z", "1", "--reference", "r"), "no outlet Z"),
+    ],
+)
+def test_what_cannot_be_asked_on_behalf(run: Run, words: tuple[str, ...], said: str) -> None:
+    assert said in run("money", *words, "--maker", "wang", code=1).output
+    assert "none" in run("request", "list").output
 
 
 # -- a bank's file ----------------------------------------------------------------------------------------

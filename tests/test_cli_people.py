@@ -16,6 +16,7 @@ from aircharge.cli.signed import leaves
 from aircharge.config import load
 from aircharge.instance import Instance, Ports, Shop
 from aircharge.ledger.commands import CloseRecharge, OpenRecharge
+from aircharge.ledger.on_behalf import ON_BEHALF
 from aircharge.outlets.requests import KINDS
 from aircharge.outlets.rights import ACTIONS, FREE, Role
 from aircharge.outlets.totp import code_of, step_of
@@ -122,7 +123,7 @@ def test_every_command_and_every_request_is_in_the_table_of_rights() -> None:
     commands = leaves(main)
     assert sorted(set(commands) - set(ACTIONS) - FREE) == []
     assert sorted(set(KINDS) - set(ACTIONS)) == []
-    requests = {*KINDS, "ruling", "release", "undo-transfer", "entry", "credit", "batch", "bank"}
+    requests = {*KINDS, *ON_BEHALF, "ruling", "release", "undo-transfer", "entry", "credit", "batch", "bank"}
     assert sorted(set(ACTIONS) - set(commands) - requests) == []
 
 

@@ -16,6 +16,8 @@ from aircharge.config import load
 from aircharge.instance import Instance, Ports, Shop
 from aircharge.ledger.commands import OpenRecharge
 from aircharge.office import Office
+from aircharge.outlets.requests import propose_txn
+from aircharge.staffroom import Staffroom
 from aircharge.values import Asker, Channel, Key, Msisdn, Order, Receipt, State
 
 Run = Callable[..., Result]
@@ -231,3 +233,16 @@ def test_a_rule_file_that_cannot_be(folder: Path, run: Run, body: bytes, says: s
 def test_a_dry_run_of_what_is_not_there(run: Run) -> None:
     assert "no rules 7" in run("rules", "dry-run", "7", actor="", code=1).output
     assert "no rules 7" in run("rules", "show", "7", actor="", code=1).output
+
+
+def test_no_list_of_requests_shows_a_whole_number(run: Run, folder: Path) -> None:
+    number = "13812345678"
+    run("list", "add", "black", "target", number, "--reason", "r")
+    office = Office(load(folder / "aircharge.toml"))
+    wish = {"subject": "target", "value": number, "colour": "white", "reason": f"asked by {number}"}
+    with office.desk("wang") as desk:
+        propose_txn(desk, "list.white", {**wish, "until_ms": None}, Staffroom(office).tools())
+    office.close()
+    said = run("request", "list", actor="").output
+    assert "138****5678" in said
+    assert number not in said + run("list", "show", actor="").output

@@ -147,6 +147,35 @@ def money_decline(context: click.Context, requests: tuple[int, ...], reason: str
         _decide(office, [Enter(number, checker, decline=reason) for number in requests])
 
 
+@money.command("transfer")
+@click.argument("code")
+@click.argument("to")
+@click.argument("amount")
+@click.option("--reference", required=True, help="The letter it rests on; it counts once.")
+@click.option("--maker", required=True)
+@click.pass_context
+def money_transfer(
+    context: click.Context, code: str, to: str, amount: str, reference: str, maker: str
+) -> None:
+    """Ask that AMOUNT yuan go from outlet CODE to outlet TO, as it could itself; another person confirms."""
+    with desk_of(context) as office:
+        wish = {"outlet": code, "to": to, "amount_fen": fen_from_yuan(amount), "reference": reference}
+        out.print(Staffroom(office).change("transfer", wish, actor=maker))
+
+
+@money.command("ticket")
+@click.argument("code")
+@click.argument("amount")
+@click.option("--reference", required=True, help="Your own number of the ticket; it counts once.")
+@click.option("--maker", required=True)
+@click.pass_context
+def money_ticket(context: click.Context, code: str, amount: str, reference: str, maker: str) -> None:
+    """Ask for a deposit ticket (预存) over AMOUNT yuan; whoever confirms hears the exact sum."""
+    with desk_of(context) as office:
+        wish = {"outlet": code, "amount_fen": fen_from_yuan(amount), "reference": reference}
+        out.print(Staffroom(office).change("ticket", wish, actor=maker))
+
+
 @money.command("undo-transfer")
 @click.argument("number", type=int)
 @click.option("--maker", required=True)

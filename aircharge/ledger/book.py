@@ -16,6 +16,7 @@ from aircharge.ledger import (
     credit,
     days,
     entries,
+    on_behalf,
     opening,
     parking,
     pinning,
@@ -47,6 +48,7 @@ RULES: Final[dict[type[Any], Rule]] = {
     **days.RULES,
     **batching.RULES,
     **returning.RULES,
+    **on_behalf.RULES,
 }
 """Every command the book understands. A room of rules has a ``RULES`` of its own and is named here."""
 

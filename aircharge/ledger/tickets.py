@@ -41,6 +41,7 @@ __all__ = [
     "EXTRA_MAX_FEN",
     "NOBODYS_MONEY",
     "RULES",
+    "TICKET",
     "AskTicket",
     "BankFileDone",
     "ExpireTicket",
@@ -331,10 +332,10 @@ def _end(page: Page, ticket: dict[str, Any], state: int, **more: Any) -> None:
                 row.update(values)
 
 
-_TICKET: Final = Verb("outlet.ticket", _content, _ask, _row, pin_always=False)
+TICKET: Final = Verb("outlet.ticket", _content, _ask, _row, pin_always=False)
 
 RULES: Final = {
-    AskTicket: Rule(_ask_needs, lambda page, command: carry_out(page, _TICKET, command)),
+    AskTicket: Rule(_ask_needs, lambda page, command: carry_out(page, TICKET, command)),
     PayTicket: Rule(_pay_needs, pay_ticket),
     BankFileDone: Rule(lambda needs, command: needs.requests.add(command.request_id), bank_file_done),
     ExpireTicket: Rule(_expire_needs, expire_ticket),

@@ -30,7 +30,7 @@ from aircharge.values import (
     content_hash,
 )
 
-__all__ = ["RULES", "MoveCommission", "Transfer", "moved", "pair_facts", "tell_first"]
+__all__ = ["RULES", "TRANSFER", "MoveCommission", "Transfer", "moved", "pair_facts", "tell_first"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,10 +282,10 @@ def _commission_row(page: Page, command: MoveCommission, outlet: OutletRow) -> T
     )
 
 
-_TRANSFER: Final = Verb("outlet.transferred", _content, _transfer, _transfer_row)
+TRANSFER: Final = Verb("outlet.transferred", _content, _transfer, _transfer_row)
 _COMMISSION: Final = Verb("outlet.commission", _move_content, _move_commission, _commission_row)
 
 RULES: Final = {
-    Transfer: Rule(_transfer_needs, lambda page, command: carry_out(page, _TRANSFER, command)),
+    Transfer: Rule(_transfer_needs, lambda page, command: carry_out(page, TRANSFER, command)),
     MoveCommission: Rule(_move_needs, lambda page, command: carry_out(page, _COMMISSION, command)),
 }

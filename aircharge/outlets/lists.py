@@ -59,6 +59,8 @@ def list_txn(desk: Desk, form: ListForm) -> None:
         raise RegistryError("a reason of 1 to 100 characters is wanted")
     if form.until_ms is not None and form.until_ms <= desk.now_ms:
         raise RegistryError("that end is past already")
+    if form.colour == "black":
+        _keep_the_ban(desk, subject, value, form.until_ms)
     desk.txn.execute(delete(_t).where(_t.c.subject == subject, _t.c.value == value))
     words = {"reason": form.reason.strip(), "author": desk.actor[:64], "until_ms": form.until_ms}
     desk.txn.execute(
@@ -69,6 +71,15 @@ def list_txn(desk: Desk, form: ListForm) -> None:
     bump_policy_txn(desk.txn)
     shown = _shown(subject, value)
     desk.note(f"list.{form.colour}", f"{form.subject} {shown}", reason=form.reason, until_ms=form.until_ms)
+
+
+def _keep_the_ban(desk: Desk, subject: int, value: str, until_ms: int | None) -> None:
+    """A ban that ends sooner is a looser one, and that takes two people. Raises RegistryError."""
+    black = (_t.c.subject == subject, _t.c.value == value, _t.c.colour == LIST_BLACK)
+    row = desk.txn.execute(select(_t.c.until_ms).where(*black)).first()
+    if row is None or until_ms is None or (row.until_ms is not None and row.until_ms <= until_ms):
+        return
+    raise RegistryError(f"{_shown(subject, value)} is banned for longer: ask that it is taken off first")
 
 
 def unlist_txn(desk: Desk, subject: str, value: str) -> None:

@@ -16,10 +16,13 @@ from sqlalchemy import Connection, func, insert, select, update
 
 from aircharge.errors import AirchargeError
 from aircharge.ledger.asked import LIFE_MS
+from aircharge.ledger.on_behalf import ON_BEHALF
 from aircharge.ledger.ruling import ABOUT_ORDERS, RELEASE, RULING, UNDO
 from aircharge.ledger.tables import metadata
+from aircharge.observe.logs import mask_text
 from aircharge.outlets import staff
 from aircharge.outlets.loosening import LOOSENING
+from aircharge.outlets.on_behalf import check_on_behalf_txn
 from aircharge.outlets.phones import release_phone_txn
 from aircharge.outlets.pins import PinHash, random_pin
 from aircharge.outlets.registry import (
@@ -170,6 +173,8 @@ def propose_txn(desk: Desk, what: str, payload: Payload, tools: Tools | None) ->
     expire_txn(desk)
     if what in ABOUT_ORDERS:
         _try_order(desk.txn, what, payload)
+    elif what in ON_BEHALF:
+        check_on_behalf_txn(desk.txn, what, payload)
     else:
         _try(desk, what, payload, tools)
     body = json.dumps(dict(payload), sort_keys=True, ensure_ascii=False)
@@ -184,11 +189,14 @@ def propose_txn(desk: Desk, what: str, payload: Payload, tools: Tools | None) ->
 
 
 def masked(payload: Payload) -> Payload:
-    """A payload as audit and lists may show it: no whole phone numbers."""
-    return {
-        name: mask_msisdn(value) if name in ("value", "phone") and isinstance(value, str) else value
-        for name, value in payload.items()
-    }
+    """A payload as audit and lists may show it: no whole phone numbers, in a reason or a note neither."""
+    return {name: _masked(name, value) for name, value in payload.items()}
+
+
+def _masked(name: str, value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    return mask_msisdn(value) if name in ("value", "phone") else mask_text(value)
 
 
 def _try(desk: Desk, what: str, payload: Payload, tools: Tools | None) -> None:

@@ -124,10 +124,14 @@ _TABLE: Final = """
     money.list          ..FRUA  ......  -
     money.confirm       ..F...  ......  requests
     money.decline       ..FR..  ......  requests
+    money.transfer      CMF...  ......  code
+    money.ticket        CMF...  ......  code
     money.undo-transfer .MF...  ......  number
     money.bank-ask      ..F...  ......  -
     money.bank-book     ..F...  ......  request
     undo-transfer       .MF...  ..FR..  payload
+    transfer            CMF...  ..F...  payload
+    ticket              CMF...  .MF...  payload
     batch.dry-run       CMFRUA  ......  -
     batch.ask           .MF...  ......  code
     batch.start         ..F...  ......  request

@@ -50,6 +50,22 @@ def test_an_entry_has_no_effect_from_its_end_on(books: Books) -> None:
     assert (entry["value"], entry["in force"], entry["colour"]) == ("138****5678", False, "black")
 
 
+def test_one_person_alone_shortens_no_ban(books: Books) -> None:
+    put(books, "target", TARGET)
+    refused(
+        books,
+        lambda desk: lists.list_txn(desk, _ban(START_MS + MINUTE)),
+        r"138\*{4}5678 is banned for longer",
+    )
+    put(books, "target", "13812345679", until_ms=START_MS + MINUTE)
+    put(books, "target", "13812345679", until_ms=START_MS + 2 * MINUTE)
+    assert [entry["until_ms"] for entry in read(books, lists.entries, 0)] == [None, START_MS + 2 * MINUTE]
+
+
+def _ban(until_ms: int) -> ListForm:
+    return ListForm("target", TARGET, "black", "a reason", until_ms)
+
+
 def test_the_newest_word_counts_and_black_is_stronger(books: Books) -> None:
     put(books, "target", TARGET)
     put(books, "target", TARGET, "white")
