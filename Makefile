@@ -3,7 +3,7 @@
 # make test    set-up, foreign programs, lint, types, layers, all tests
 # make lint    ruff, mypy, import-linter
 # make bench   durable recharges per second, beside bare Twisted and bare SQLite
-# make proof   the long proof: at least 200 kill -9, planted bugs
+# make proof   the long proof: daemons on one ledger, 2,000 kill -9, planted bugs; goes on where it was ended
 # make fuzz    every decoder and session for SECONDS (10) each; with TARGET=name that one by coverage
 # make clean   forget everything that can be made again (not .venv: make distclean)
 

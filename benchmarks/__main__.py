@@ -5,7 +5,17 @@ from __future__ import annotations
 import subprocess
 import sys
 
-PARTS = ("smpp_codec", "smpp_session", "ota", "operator_codec", "ledger", "scale", "stages", "recharge")
+PARTS = (
+    "smpp_codec",
+    "smpp_session",
+    "ota",
+    "operator_codec",
+    "ledger",
+    "scale",
+    "verify",
+    "stages",
+    "recharge",
+)
 
 
 def main() -> int:

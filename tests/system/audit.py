@@ -14,7 +14,7 @@ from typing import Protocol
 
 import psycopg
 
-__all__ = ["Audit", "audit", "audit_requests"]
+__all__ = ["Audit", "audit", "audit_requests", "rows"]
 
 REFUSED, HELD, SENT, IN_DOUBT, SETTLED, VOIDED, MANUAL, REVERSED, PARKED = range(9)
 OPEN = (HELD, SENT, IN_DOUBT, MANUAL, PARKED)
@@ -52,8 +52,8 @@ class Wanted(Protocol):
 def audit(ledger: Path | str, operator: Path, *, open_allowed: int = 0) -> Audit:
     """Compare; ``open_allowed`` orders may still be honestly in doubt."""
     found = Audit()
-    ours = _rows(ledger, "SELECT op_ref, state, amount, msisdn, id FROM txn WHERE kind = 1")
-    theirs = _rows(operator, "SELECT op_ref, msisdn, amount_fen FROM credit WHERE amount_fen > 0")
+    ours = rows(ledger, "SELECT op_ref, state, amount, msisdn, id FROM txn WHERE kind = 1")
+    theirs = rows(operator, "SELECT op_ref, msisdn, amount_fen FROM credit WHERE amount_fen > 0")
     credited: dict[str, tuple[str, int]] = {}
     for reference, msisdn, amount in theirs:
         if reference in credited:
@@ -96,7 +96,7 @@ def audit(ledger: Path | str, operator: Path, *, open_allowed: int = 0) -> Audit
 def _taken_back(operator: Path, credited: dict[str, tuple[str, int]], found: Audit) -> dict[str, str]:
     """What the operator has taken back, once and as it was given: original → reversal, by reference."""
     taken_back: dict[str, str] = {}
-    for reference, original, msisdn, amount in _rows(
+    for reference, original, msisdn, amount in rows(
         operator,
         "SELECT c.op_ref, o.original_ref, c.msisdn, -c.amount_fen FROM credit c "
         "JOIN outcome o ON o.op_ref = c.op_ref WHERE c.amount_fen < 0",
@@ -113,7 +113,7 @@ def _reversals(ledger: Path, taken_back: dict[str, str], found: Audit) -> list[s
     """Each reversal that is settled was done by the operator, and the reverse; the others are protective ones."""
     problems = []
     left = dict(taken_back)
-    for order, reference, state, original in _rows(
+    for order, reference, state, original in rows(
         ledger,
         "SELECT r.id, r.op_ref, r.state, o.op_ref FROM txn r JOIN txn o ON o.id = r.orig_txn "
         "WHERE r.kind = 2 AND r.op_ref IS NOT NULL",
@@ -140,11 +140,9 @@ def audit_requests(
     A request is credited at most once, over all its messages and twins; one whose message was answered OK is in
     the ledger; everybody whose phone was recharged has an SMS.
     """
-    credits = dict(
-        _rows(operator, "SELECT msisdn, count(*) FROM credit WHERE amount_fen > 0 GROUP BY msisdn")
-    )
-    written = {msisdn for (msisdn,) in _rows(ledger, "SELECT DISTINCT msisdn FROM txn WHERE kind = 1")}
-    counted = dict(_rows(ledger, "SELECT phone, sum(n) FROM offence GROUP BY phone"))
+    credits = dict(rows(operator, "SELECT msisdn, count(*) FROM credit WHERE amount_fen > 0 GROUP BY msisdn"))
+    written = {msisdn for (msisdn,) in rows(ledger, "SELECT DISTINCT msisdn FROM txn WHERE kind = 1")}
+    counted = dict(rows(ledger, "SELECT phone, sum(n) FROM offence GROUP BY phone"))
     nonsense: dict[str, int] = {}
     known: set[str] = set()
     for request in requests:
@@ -163,7 +161,7 @@ def audit_requests(
                 f"{count} messages without sense were answered OK, {counted.get(phone, 0)} counted"
             )
     found.problems += ["somebody was credited whom nobody named" for _ in credits.keys() - known]
-    settled = _rows(ledger, "SELECT DISTINCT msisdn FROM txn WHERE kind = 1 AND state = 4")
+    settled = rows(ledger, "SELECT DISTINCT msisdn FROM txn WHERE kind = 1 AND state = 4")
     untold = sum(not received.get(msisdn, 0) for (msisdn,) in settled)
     if untold:
         found.problems.append(f"{untold} customers were recharged and got no SMS")
@@ -171,8 +169,8 @@ def audit_requests(
 
 def _books(ledger: Path | str) -> list[str]:
     problems = []
-    for account, posted, held, floor in _rows(ledger, "SELECT account_id, posted, held, floor FROM balance"):
-        [(journal,)] = _rows(
+    for account, posted, held, floor in rows(ledger, "SELECT account_id, posted, held, floor FROM balance"):
+        [(journal,)] = rows(
             ledger,
             "SELECT coalesce(sum(CASE WHEN cr = ? THEN amount ELSE -amount END), 0) FROM journal "
             "WHERE cr = ? OR dr = ?",
@@ -180,7 +178,7 @@ def _books(ledger: Path | str) -> list[str]:
             account,
             account,
         )
-        [(holds,)] = _rows(
+        [(holds,)] = rows(
             ledger,
             "SELECT coalesce(sum(cost), 0) FROM txn WHERE outlet_acct = ? AND kind <> 2 AND state IN (1, 2, 3, 6, 8)",
             account,
@@ -191,15 +189,15 @@ def _books(ledger: Path | str) -> list[str]:
             problems.append(f"account {account}: held {held}, open orders {holds}")
         if posted - held < floor:
             problems.append(f"account {account}: below its floor")
-    doubled = _rows(ledger, "SELECT txn_id FROM journal GROUP BY txn_id, op HAVING count(*) > 1")
+    doubled = rows(ledger, "SELECT txn_id FROM journal GROUP BY txn_id, op HAVING count(*) > 1")
     problems += [f"order {order} posted twice" for (order,) in doubled]
-    unposted = _rows(
+    unposted = rows(
         ledger,
         "SELECT t.id FROM txn t LEFT JOIN journal j ON j.txn_id = t.id AND j.amount = t.cost "
         "WHERE t.kind = 1 AND (t.state IN (4, 7)) <> (j.jid IS NOT NULL)",
     )
     problems += [f"order {order}: its state and its posting disagree" for (order,) in unposted]
-    silent = _rows(
+    silent = rows(
         ledger,
         "SELECT t.id FROM txn t WHERE t.kind = 1 AND t.state IN (4, 7) AND (SELECT count(*) FROM outbox o "
         "WHERE o.txn_id = t.id AND o.topic = 'customer.settled') <> 1",
@@ -208,7 +206,7 @@ def _books(ledger: Path | str) -> list[str]:
     return problems
 
 
-def _rows(place: Path | str, sql: str, *values: object) -> list[tuple]:  # type: ignore[type-arg]
+def rows(place: Path | str, sql: str, *values: object) -> list[tuple]:  # type: ignore[type-arg]
     """``place``: an SQLite file, or a PostgreSQL's URL."""
     if isinstance(place, str):
         with psycopg.connect(place.replace("+psycopg", "")) as server:

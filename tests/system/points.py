@@ -1,7 +1,8 @@
 """Where the rigged daemon dies: sixteen places of the flow, each reached by a patch in that process only.
 
-A place is passed many times in a life; the daemon kills itself, with SIGKILL, on the passage it was told. Two more
-deaths come from outside: at any moment, and while the daemon stops in order.
+A place is passed many times in a life; the daemon kills itself, with SIGKILL, on the passage it was told, or freezes
+there, with SIGSTOP, until it is woken. More comes from outside: death at any moment, death while it stops in order, a
+disk that is full or broken.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from aircharge.sms.door import SmsDoor
 from aircharge.switch.doubt import DoubtResolver
 from aircharge.values import Receipt
 
-__all__ = ["OUTSIDE", "POINTS", "Killer", "plant"]
+__all__ = ["DISK", "OUTSIDE", "POINTS", "Killer", "plant"]
 
 POINTS: dict[str, tuple[str, int]] = {
     "before_hold": ("a message is understood, nothing is written", 20),
@@ -47,14 +48,22 @@ POINTS: dict[str, tuple[str, int]] = {
 OUTSIDE = {
     "anywhere": "from outside, at a moment of chance",
     "stopping": "from outside, after SIGTERM",
+    "frozen": "from outside, after it stood still at one of the places and was woken again",
 }
+
+DISK = {
+    "disk_full": "from outside, after its ledger found no room for a while, or in the middle of that",
+    "disk_error": "its ledger's disk fails: it leaves by itself, or the death comes from outside",
+}
+"""What only a ledger in a file of the daemon's own can meet."""
 
 
 class Killer:
     """Counts the passages of one point and ends this process on the given one."""
 
-    def __init__(self, point: str, nth: int, calm_s: float = 0.0) -> None:
+    def __init__(self, point: str, nth: int, calm_s: float = 0.0, *, freezes: bool = False) -> None:
         self._point = point
+        self._freezes = freezes
         self._left = nth
         self._counts_from = time.monotonic() + calm_s
         self._lock = threading.Lock()
@@ -69,13 +78,13 @@ class Killer:
 
     def pass_by(self, point: str) -> None:
         if self.is_at(point):
-            die()
+            self.strike()
 
-
-def die() -> None:
-    """kill -9, by our own hand so that it is exactly here."""
-    os.kill(os.getpid(), signal.SIGKILL)
-    signal.pause()  # the signal is on its way: not one more step of this thread
+    def strike(self) -> None:
+        """By our own hand, so that it is exactly here: kill -9, or a sleep that only somebody else ends."""
+        os.kill(os.getpid(), signal.SIGSTOP if self._freezes else signal.SIGKILL)
+        if not self._freezes:
+            signal.pause()  # the signal is on its way: not one more step of this thread
 
 
 _batch: ContextVar[list[Any]] = ContextVar("batch", default=[])  # noqa: B039  replaced, never changed
@@ -147,9 +156,9 @@ def _plant_line(killer: Killer) -> None:
 
     def sending(self: OperatorLink, line: _Line, asked: Any, now: float) -> None:
         if killer.is_at("half_sent"):
-            _send_part(line, asked, now, 2)
+            _send_part(killer, line, asked, now, 2)
         elif killer.is_at("sent"):
-            _send_part(line, asked, now, 1)
+            _send_part(killer, line, asked, now, 1)
         else:
             send(self, line, asked, now)
 
@@ -162,8 +171,11 @@ def _plant_line(killer: Killer) -> None:
     OperatorLink.answer_received = receiving  # type: ignore[method-assign]
 
 
-def _send_part(line: _Line, asked: Any, now: float, share: int) -> None:
-    """Hand the first ``1/share`` of the request's octets to the kernel, after all that waits, then die."""
+def _send_part(killer: Killer, line: _Line, asked: Any, now: float, share: int) -> None:
+    """Hand the first ``1/share`` of the request's octets to the kernel, after all that waits; then it is time.
+
+    The rest is for whoever was only asleep.
+    """
     transport: Any = line.transport
     line.flush()
     _to_kernel(transport)
@@ -171,7 +183,9 @@ def _send_part(line: _Line, asked: Any, now: float, share: int) -> None:
     octets = line.session.data_to_send()
     transport.write(octets[: len(octets) // share])
     _to_kernel(transport)
-    die()
+    asked.is_sent = True
+    killer.strike()
+    transport.write(octets[len(octets) // share :])
 
 
 def _to_kernel(transport: Any) -> None:

@@ -11,7 +11,6 @@ import json
 import random
 import re
 import signal
-import sqlite3
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -25,11 +24,13 @@ from aircharge.office import Office
 from aircharge.simulators.sim_card import SimCard
 from aircharge.values import Pin
 from aircharge.wire.stk import StkMessage, StkOperation
-from tests.system.audit import Audit, audit, audit_requests
+from tests.postgres import Cluster
+from tests.system.audit import Audit, audit, audit_requests, rows
 from tests.system.fleet import verified
-from tests.system.points import OUTSIDE, POINTS
+from tests.system.points import DISK, OUTSIDE, POINTS
 from tests.system.rig_centre import Centre, Mo, Request
 from tests.system.rigged import Life
+from tests.system.sick_disk import SickDisk
 from tests.system.zygote import Zygote
 
 __all__ = ["Report", "World", "WorldPlan", "run_world"]
@@ -64,7 +65,13 @@ SETTINGS = """
 poll_s = 0.3
 retry_first_s = 0.3
 retry_max_s = 1.0
+
+[lease]
+ttl_s = 2.5
+renew_s = 0.5
+quiet_s = 1.0
 """
+NO_KILLS = {"stopped in order", "left by itself"}
 QUICKER = {
     "[ledger]\n": "[ledger.book]\nhold_look_ms = 2500\n\n[ledger]\n",
     "window_max = 200\nqueue_max": "window_max = 16\nresponse_s = 1.0\nqueue_max",
@@ -92,6 +99,8 @@ class WorldPlan:
     requests_per_s: float = 120.0
     requests_min: int = 0  # after the last death it trades on until there were so many
     drain_s: float = 100.0
+    frozen_max_s: float = 3.5  # how long a sleep is at most: longer than its lease
+    engine: str = "sqlite"
 
 
 @dataclass
@@ -102,6 +111,8 @@ class Report:
     audit: Audit
     kills: Counter[str] = field(default_factory=Counter)
     operator_kills: int = 0
+    freezes: int = 0
+    disk_faults: int = 0  # calls that the disk refused
     requests: int = 0
     ruled: int = 0  # doubts that two people decided (mode "never")
     taken_up: int = 0  # open orders found by a daemon that started
@@ -113,18 +124,22 @@ class Report:
     @property
     def killed(self) -> int:
         """kill -9 of the daemon."""
-        return sum(self.kills.values()) - self.kills["stopped in order"]
+        return sum(self.kills[point] for point in self.kills.keys() - NO_KILLS)
 
 
 class World:
     """One run from an empty ledger to the audit."""
 
-    def __init__(self, folder: Path, plan: WorldPlan) -> None:
+    def __init__(self, folder: Path, plan: WorldPlan, server: Cluster | None = None) -> None:
         self.plan = plan
         self._rng = random.Random(plan.seed)
         self._instance = Instance(
             folder, free_ports(), doubt=DOUBTS[plan.mode], response_timeout_s=0.6, extra=SETTINGS
         )
+        self._ledger: Path | str = self._instance.ledger_file
+        if server is not None:
+            self._ledger = self._instance.ledger_url = server.empty()
+        self._freezes = 0
         self._requests: list[Request] = []
         self._kills: Counter[str] = Counter()
         self._operator_kills = 0
@@ -135,7 +150,8 @@ class World:
         instance, plan = self._instance, self.plan
         self._create()
         self._start_operator()
-        self._zygote = Zygote()
+        self._disk = SickDisk(instance.folder, "ledger.db") if DISK.keys() & set(plan.points) else None
+        self._zygote = Zygote(self._disk.environment if self._disk else None)
         try:
             self._live_and_die()
             if not plan.kills or len(self._requests) < plan.requests_min:
@@ -180,9 +196,11 @@ class World:
 
     # -- lives --------------------------------------------------------------------------------------------
 
-    def _start(self, point: str = "", nth: int = 1, calm_s: float = 0.0) -> None:
+    def _start(self, point: str = "", nth: int = 1, calm_s: float = 0.0, *, freezes: bool = False) -> None:
         instance, mutant = self._instance, self.plan.mutant
-        life = Life(str(instance.config_file), str(instance.daemon_log), point, nth, calm_s, mutant)
+        life = Life(
+            str(instance.config_file), str(instance.daemon_log), point, nth, calm_s, mutant, freezes=freezes
+        )
         self._zygote.start(life)
 
     def _live_and_die(self) -> None:
@@ -194,12 +212,7 @@ class World:
     def _die(self, point: str, *, operator_too: bool) -> None:
         rng = self._rng
         calm_s = rng.uniform(0.2, self.plan.calm_max_s) if rng.random() < 0.5 or operator_too else 0.0
-        if point in OUTSIDE:
-            self._start()
-            end_s = rng.uniform(0.05, 0.4) + calm_s
-        else:
-            self._start(point, rng.randint(1, POINTS[point][1]), 0.0 if point == "recovering" else calm_s)
-            end_s = self.plan.life_s + calm_s
+        end_s = self._begin(point, calm_s)
         status = None
         if operator_too:
             status = self._trade_for(calm_s)
@@ -210,18 +223,72 @@ class World:
         if status is None and point != "anywhere":
             status = self._till_bound()
         if status is None:
-            status = self._trade_for(end_s)
+            status = self._freeze(end_s) if point == "frozen" else self._trade_for(end_s)
         if status is None and point == "stopping":
             self._zygote.signal(signal.SIGTERM)
             status = self._trade_for(rng.uniform(0.0, 0.3))
+        if status is None and point in DISK:
+            status = self._sicken(point)
         if status is None:
-            point = point if point in OUTSIDE else "anywhere"
+            point = "anywhere" if point in POINTS else point
             self._zygote.signal(signal.SIGKILL)
             status = self._zygote.ended(PATIENCE_S)
-        if status not in (-signal.SIGKILL, 0 if point == "stopping" else -signal.SIGKILL):
+        self._ended(point, status)
+
+    def _begin(self, point: str, calm_s: float) -> float:
+        """Start a life; how long it may last before its end comes from outside."""
+        rng, planted = self._rng, point
+        if point == "frozen":
+            planted = rng.choice(sorted(POINTS.keys() - {"recovering"}))
+        if planted not in POINTS:
+            self._start()
+            return rng.uniform(0.05, 0.4) + calm_s
+        calm_s = 0.0 if planted == "recovering" else calm_s
+        self._start(planted, rng.randint(1, POINTS[planted][1]), calm_s, freezes=point == "frozen")
+        return self.plan.life_s + calm_s
+
+    def _ended(self, point: str, status: int | None) -> None:
+        """Count what it was. A daemon may end by itself only while it stops in order or when its disk has failed."""
+        allowed = {"stopping": ("stopped in order", 0), "disk_error": ("left by itself", 1)}
+        name, code = allowed.get(point, (point, -signal.SIGKILL))
+        if status not in (-signal.SIGKILL, code):
             raise RuntimeError(f"the daemon ended by itself ({status}); see {self._instance.daemon_log}")
-        self._kills[point if status else "stopped in order"] += 1
+        self._kills[point if status == -signal.SIGKILL else name] += 1
+        if self._disk:
+            self._disk.heal()
         self._centre.lost()
+
+    def _freeze(self, wait_s: float) -> int | None:
+        """Until it stands still at its place, or is made to; while it sleeps the others go on. Then it is woken."""
+        end, status = time.monotonic() + wait_s, None
+        while status is None and not self._zygote.is_frozen and time.monotonic() < end:
+            self._trade()
+            status = self._zygote.ended()
+        if status is not None:
+            return status
+        self._zygote.signal(signal.SIGSTOP)
+        self._freezes += 1
+        self._trade_for(self._rng.uniform(0.1, self.plan.frozen_max_s))
+        self._zygote.signal(signal.SIGCONT)
+        return self._trade_for(self._rng.uniform(0.0, 1.5))
+
+    def _sicken(self, point: str) -> int | None:
+        """Its ledger's disk is full for a while, or broken for a few calls or for ever; for ever, it must leave."""
+        rng, disk = self._rng, self._disk
+        assert disk is not None, "the world has no disk of its own"
+        if point == "disk_full":
+            disk.fill(rng.randint(0, 100))
+            status = self._trade_for(rng.uniform(0.3, 1.5))
+            if status is None and rng.random() < 0.5:
+                disk.heal()
+                status = self._trade_for(rng.uniform(0.1, 1.0))
+            return status
+        calls = rng.choice((1, 3, -1))
+        disk.break_down(rng.randint(0, 60), calls)
+        status = self._trade_for(1.0 if calls > 0 else PATIENCE_S)
+        if status is None and calls < 0:
+            raise RuntimeError(f"a broken disk did not end the daemon; see {self._instance.daemon_log}")
+        return status
 
     def _trade_for(self, wait_s: float) -> int | None:
         """Go on until the daemon has ended (its exit code), or for so long (None)."""
@@ -231,10 +298,13 @@ class World:
         return status
 
     def _till_bound(self) -> int | None:
-        """Until the SMS centre is bound: a loaded machine may take seconds to start a daemon that hears signals."""
+        """Until the SMS centre is bound, or the daemon sleeps: a loaded machine may take seconds to start one."""
         end = time.monotonic() + PATIENCE_S
         while (
-            (status := self._zygote.ended()) is None and not self._centre.is_bound and time.monotonic() < end
+            (status := self._zygote.ended()) is None
+            and not self._centre.is_bound
+            and not self._zygote.is_frozen
+            and time.monotonic() < end
         ):
             self._centre.turn(0.004)
         return status
@@ -272,9 +342,9 @@ class World:
         if self.plan.mode == "never":
             self._wait_until(lambda: self._operator_is_quiet() and not self._centre.open, 4.0)
             self._stop()
-            self._ruled = _rule(self._instance)
+            self._ruled = _rule(self._instance, self._ledger)
             self._start()
-        self._wait_until(lambda: not self._centre.open and _is_quiet(self._instance.ledger_file))
+        self._wait_until(lambda: not self._centre.open and _is_quiet(self._ledger))
         self._stop()
         self._wait_until(self._operator_is_quiet)
 
@@ -360,15 +430,13 @@ class World:
 
     def _report(self, fates: dict[str, int]) -> Report:
         instance = self._instance
-        found = audit(instance.ledger_file, instance.operator_file)
-        audit_requests(
-            found, instance.ledger_file, instance.operator_file, self._requests, self._centre.received
-        )
+        found = audit(self._ledger, instance.operator_file)
+        audit_requests(found, self._ledger, instance.operator_file, self._requests, self._centre.received)
         if self._stop_status:
             found.problems.append(f"the daemon did not stop in order: {self._stop_status}")
         if self._centre.open:
             found.problems.append(f"{self._centre.open} messages were never answered")
-        found.problems += _complaints(instance.daemon_log)
+        found.problems += _complaints(instance.daemon_log, f"{ASLEEP}|{SICK}" if self._disk else ASLEEP)
         found.problems += verified(instance.config_file)
         taken_up = _taken_up(instance.daemon_log)
         took_s = time.monotonic() - self._began
@@ -378,6 +446,8 @@ class World:
             found,
             self._kills,
             self._operator_kills,
+            self._freezes,
+            self._disk.failed if self._disk else 0,
             len(self._requests),
             self._ruled,
             taken_up,
@@ -388,8 +458,9 @@ class World:
         )
 
 
-def run_world(folder: Path, plan: WorldPlan) -> Report:
-    return World(folder, plan).run()
+def run_world(folder: Path, plan: WorldPlan, server: Cluster | None = None) -> Report:
+    """``server``: where the ledger is when ``plan.engine`` is postgresql."""
+    return World(folder, plan, server).run()
 
 
 def _shops() -> list[Shop]:
@@ -400,20 +471,19 @@ def _shops() -> list[Shop]:
     ]
 
 
-def _is_quiet(ledger: Path) -> bool:
+def _is_quiet(ledger: Path | str) -> bool:
     """No open order, no notice to be sent."""
-    with sqlite3.connect(f"file:{ledger}?mode=ro", uri=True, timeout=60) as db:
-        open_orders = "SELECT count(*) FROM txn WHERE state IN (1, 2, 3)"
-        unsent = "SELECT count(*) FROM outbox WHERE state = 0"
-        return not db.execute(open_orders).fetchone()[0] and not db.execute(unsent).fetchone()[0]
+    questions = (
+        "SELECT count(*) FROM txn WHERE state IN (1, 2, 3)",
+        "SELECT count(*) FROM outbox WHERE state = 0",
+    )
+    return all(rows(ledger, question) == [(0,)] for question in questions)
 
 
-def _rule(instance: Instance) -> int:
+def _rule(instance: Instance, ledger: Path | str) -> int:
     """Two people decide every doubt by the operator's own record; how many they were."""
-    with sqlite3.connect(f"file:{instance.operator_file}?mode=ro", uri=True, timeout=60) as db:
-        executed = {reference for (reference,) in db.execute("SELECT op_ref FROM credit")}
-    with sqlite3.connect(f"file:{instance.ledger_file}?mode=ro", uri=True, timeout=60) as db:
-        doubts = db.execute("SELECT id, op_ref FROM txn WHERE state IN (1, 2, 3, 6)").fetchall()
+    executed = {reference for (reference,) in rows(instance.operator_file, "SELECT op_ref FROM credit")}
+    doubts = rows(ledger, "SELECT id, op_ref FROM txn WHERE state IN (1, 2, 3, 6)")
     office = Office(load(instance.config_file))
     try:
         for order, reference in doubts:
@@ -429,14 +499,20 @@ def _taken_up(log: Path) -> int:
     return sum(int(count) for count in re.findall(r'"text":"(\d+) open orders were taken up"', lines))
 
 
-def _complaints(log: Path) -> list[str]:
-    """Failures the daemon logged: in these worlds there is no excuse for one."""
+ASLEEP = "the lease of node 1 ran out [0-9]+ ms ago: nothing was written"
+SICK = "disk is full|disk I/O error"
+
+
+def _complaints(log: Path, excused: str) -> list[str]:
+    """Failures the daemon logged: in these worlds there is an excuse only for having slept, and for a sick disk."""
     found = Counter()  # type: ignore[var-annotated]
     for line in log.read_text("utf-8", "replace").splitlines():
         try:
             event = json.loads(line)
         except ValueError:
             found[f"printed: {line[:120]}"] += 1
+            continue
+        if re.search(excused, line):
             continue
         if event["level"] in ("error", "critical") or "trace" in event:
             last = event.get("trace", "").strip().splitlines()[-1:]

@@ -40,6 +40,7 @@ class Life:
     calm_s: float = 0.0  # passages count only after this
     mutant: str = ""
     patience_ms: int = 2500
+    freezes: bool = False  # at the point it stops by SIGSTOP, and goes on when somebody wakes it
 
     def line(self) -> bytes:
         return json.dumps(asdict(self)).encode() + b"\n"
@@ -65,7 +66,7 @@ def live(life: Life) -> None:
     resolver: Any = functools.partial(daemon.DoubtResolver, interval_s=0.1, patience_ms=life.patience_ms)
     daemon.DoubtResolver = resolver  # type: ignore[misc]
     plant_mutant(life.mutant)
-    plant(Killer(life.point, life.nth, life.calm_s))
+    plant(Killer(life.point, life.nth, life.calm_s, freezes=life.freezes))
     service = daemon.AirchargeService(load(Path(life.config)), reactor)
     reactor.callWhenRunning(service.startService)
     reactor.addSystemEventTrigger("before", "shutdown", service.stopService)

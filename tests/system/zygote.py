@@ -8,6 +8,7 @@ import select
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -21,10 +22,11 @@ ROOT = Path(__file__).parents[2]
 class Zygote:
     """One daemon at a time."""
 
-    def __init__(self) -> None:
+    def __init__(self, environment: Mapping[str, str] | None = None) -> None:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.system.rigged"],
             cwd=ROOT,
+            env=environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
@@ -66,6 +68,15 @@ class Zygote:
         assert self.pid > 0, "no daemon lives"
         with suppress(ProcessLookupError):
             os.kill(self.pid, number)
+
+    @property
+    def is_frozen(self) -> bool:
+        """Whether the daemon stands still by a SIGSTOP (proc(5))."""
+        try:
+            status = Path(f"/proc/{self.pid}/stat").read_text("ascii")
+        except (FileNotFoundError, ProcessLookupError):
+            return False
+        return self.pid > 0 and status.rpartition(")")[2].split()[0] == "T"
 
     def close(self) -> None:
         """End the daemon that may still live, then the zygote."""
