@@ -1,0 +1,254 @@
+"""The dialogue on an FSK line, either end: link request and answer, numbered data, receipts, repeats.
+
+The centre asks with a fresh random; every later frame of the call bears it. Data frames are numbered one after the
+other over both directions. One frame is under way at a time (the line is half duplex): without a receipt it goes
+out again, ``tries_max`` times in all, then the call is over. A data frame in place of a receipt is one. A data
+frame that was received already is acknowledged again and not handed out again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from typing import Final
+
+from aircharge.errors import NotSent
+from aircharge.wire.fsk import CONTENT_MAX, PREAMBLE_OCTET, FskFrame, FskHunter, FskType
+from aircharge.wire.machine import advance
+from aircharge.wire.pos_link import (
+    Attempt,
+    CallerBlock,
+    Delivered,
+    Envelope,
+    Event,
+    Link,
+    Lost,
+    Message,
+    Opened,
+    earliest,
+)
+
+__all__ = ["TRANSITIONS", "FskLink", "FskSettings", "Move", "Role", "State"]
+
+
+class Role(Enum):
+    """Which end of the call; the value: the data frames it sends and those it gets."""
+
+    CENTRE = (FskType.FROM_CENTRE, FskType.FROM_TERMINAL)
+    TERMINAL = (FskType.FROM_TERMINAL, FskType.FROM_CENTRE)
+
+    def __init__(self, sends: FskType, gets: FskType) -> None:
+        self.sends = sends
+        self.gets = gets
+
+
+class State(Enum):
+    """Of the call."""
+
+    ANSWERED = auto()
+    ASKING = auto()
+    LINKED = auto()
+    OVER = auto()
+
+
+class Move(Enum):
+    """What moves it."""
+
+    LINK_REQUEST = auto()
+    LINK_ANSWER = auto()
+    HANG_UP = auto()
+
+
+TRANSITIONS: Final[dict[tuple[State, Move], State]] = {
+    (State.ANSWERED, Move.LINK_REQUEST): State.ASKING,
+    (State.ASKING, Move.LINK_REQUEST): State.ASKING,
+    (State.ASKING, Move.LINK_ANSWER): State.LINKED,
+    (State.LINKED, Move.LINK_REQUEST): State.ASKING,
+    **{(state, Move.HANG_UP): State.OVER for state in State},
+}
+"""A terminal answers a link request at once: request and answer are its two moves one after the other."""
+
+
+@dataclass(frozen=True, slots=True)
+class FskSettings:
+    """Seconds, octets. ``octet_s``: one octet on the line (10 bit at 1200 baud)."""
+
+    envelope: Envelope = field(default_factory=lambda: Envelope(False, CallerBlock.NEVER))
+    content_max: int = CONTENT_MAX
+    preamble_octets: int = 30
+    tries_max: int = 10
+    answer_s: float = 1.5
+    """From the end of our frame to the receipt."""
+    gap_s: float = 0.3
+    """A silence inside a frame that ends it."""
+    idle_s: float = 120.0
+    """A call in which nothing is said for this long is over."""
+    octet_s: float = 10 / 1200
+
+
+class FskLink(Link):
+    """One call. The centre begins with ``open(random)``; a terminal waits."""
+
+    def __init__(self, settings: FskSettings, role: Role, now: float) -> None:
+        super().__init__(settings.envelope)
+        self.settings = settings
+        self.role = role
+        self.state = State.ANSWERED
+        self.random = b""
+        self.sequence = 0  # of the last data frame in either direction
+        self.repeats_received = 0
+        self.repeats_sent = 0
+        self._hunter = FskHunter(settings.content_max)
+        self._attempt: Attempt | None = None
+        self._last_was_theirs = False
+        self._heard = self._active = now
+
+    def open(self, random: bytes, now: float) -> bytes:
+        """Centre: ask the terminal for a link under ``random`` (4 octets, fresh for each call)."""
+        assert self.role is Role.CENTRE
+        assert len(random) == 4
+        self._move(Move.LINK_REQUEST)
+        self.random = random
+        self._begin(FskFrame(FskType.LINK_REQUEST, random, 0), None, now)
+        return self.data_to_send()
+
+    def hang_up(self) -> list[Event]:
+        """The application is done with the call."""
+        return self._end("done")
+
+    def receive(self, data: bytes, now: float) -> list[Event]:
+        if self.has_ended:
+            return []
+        events = []
+        if now - self._heard >= self.settings.gap_s and self._hunter.buffered_octets:
+            events += self._take(self._hunter.give_up(), now)
+        self._heard = now
+        return events + self._take(self._hunter.feed(data), now)
+
+    def _take(self, frames: list[bytes], now: float) -> list[Event]:
+        events: list[Event] = []
+        for octets in frames:
+            if not self.has_ended:
+                self._active = now
+                events += self._frame_received(FskFrame.decode(octets), now)
+        return events
+
+    def _frame_received(self, frame: FskFrame, now: float) -> list[Event]:
+        kind = frame.kind
+        if kind is FskType.LINK_REQUEST and self.role is Role.TERMINAL:
+            return self._link_asked(frame)
+        if frame.random != self.random or self.state is State.OVER:
+            return [self._drop("random of another call")]
+        if kind is FskType.LINK_ANSWER and self.role is Role.CENTRE:
+            return self._link_answered()
+        if kind is FskType.RECEIVED and self.state is State.LINKED:
+            is_ours = frame.sequence == self.sequence and not self._last_was_theirs
+            return self._acknowledged() if is_ours else []
+        if kind is self.role.gets:  # while we still ask for the link it stands for the lost answer
+            return [*self._link_answered(), *self._data_received(frame)]
+        return [self._drop(f"{kind.name} has no place here")]
+
+    def _link_asked(self, frame: FskFrame) -> list[Event]:
+        events: list[Event] = []
+        is_new = frame.random != self.random
+        if is_new:
+            self._move(Move.LINK_REQUEST)
+            self._move(Move.LINK_ANSWER)
+            events = [*self._give_up(), Opened()]
+            self.random, self.sequence, self._last_was_theirs = frame.random, 0, False
+        self._write(FskFrame(FskType.LINK_ANSWER, frame.random, 0))
+        return events
+
+    def _link_answered(self) -> list[Event]:
+        if self.state is not State.ASKING:  # a repeat
+            return []
+        self._move(Move.LINK_ANSWER)
+        self._attempt = None
+        return [Opened()]
+
+    def _data_received(self, frame: FskFrame) -> list[Event]:
+        expected = (self.sequence + 1) % 256
+        if frame.sequence == expected:
+            events = self._acknowledged()
+            self.sequence, self._last_was_theirs = expected, True
+            self._receipt(frame)
+            return [*events, self._open_frame(frame.content)]
+        is_last = frame.sequence == self.sequence and self._last_was_theirs
+        is_before_ours = frame.sequence == (self.sequence - 1) % 256 and not self._last_was_theirs
+        if is_last or is_before_ours:
+            self.repeats_received += 1
+            if is_last or self._attempt is None:
+                self._receipt(frame)
+            return []  # else our own data frame is under way: it is the receipt, and will be repeated
+        return [self._drop(f"sequence {frame.sequence}, expected {expected}")]
+
+    def _acknowledged(self) -> list[Event]:
+        attempt, self._attempt = self._attempt, None
+        return [Delivered(attempt.message)] if attempt is not None and attempt.message is not None else []
+
+    @property
+    def deadline(self) -> float | None:
+        if self.has_ended:
+            return None
+        gap = self._heard + self.settings.gap_s if self._hunter.buffered_octets else None
+        idle = self._active + self.settings.idle_s
+        return earliest(gap, idle, self._attempt.due if self._attempt else None)
+
+    def tick(self, now: float) -> list[Event]:
+        if self.has_ended:
+            return []
+        events: list[Event] = []
+        if self._hunter.buffered_octets and now >= self._heard + self.settings.gap_s:
+            events += self._take(self._hunter.give_up(), now)
+        attempt = self._attempt
+        if attempt is not None and now >= attempt.due:
+            if self._hunter.buffered_octets:  # half duplex: hear it out
+                attempt.due = self._heard + self.settings.gap_s
+            elif attempt.tries >= self.settings.tries_max:
+                events += self._end("no receipt")
+            else:
+                attempt.tries += 1
+                attempt.due = self._due(attempt.frame, now)
+                self.repeats_sent += 1
+                self._out.append(attempt.frame)
+        if now >= self._active + self.settings.idle_s:
+            events += self._end("silence")
+        return events
+
+    def _transmit(self, frame: bytes, message: Message, now: float) -> None:
+        if self.state is not State.LINKED:
+            raise NotSent("no link yet")
+        if self._attempt is not None:
+            raise NotSent("a message is under way")
+        sequence = (self.sequence + 1) % 256
+        self._begin(FskFrame(self.role.sends, self.random, sequence, frame), message, now)
+        self.sequence, self._last_was_theirs = sequence, False
+
+    def _begin(self, frame: FskFrame, message: Message | None, now: float) -> None:
+        data = self._write(frame)
+        self._active = now
+        self._attempt = Attempt(data, self._due(data, now), message)
+
+    def _receipt(self, frame: FskFrame) -> None:
+        self._write(FskFrame(FskType.RECEIVED, self.random, frame.sequence))
+
+    def _write(self, frame: FskFrame) -> bytes:
+        data = bytes([PREAMBLE_OCTET]) * self.settings.preamble_octets + frame.encode()
+        self._out.append(data)
+        return data
+
+    def _due(self, data: bytes, now: float) -> float:
+        waiting = sum(map(len, self._out)) or len(data)
+        return now + waiting * self.settings.octet_s + self.settings.answer_s
+
+    def _give_up(self) -> list[Event]:
+        attempt, self._attempt = self._attempt, None
+        return [Lost(attempt.message)] if attempt is not None and attempt.message is not None else []
+
+    def _move(self, move: Move) -> None:
+        self.state = advance(TRANSITIONS, self.state, move)
+
+    def _end(self, why: str) -> list[Event]:
+        if self.state is not State.OVER:
+            self._move(Move.HANG_UP)
+        return super()._end(why)

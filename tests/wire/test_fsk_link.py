@@ -1,0 +1,167 @@
+"""The FSK dialogue of both ends: the vectors' call, receipts lost, repeats, noise, the line that dies."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aircharge.errors import NotSent
+from aircharge.wire.fsk import FskFrame, FskType
+from aircharge.wire.fsk_link import FskLink, FskSettings, Role
+from aircharge.wire.pos_link import Delivered, Ended, Event, Lost, Malformed, Message, Opened, Received
+from tests.wire.pos_line import Line
+
+VECTORS = json.loads((Path(__file__).parent.parent / "vectors" / "pos_fsk.json").read_text("utf-8"))
+RANDOM = bytes.fromhex("1a2b3c4d")
+BARE = FskSettings(preamble_octets=0)
+
+
+def linked(settings: FskSettings = BARE) -> tuple[FskLink, FskLink]:
+    centre, terminal = FskLink(settings, Role.CENTRE, 0), FskLink(settings, Role.TERMINAL, 0)
+    assert terminal.receive(centre.open(RANDOM, 0), 0) == [Opened()]
+    assert centre.receive(terminal.data_to_send(), 0) == [Opened()]
+    return centre, terminal
+
+
+def contents(events: list[Event]) -> list[bytes]:
+    return [event.message.content for event in events if isinstance(event, Received)]
+
+
+def test_the_call_of_the_vectors() -> None:
+    rows = [bytes.fromhex(row["hex"]) for row in VECTORS["link_frames"]]
+    asked, said = Message(bytes.fromhex("020068656c6c6f")), Message(bytes.fromhex("02006f6b"))
+    centre, terminal = FskLink(BARE, Role.CENTRE, 0), FskLink(BARE, Role.TERMINAL, 0)
+    assert centre.open(RANDOM, 0) == rows[0]
+    assert terminal.receive(rows[0], 0) == [Opened()]
+    assert terminal.data_to_send() == rows[1]
+    assert centre.receive(rows[1], 0) == [Opened()]
+    assert terminal.send(asked, 0) == rows[2]
+    assert centre.receive(rows[2], 0) == [Received(asked)]
+    assert centre.data_to_send() == rows[3]
+    assert terminal.receive(rows[3], 0) == [Delivered(asked)]
+    assert centre.send(said, 0) == rows[4]
+    assert terminal.receive(rows[4], 0) == [Received(said)]
+    assert terminal.data_to_send() == rows[5]
+    assert centre.receive(rows[5], 0) == [Delivered(said)]
+    assert centre.hang_up() == [Ended("done")]
+
+
+def test_a_data_frame_in_place_of_a_receipt_is_one() -> None:
+    centre, terminal = linked()
+    centre.receive(terminal.send(Message(b"1"), 0), 0)
+    centre.data_to_send()  # the receipt is lost
+    assert terminal.receive(centre.send(Message(b"2"), 0), 0) == [
+        Delivered(Message(b"1")),
+        Received(Message(b"2")),
+    ]
+
+
+def test_a_repeat_is_acknowledged_and_not_handed_out_again() -> None:
+    centre, terminal = linked()
+    frame = terminal.send(Message(b"1"), 0)
+    assert contents(centre.receive(frame, 0)) == [b"1"]
+    receipt = centre.data_to_send()
+    assert centre.receive(frame, 1) == []
+    assert centre.data_to_send() == receipt
+    centre.send(Message(b"2"), 1)
+    assert centre.receive(frame, 2) == []  # our data frame, sent again, is the receipt
+    assert centre.data_to_send() == b""
+    assert centre.repeats_received == 2
+
+
+def test_data_stands_for_a_lost_link_answer() -> None:
+    centre, terminal = FskLink(BARE, Role.CENTRE, 0), FskLink(BARE, Role.TERMINAL, 0)
+    terminal.receive(centre.open(RANDOM, 0), 0)
+    terminal.data_to_send()
+    assert centre.receive(terminal.send(Message(b"1"), 0), 0) == [Opened(), Received(Message(b"1"))]
+
+
+def test_frames_of_another_call_or_out_of_place_are_dropped() -> None:
+    centre, _terminal = linked()
+    strange = [
+        FskFrame(FskType.FROM_TERMINAL, b"othr", 1, b"x"),
+        FskFrame(FskType.FROM_CENTRE, RANDOM, 1, b"x"),
+        FskFrame(FskType.FROM_TERMINAL, RANDOM, 9, b"x"),
+        FskFrame(FskType.LINK_REQUEST, RANDOM, 0),
+    ]
+    for frame in strange:
+        assert [type(event) for event in centre.receive(frame.encode(), 0)] == [Malformed]
+    assert centre.data_to_send() == b""
+    assert centre.receive(FskFrame(FskType.RECEIVED, RANDOM, 0).encode(), 0) == []
+    assert centre.frames_dropped == len(strange)
+
+
+def test_without_a_receipt_it_is_said_ten_times_and_over() -> None:
+    centre, _ = linked()
+    said = [centre.send(Message(b"x"), 0)]
+    with pytest.raises(NotSent):
+        centre.send(Message(b"y"), 0)
+    events: list[Event] = []
+    while not events:
+        assert centre.deadline is not None
+        events = centre.tick(centre.deadline)
+        said.append(centre.data_to_send())
+    assert [len(said) - 1, set(said)] == [10, {said[0], b""}]
+    assert events == [Lost(Message(b"x")), Ended("no receipt")]
+    with pytest.raises(NotSent):
+        centre.send(Message(b"y"), 99)
+
+
+def test_nobody_answers_and_nobody_speaks() -> None:
+    centre, terminal = FskLink(BARE, Role.CENTRE, 0), FskLink(BARE, Role.TERMINAL, 0)
+    with pytest.raises(NotSent):
+        terminal.send(Message(b"x"), 0)
+    line = Line(centre, terminal, spoil=lambda data: b"")
+    line.put(0, centre.open(RANDOM, 0))
+    line.carry(300)
+    assert line.heard == ([Ended("no receipt")], [Ended("silence")])
+    assert len(line.written) == 10
+
+
+def test_a_new_call_on_the_same_line_begins_anew() -> None:
+    _centre, terminal = linked()
+    terminal.send(Message(b"x"), 0)
+    request = FskFrame(FskType.LINK_REQUEST, b"abcd", 0)
+    assert terminal.receive(request.encode(), 0) == [Lost(Message(b"x")), Opened()]
+    assert terminal.receive(request.encode(), 0) == []
+    assert terminal.sequence == 0
+
+
+def test_it_does_not_interrupt_the_other_end() -> None:
+    centre, _terminal = linked()
+    centre.send(Message(b"x"), 0)
+    due = centre.deadline
+    assert due is not None
+    centre.receive(FskFrame(FskType.RECEIVED, RANDOM, 1).encode()[:4], due)
+    assert centre.tick(due) == []
+    assert centre.data_to_send() == b""
+
+
+@given(st.integers(0, 2**32), st.integers(0, 40))
+def test_over_a_bad_line_every_message_arrives_once_and_in_order(seed: int, percent: int) -> None:
+    chance = random.Random(seed)
+
+    def spoil(data: bytes) -> bytes:
+        if chance.randrange(100) >= percent:
+            return chance.randbytes(chance.randrange(5)) + data
+        spoilt = bytearray(data)
+        spoilt[chance.randrange(len(spoilt))] ^= chance.randrange(1, 256)
+        return bytes(spoilt[: chance.randrange(1, len(spoilt) + 1)])
+
+    settings = FskSettings(preamble_octets=4, tries_max=1000, idle_s=1e9)
+    line = Line(FskLink(settings, Role.CENTRE, 0), FskLink(settings, Role.TERMINAL, 0), spoil)
+    line.put(0, line.ends[0].open(RANDOM, 0))
+    line.carry(3000, lambda: Opened() in line.heard[0])
+    for number in range(6):
+        end = 1 - number % 2
+        line.put(end, line.ends[end].send(Message(b"%d" % number), line.now))
+        message = Received(Message(b"%d" % number))
+        line.carry(line.now + 3000, lambda end=end, message=message: message in line.heard[1 - end])
+    line.carry(line.now + 600)
+    assert contents(line.heard[0]) == [b"0", b"2", b"4"]
+    assert contents(line.heard[1]) == [b"1", b"3", b"5"]
