@@ -87,8 +87,8 @@ to each. Every daemon is given the same requests, sealed STK messages of {OUTLET
 (a card's messages overtake each other by no more than its counter's window allows), {AMOUNT_FEN // 100} yuan
 each. The same request is one order, whoever hears it first: what can be paid must be settled once, and where funds are
 short each outlet must end at exactly nothing. Afterwards everything is stopped in order and compared: the operator's
-record one to one with the ledger by reference, number and amount, every balance with the journal, deadlocks by the server's own
-count and log, and `aircharge verify`.
+record one to one with the ledger by reference, number and amount, every balance with the journal, deadlocks by the
+server's own count and log, and `aircharge verify`.
 
 """
 
@@ -190,7 +190,8 @@ dies), `mutants.py` (planted bugs), `audit.py` (the judge, which shares no code 
 
 A world is a fresh ledger on SQLite (FULL) or PostgreSQL (fsync), the simulated operator as a process with a durable
 record of its own, an SMS centre, six outlets of which two run out of money, and one life of the daemon
-after the other, each ended by SIGKILL (a broken disk apart). What the operator does with a request, beside executing and answering it:
+after the other, each ended by SIGKILL (a broken disk apart). What the operator does with a request, beside executing
+and answering it:
 {chances}.
 Its answers are spread over 4 ms + an exponential 10 ms, so they overtake each other; a late execution comes
 {LATE_S} s after its request (it says that none comes later than {FINALITY_S} s). The SMS centre: of the unanswered 35 %
