@@ -74,8 +74,8 @@ def money_ask(
     suspense-out     suspense → float         suspense-refund  suspense → bank
     suspense-stock   suspense ← operator stock
     """
-    form = EntryForm(what, fen_from_yuan(amount), reference, code, operator_id, reason)
     with desk_of(context) as office, office.desk(maker) as desk:
+        form = EntryForm(what, fen_from_yuan(amount), reference, code, operator_id, reason)
         request = propose_entry_txn(desk.txn, form, maker=maker, now_ms=desk.now_ms)
     out.print(f"request {request} waits for another person: aircharge money confirm {request} --checker NAME")
 

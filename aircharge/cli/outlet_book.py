@@ -15,6 +15,7 @@ from aircharge.cli.show import desk_of, out, show_sheet, show_table
 from aircharge.ledger.chart import OUTLET_ACTIVE, OUTLET_CLOSED, OUTLET_CLOSING
 from aircharge.ledger.tables import metadata
 from aircharge.office import Office, local_time
+from aircharge.outlets.desk import RegistryError
 from aircharge.outlets.exports import FILE_COLUMNS, export_rows
 from aircharge.outlets.imports import Draft, draft_txn, import_txn
 from aircharge.outlets.lifecycle import STATUSES, step_txn
@@ -27,11 +28,11 @@ from aircharge.outlets.phones import (
 )
 from aircharge.outlets.profile import change_profile_txn, profile_of
 from aircharge.outlets.registry import Desk
-from aircharge.outlets.rights import ids_within
+from aircharge.outlets.rights import NotAllowed, ids_within
 from aircharge.outlets.sheets import ENCODINGS, write_sheet
 from aircharge.outlets.terminals import add_terminal_txn, block_terminal_txn, move_terminal_txn
 from aircharge.outlets.tree import downline, move_txn, moves
-from aircharge.staffroom import Staffroom
+from aircharge.staffroom import Staffroom, sees
 from aircharge.values import Pin, address_digits, mask_msisdn, yuan_text
 
 __all__ = ["outlet"]
@@ -52,6 +53,8 @@ _encoding = click.option("--encoding", type=click.Choice(list(ENCODINGS)), defau
 def outlet_move(context: click.Context, code: str, parent: str, level: int | None, actor: str) -> None:
     """Put an outlet, and all below it, under another PARENT (- = none). Its history stays."""
     with desk_of(context) as office, office.desk(actor) as desk:
+        if not sees(desk.txn, office.person, {"outlet": parent}):
+            raise NotAllowed(f"{parent} is outside the part of the tree {actor} works in")
         move_txn(desk, code, "" if parent == "-" else parent, level=level)
         out.print(f"outlet {code} stands below {parent}")
 
@@ -155,6 +158,8 @@ def outlet_terminal(
 ) -> None:
     """Put a new terminal at an outlet, move it there, or block it."""
     with desk_of(context) as office, office.desk(actor) as desk:
+        if block or lift or is_move:
+            _check_stand(desk, office, terminal, "" if is_move else code)
         if block or lift:
             block_terminal_txn(desk, terminal, lift=lift)
         elif is_move:
@@ -272,6 +277,19 @@ def _is_bound(desk: Desk, number: str) -> bool:
     phones = metadata.tables["outlet_phone"]
     bound = select(phones.c.msisdn).where(phones.c.msisdn == address_digits(number))
     return desk.txn.execute(bound).first() is not None
+
+
+def _check_stand(desk: Desk, office: Office, terminal: str, code: str) -> None:
+    """Raises RegistryError, NotAllowed: the terminal stands at another outlet, or where that person does not work."""
+    outlets, terminals = metadata.tables["outlet"], metadata.tables["terminal"]
+    joined = terminals.join(outlets, outlets.c.id == terminals.c.outlet_id)
+    at = desk.txn.execute(
+        select(outlets.c.code).select_from(joined).where(terminals.c.code == terminal)
+    ).scalar()
+    if at is None or (code and at != code):
+        raise RegistryError(f"no terminal {terminal}" + (f" at outlet {code}" if code else ""))
+    if not sees(desk.txn, office.person, {"outlet": at}):
+        raise NotAllowed(f"terminal {terminal} is outside the part of the tree {desk.actor} works in")
 
 
 def _below(row: dict[str, Any]) -> dict[str, Any]:

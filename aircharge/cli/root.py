@@ -95,6 +95,8 @@ def number_language(context: click.Context, number: str, language: str, actor: s
 def personalise(context: click.Context, file: Path, actor: str) -> None:
     """Ask for all cards with their keys, for the card maker (or the simulator): a secret file, mode 600."""
     with desk_of(context) as office:
+        if not file.resolve().parent.is_dir():
+            raise OfficeError(f"{file.parent} is no folder")
         payload = {"file": str(file.resolve())}
         out.print(Staffroom(office).change("keys.export", payload, actor=actor or "nobody"))
 
@@ -127,7 +129,13 @@ def fund_ask(context: click.Context, code: str, amount: str, slip: str, maker: s
 def fund_file(context: click.Context, file: Path, maker: str) -> None:
     """Ask for all rows of a CSV file (outlet,amount,slip), all or nothing."""
     with desk_of(context) as office, open(file, encoding="utf-8-sig", newline="") as handle:
-        requests = office.propose_funding_rows(list(csv.DictReader(handle)), maker=maker)
+        rows = list(csv.DictReader(handle, strict=True))
+        if not rows:
+            raise OfficeError(f"{file.name}: a header outlet,amount,slip and at least one line are wanted")
+        for line, row in enumerate(rows, 2):
+            if None in row or None in row.values():
+                raise OfficeError(f"{file.name}: line {line} has not as many cells as the header")
+        requests = office.propose_funding_rows(rows, maker=maker)
         out.print(f"{len(requests)} requests: {', '.join(str(request) for request in requests)}")
 
 

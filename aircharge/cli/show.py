@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -31,7 +32,7 @@ def plain_errors() -> Iterator[None]:
         raise click.ClickException(
             f"refused ({refusal.reason.code} {refusal.reason.name}) {refusal.detail}".rstrip()
         ) from refusal
-    except (AirchargeError, OSError, RuntimeError) as error:
+    except (AirchargeError, OSError, RuntimeError, UnicodeDecodeError, csv.Error) as error:
         raise click.ClickException(str(error)) from error
 
 

@@ -70,7 +70,8 @@ class Action:
 
     ``within``: which argument of the command names the outlet ("code", "parent"), its card ("iccid"), its order
     ("number") or the requests to be decided ("request", "requests"), which must be of kinds the person may confirm;
-    "payload" = the request's own says it; "inside" = the command looks itself; "-" = no single outlet is meant.
+    "payload" = the request's own says it; "inside" = the command looks itself; "-" = no single outlet is meant;
+    "house" = it holds for all outlets: for nobody who works in a part of the tree.
     """
 
     by: frozenset[Role]
@@ -135,9 +136,9 @@ _TABLE: Final = """
     batch.dry-run       CMFRUA  ......  -
     batch.ask           .MF...  ......  code
     batch.start         ..F...  ......  request
-    batch.show          CMFRUA  ......  -
-    batch.report        .MFRU.  ......  -
-    batch.cancel        .MFR..  ......  -
+    batch.show          CMFRUA  ......  number
+    batch.report        .MFRU.  ......  number
+    batch.cancel        .MFR..  ......  number
     order.show          CMFRUA  ......  number
     order.resolve       .MFR..  ......  number
     order.release       .M.R..  ......  number
@@ -184,9 +185,9 @@ _TABLE: Final = """
     limit.on            ...R..  ......  -
     limit.off           ...R..  ...R.A  -
     limit.list          CMFRUA  ......  -
-    transfer-rule.add   .MFR..  ..FR..  -
-    transfer-rule.on    .MFR..  ..FR..  -
-    transfer-rule.off   .MFR..  ......  -
+    transfer-rule.add   .MFR..  ..FR..  house
+    transfer-rule.on    .MFR..  ..FR..  house
+    transfer-rule.off   .MFR..  ......  house
     transfer-rule.list  CMFRUA  ......  -
     list.add            CM.R..  ......  -
     list.white          ...R..  ...R.A  -
@@ -232,6 +233,8 @@ def check_txn(
     if person.scope_id is None:
         return
     numbers = list(outlets)
+    if row is not None and row.within == "house":
+        raise NotAllowed(f"{action} is for the whole house, {person.login} works in a part of the tree")
     if row is not None and row.within not in ("-", "inside") and not numbers:
         raise NotAllowed(f"{action} is not about an outlet {person.login} works for")
     for outlet_id in numbers:
