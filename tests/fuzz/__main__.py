@@ -57,7 +57,7 @@ def _plain(name: str, seconds: float, seed: int) -> bool:
     from tests.fuzz.targets import TARGETS, corpus_of
 
     target = TARGETS[name]
-    examples = [data for _, data in corpus_of(name)] or list(target.seeds())
+    examples = [*(data for _, data in corpus_of(name)), *target.seeds()]
     end = time.monotonic() + seconds
     count = taken = 0
     for data in mutants(examples, seed):

@@ -74,12 +74,12 @@ def memory_of(target: Target, *pieces: bytes) -> Memory:
 
     swallow(opened())  # once before: caches of patterns, lazy imports
     take = opened()
-    gc.collect()
+    gc.collect(1)
     tracemalloc.start()
     try:
         swallow(take)
         peak = tracemalloc.get_traced_memory()[1]
-        gc.collect()
+        gc.collect(1)
         return Memory(peak, tracemalloc.get_traced_memory()[0])
     finally:
         tracemalloc.stop()

@@ -16,7 +16,7 @@ from tests.fuzz.trace import fewest, steps_of
 BEYOND_MAX = 1024
 """Octets that a length bomb may cost more than a claim that is only just wrong."""
 CORPORA_MAX = 100 * 1024
-SLOW = {"smpp-session", "operator-session", "wordings"}
+SLOW = {"smpp-session", "operator-session", "tpdu-link", "stx-link", "fsk-link", "hdlc-link", "wordings"}
 
 every_target = pytest.mark.parametrize("name", TARGETS)
 
@@ -32,7 +32,7 @@ def test_the_corpus_again(name: str) -> None:
 @every_target
 def test_changed_and_random_examples(name: str) -> None:
     target = TARGETS[name]
-    examples = [data for _, data in corpus_of(name)]
+    examples = [*(data for _, data in corpus_of(name)), *target.seeds()]
 
     @settings(max_examples=25 if name in SLOW else 120)
     @given(st.binary(max_size=200) | st.integers(0, 2**32).map(lambda seed: next(mutants(examples, seed))))
