@@ -5,6 +5,7 @@
 # make bench   durable recharges per second, beside bare Twisted and bare SQLite
 # make proof   the long proof: daemons on one ledger, 2,000 kill -9, planted bugs; goes on where it was ended
 # make fuzz    every decoder and session for SECONDS (10) each; with TARGET=name that one by coverage
+# make world   SEED=… RUNS=… simulated worlds from one seed each (STATE=file: goes on where it was ended)
 # make clean   forget everything that can be made again (not .venv: make distclean)
 
 BIN := .venv/bin
@@ -13,7 +14,7 @@ WORKERS ?= 2
 COVERAGE_MIN ?= 80
 PYTEST_ARGS ?=
 
-.PHONY: run demo test check lint format bench proof fuzz setup peers clean distclean help
+.PHONY: world run demo test check lint format bench proof fuzz setup peers clean distclean help
 .DEFAULT_GOAL := help
 
 help:
@@ -57,6 +58,10 @@ proof: setup
 
 fuzz: setup
 	@./tools/fuzz $(or $(SECONDS),10) $(TARGET)
+
+world: setup
+	@$(BIN)/aircharge prove $(if $(SEED),--seed $(SEED)) --runs $(or $(RUNS),100) --jobs $(WORKERS) \
+	    $(if $(STATE),--state $(STATE))
 
 clean:
 	rm -rf var build dist htmlcov .coverage .coverage.* .mypy_cache .ruff_cache .import_linter_cache

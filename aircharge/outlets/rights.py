@@ -216,7 +216,18 @@ ACTIONS: Final[dict[str, Action]] = _read(_TABLE)
 """Every action there is. Entries of money by hand share the row ``entry``."""
 
 FREE: Final = frozenset(
-    ("check-config", "db.upgrade", "db.grant", "verify", "demo", "simulate", "login", "logout", "staff.init")
+    (
+        "check-config",
+        "db.upgrade",
+        "db.grant",
+        "verify",
+        "demo",
+        "simulate",
+        "prove",
+        "login",
+        "logout",
+        "staff.init",
+    )
 )
 """Commands of whoever runs the machine: nobody's session is asked for."""
 

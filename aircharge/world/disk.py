@@ -87,7 +87,7 @@ class WorldStore(Store):
         fate = self.disk.next_fate()
         if fate == "crash_before":
             self.host.die()
-        if self.tenure is not None and not self._holds(txn):
+        if self._writes_book and self.tenure is not None and not self._holds(txn):
             self.intruded()
         if fate == "fail":
             raise LedgerError("the disk said no before the commit: nothing was written")
@@ -99,6 +99,15 @@ class WorldStore(Store):
             raise LedgerError("the commit's fate is unknown: ask again by key")
 
     intruded: Callable[[], None] = staticmethod(lambda: None)
+
+    _writes_book = False
+
+    def _persist(self, commands: Any, again: tuple[type[Exception], ...] = ()) -> Any:
+        self._writes_book = True
+        try:
+            return super()._persist(commands, again)
+        finally:
+            self._writes_book = False
 
     def _holds(self, txn: Connection) -> bool:
         """Whether the lease this daemon writes under is its own still."""

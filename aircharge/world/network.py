@@ -270,6 +270,7 @@ class Network:
     def __init__(self, timeline: Timeline, chance: Random) -> None:
         self.timeline = timeline
         self.weather = Weather()
+        self.met: Callable[[str], None] = lambda _fault: None
         self._chance = chance
         self._ports: dict[int, list[_Port]] = {}
         self._connections: dict[int, Connection] = {}
@@ -351,15 +352,20 @@ class Network:
 
     def latency_s(self) -> float:
         weather = self.weather
-        return self._chance.uniform(weather.latency_min_s, weather.latency_max_s)
+        latency_s = self._chance.uniform(weather.latency_min_s, weather.latency_max_s)
+        if latency_s > 1.0:
+            self.met("late octets")
+        return latency_s
 
     def pieces(self, data: bytes) -> list[bytes]:
         """How one write arrives."""
         mark = self._chance.random()
         weather = self.weather
         if mark < weather.octets and len(data) <= 400:
+            self.met("octet by octet")
             return [data[place : place + 1] for place in range(len(data))]
         if mark < weather.octets + weather.split and len(data) > 1:
+            self.met("in pieces")
             cuts = sorted({self._chance.randrange(1, len(data)) for _ in range(self._chance.randint(1, 3))})
             return [data[a:b] for a, b in zip([0, *cuts], [*cuts, len(data)], strict=True)]
         return [data]

@@ -151,7 +151,7 @@ def _after(chance: Random, at_s: float, code: str, target: str, amount_fen: int)
 
 def _breaking(chance: Random) -> Iterator[Step]:
     """What breaks."""
-    for _ in range(chance.randint(2, 9)):
+    for _ in range(chance.randint(3, 12)):
         kind = chance.choice(_BREAKS)
         about: dict[str, Any] = {}
         if kind in ("crash_before", "crash_after", "fail", "unknown"):

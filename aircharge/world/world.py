@@ -39,7 +39,7 @@ __all__ = ["Asked", "World"]
 
 log_publisher: Any = globalLogPublisher
 
-PEACE_S: Final = 100.0
+PEACE_S: Final = 50.0
 """When the last thing has been broken and mended, the world goes on for at least so long …"""
 PEACE_MAX_S: Final = 400.0
 """… and at most for so long, until nothing is open."""
@@ -67,6 +67,7 @@ class _Fates(Faults):
     def __init__(self, plan: FaultPlan, chance: Random, met: Callable[[str], None]) -> None:
         super().__init__(plan, 0)
         self.by_number: dict[str, deque[str]] = {}
+        self.is_calm = False
         self._chance = chance
         self._met = met
 
@@ -80,7 +81,7 @@ class _Fates(Faults):
 
     def delay_s(self) -> float:
         """Mostly quick; now and then slower than the daemon waits."""
-        slowest_s = 9.0 if self._chance.random() < 0.15 else 0.05
+        slowest_s = 9.0 if not self.is_calm and self._chance.random() < 0.15 else 0.05
         return self._chance.uniform(0.001, slowest_s)
 
 
@@ -95,6 +96,7 @@ class World:
         self.disk = Disk(Random(f"disk {plan.seed}"))
         self.disk.met = lambda fate: self.met(f"commit {fate}")
         self.faults: Counter[str] = Counter()
+        self.network.met = self.met
         self.bugs: list[str] = []
         self.asked: list[Asked] = []
         self.locked_asked: list[Asked] = []
@@ -271,7 +273,7 @@ class World:
         )
         self.timeline.run(last_s)
         self.make_peace()
-        self.timeline.at(world, last_s + PEACE_S - 40.0, self._probe)
+        self.timeline.at(world, last_s + PEACE_S - 30.0, self._probe)
         self.timeline.run(last_s + PEACE_S)
         end_s = last_s + PEACE_MAX_S
         while self.timeline.now_s < end_s and self.is_busy():
@@ -298,6 +300,7 @@ class World:
         self.disk.is_full = False
         self.disk.plan.clear()
         self.fates.by_number.clear()
+        self.fates.is_calm = True
         self.centre.postman.responses_to_drop = 0
         if not self._living():
             self._start_again()
