@@ -55,7 +55,10 @@ class Progress:
 
     def add(self, report: Report) -> None:
         self.reports.append(report)
-        row = dataclasses.asdict(report) | {"folder": str(report.folder)}
+        row = dataclasses.asdict(
+            dataclasses.replace(report, kills=Counter())
+        )  # which takes a Counter's items for keys
+        row |= {"kills": dict(report.kills), "folder": str(report.folder)}
         self._state["worlds"].append(row)
         STATE.parent.mkdir(exist_ok=True)
         made = STATE.with_suffix(".new")
