@@ -171,7 +171,9 @@ def test_over_a_bad_line_everything_arrives_once_and_in_order(seed: int, percent
         spoilt[chance.randrange(len(spoilt))] ^= chance.randrange(1, 256)
         return bytes(spoilt[: chance.randrange(1, len(spoilt) + 1)])
 
-    line = line_of(HdlcSettings(envelope=BARE, tries_max=1000, idle_s=1e9, window=window), spoil)
+    line = line_of(
+        HdlcSettings(envelope=BARE, tries_max=1000, idle_s=1e9, window=window, queue_max=24), spoil
+    )
     line.carry(3000, lambda: all(Opened() in events for events in line.heard))
     wanted: tuple[list[bytes], list[bytes]] = ([], [])
     for number in range(24):
