@@ -1,8 +1,9 @@
 """The long proof: ``python -m tests.system.proof [--kills 2000] [--seed N] [--part kills]``; results go to docs/proof.
 
 Parts: whole daemons that are all given the same requests (fleet), worlds that go wrong until there were so many kills
-(kills), planted bugs (mutants). It may be ended at any time: what is done is in ``var/proof.json``, and the next run
-of the same product goes on from there. Exit code 0 only when all is done and nothing was found.
+(kills), planted bugs (mutants). It may be ended at any time: the worlds that are done are in ``var/proof.json``, and
+the next run of the same product goes on from there. SIGINT or SIGTERM ends it after the world under way, with what it
+has so far written to docs/proof. Exit code 0 only when all is done and nothing was found.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import dataclasses
 import hashlib
 import json
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -39,15 +41,16 @@ FLEETS = tuple((daemons, share) for daemons in (2, 4) for share in (2.0, 0.5))
 class Progress:
     """What earlier runs have done, kept in a file: worlds with their results, by number."""
 
-    def __init__(self, seed: int) -> None:
-        state: dict[str, Any] = {}
-        if STATE.exists():
-            state = json.loads(STATE.read_text("utf-8"))
-        if state.get("product") != _product():
+    def __init__(self, seed: int, kills: int) -> None:
+        """Goes on with what there is, unless that is done or of another product."""
+        self.is_ending = False
+        state: dict[str, Any] = json.loads(STATE.read_text("utf-8")) if STATE.exists() else {}
+        self.reports = [_report(row) for row in state.get("worlds", ())]
+        if state.get("product") != _product() or self.kills >= kills:
             state = {"product": _product(), "seed": seed, "worlds": []}
+            self.reports = []
         self._state = state
         self.seed: int = state["seed"]
-        self.reports = [_report(row) for row in state["worlds"]]
 
     @property
     def kills(self) -> int:
@@ -65,8 +68,9 @@ class Progress:
         made.write_text(json.dumps(self._state), "utf-8")
         made.replace(STATE)
 
-    def forget(self) -> None:
-        STATE.unlink(missing_ok=True)
+    def end(self, _number: int, _frame: object) -> None:
+        """A signal's: no further world."""
+        self.is_ending = True
 
 
 def _report(row: dict[str, Any]) -> Report:
@@ -119,7 +123,7 @@ def _worlds(folder: Path, kills: int, progress: Progress) -> None:
     """Worlds until there were so many kills, those of earlier runs included."""
     server = Cluster("log_min_messages=error", durable=True) if programs() else None
     try:
-        while progress.kills < kills:
+        while progress.kills < kills and not progress.is_ending:
             plan = _plan(progress.seed, len(progress.reports))
             place = server if plan.engine == "postgresql" else None
             report = run_world(folder / f"world{plan.seed}", plan, place)
@@ -180,7 +184,7 @@ def main() -> int:
     options = parser.parse_args()
     parts = options.part or PARTS
     folder = Path(tempfile.mkdtemp(prefix="aircharge-proof-"))
-    progress = Progress(options.seed)
+    progress = Progress(options.seed, options.kills)
     command = f"python -m tests.system.proof --kills {options.kills} --seed {progress.seed}"
     command += "".join(f" --part {part}" for part in options.part or ())
     is_proved = "fleet" not in parts or _fleets(folder, progress.seed, command)
@@ -191,13 +195,14 @@ def main() -> int:
         _say(f"send_first without kills: {_verdict(calm)}")
         is_proved &= None not in mutants.values() and calm.audit.clean
     if "kills" in parts:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, progress.end)
         _worlds(folder, options.kills, progress)
         is_whole = {*POINTS, *OUTSIDE} <= {point for report in progress.reports for point in report.kills}
-        is_proved &= is_whole and all(report.audit.clean for report in progress.reports)
+        is_proved &= is_whole and progress.kills >= options.kills
+        is_proved &= all(report.audit.clean for report in progress.reports)
     if {"kills", "mutants"} & set(parts):
         write_kills(progress.reports if "kills" in parts else [], mutants, command)
-    if "kills" in parts:
-        progress.forget()
     if is_proved and not options.keep:
         shutil.rmtree(folder)
     else:

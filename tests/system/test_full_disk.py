@@ -72,7 +72,7 @@ def readiness(instance: Instance) -> str:
 
 def recharge(instance: Instance, number: int) -> None:
     target = f"138000000{number:02d}"
-    asked = {"operation": "recharge", "target": target, "amount_fen": 5000, "pin": DEMO_PIN}
+    asked = {"operation": "recharge", "target": target, "amount_fen": 5000, "pin": DEMO_PIN, "wait_s": 0}
     instance.centre("stk", **{"from": SHOP.phone}, **asked)
 
 
