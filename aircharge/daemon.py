@@ -56,10 +56,11 @@ log = Logger()
 
 
 class SmsSink:
-    """Notices as texts through the SMPP gateway (``ports.Sink``)."""
+    """Notices as texts through the SMPP gateway (``ports.Sink``); those of no service come from ``service``."""
 
-    def __init__(self, gateway: SmppGateway) -> None:
+    def __init__(self, gateway: SmppGateway, service: str) -> None:
         self._gateway = gateway
+        self._service = service
 
     def ready(self) -> bool:
         return self._gateway.ready()
@@ -67,7 +68,7 @@ class SmsSink:
     async def send(self, notice: Notice) -> None:
         # The same for the same notice; the ids' low bits are mostly alike, so not those.
         reference = 1 + notice.notice_id % 65_521
-        await self._gateway.text(notice.sender, notice.recipient, notice.text, reference)
+        await self._gateway.text(notice.sender or self._service, notice.recipient, notice.text, reference)
 
 
 class AirchargeService(Service):
@@ -119,7 +120,7 @@ class AirchargeService(Service):
             self._send_packet,
         )
         self.gateway = SmppGateway(reactor, clock.now_ms, self.door.answer, self._receipt_received)
-        sink = SmsSink(self.gateway)
+        sink = SmsSink(self.gateway, config.sms.query_number)
         self.relay = NoticeRelay(
             self.ledger,
             sink,

@@ -16,6 +16,7 @@ from twisted.logger import Logger
 from aircharge.errors import LedgerError, Reason, Refusal, WireError
 from aircharge.ledger.commands import Inquire
 from aircharge.ledger.lookups import order_of
+from aircharge.ledger.losing import ReportLost
 from aircharge.ledger.pinning import ChangePin
 from aircharge.ledger.reading import last_asked_back
 from aircharge.ledger.returning import ReverseTransfer
@@ -30,6 +31,7 @@ from aircharge.sms.grammar import (
     Balance,
     History,
     Last,
+    Lost,
     Question,
     Recap,
     Recharge,
@@ -155,6 +157,12 @@ class SmsDoor:
             await self._carry_out(wish, Channel.SMS, key, asker, message.sent_ms, window_ms)
         elif isinstance(ask, Yes):
             await self._plain_yes(asker, message, ask)
+        elif isinstance(ask, Lost):
+            asker = Asker(asker.phone, asker.service, None, ask.pin)
+            now_ms = self._board.clock.now_ms()
+            await self._board.ledger.do(
+                ReportLost(Channel.SMS, asker, str(ask.number), now_ms, message.sent_ms)
+            )
         elif isinstance(ask, Question):
             await self._plain_question(asker, message, ask)
         else:

@@ -21,6 +21,7 @@ __all__ = [
     "Earned",
     "History",
     "Last",
+    "Lost",
     "NewPin",
     "Question",
     "Recap",
@@ -120,6 +121,14 @@ class NewPin:
 
 
 @dataclass(frozen=True, slots=True)
+class Lost:
+    """``18 <number> <PIN>``: another number of the outlet is lost, block it and its card."""
+
+    number: Msisdn
+    pin: Pin
+
+
+@dataclass(frozen=True, slots=True)
 class Earned:
     """``19 [amount] <PIN>``: commission to float, all of it when no amount is named."""
 
@@ -162,7 +171,7 @@ class Unclear:
     """No command, or more than one reading."""
 
 
-Act = Recharge | Reverse | TakeBack | Send | Deposit | NewPin | Earned | Yes
+Act = Recharge | Reverse | TakeBack | Send | Deposit | NewPin | Lost | Earned | Yes
 Question = Balance | Last | Status | Recap | History
 Ask = Act | Question | Unclear
 
@@ -208,6 +217,7 @@ _DEPOSIT: Final = re.compile(rf"16{_SEP}{_SUM}(?:{_SEP}{_PIN})?")
 _NEW_PIN: Final = re.compile(
     rf"17{_SEP}(?P<old>[0-9]{{6}}){_SEP}(?P<new>[0-9]{{6}}){_SEP}(?P<again>[0-9]{{6}})"
 )
+_LOST: Final = re.compile(rf"18{_SEP}{_NUMBER}{_SEP}{_PIN}")
 _EARNED: Final = re.compile(rf"19(?:{_SEP}{_SUM})?{_SEP}{_PIN}")
 _YES: Final = re.compile(rf"(?:[Yy](?:[Ee][Ss])?|是)(?:{_SEP}{_PIN})?")
 _AMOUNT: Final = re.compile(r"(?P<yuan>0|[1-9][0-9]{0,9})(?:\.(?P<fen>[0-9]{1,2})?)?")
@@ -255,6 +265,8 @@ def _act(folded: str) -> Act | None:
         return Deposit(_fen(match["amount"]), _pin(match))
     if match := _NEW_PIN.fullmatch(folded):
         return NewPin(Pin(match["old"]), Pin(match["new"]), Pin(match["again"]))
+    if match := _LOST.fullmatch(folded):
+        return Lost(Msisdn.parse(match["number"]), Pin(match["pin"]))
     if match := _EARNED.fullmatch(folded):
         return Earned(Pin(match["pin"]), _fen(match["amount"]) if match["amount"] else 0)
     if match := _YES.fullmatch(folded):
