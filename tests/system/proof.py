@@ -29,7 +29,7 @@ from tests.system.points import DISK, OUTSIDE, POINTS
 from tests.system.proof_text import ROOT, fleet_result, write_fleet, write_kills
 from tests.system.rig import DOUBTS, Report, WorldPlan, run_world
 
-__all__ = ["RUNS_MAX", "hunt", "main", "mutant_plan"]
+__all__ = ["RUNS_MAX", "hunt", "main", "mutant_plan", "planned"]
 
 STATE = ROOT / "var" / "proof.json"
 RUNS_MAX = 6
@@ -110,7 +110,7 @@ def hunt(folder: Path, name: str, seed: int = 30) -> Report | None:
     return None
 
 
-def _plan(seed: int, number: int) -> WorldPlan:
+def planned(seed: int, number: int) -> WorldPlan:
     """All modes on the one engine, then all on the other: every place twice in an order of chance."""
     modes = list(DOUBTS)
     engine = ENGINES[number // len(modes) % (len(ENGINES) if programs() else 1)]
@@ -124,7 +124,7 @@ def _worlds(folder: Path, kills: int, progress: Progress) -> None:
     server = Cluster("log_min_messages=error", durable=True) if programs() else None
     try:
         while progress.kills < kills and not progress.is_ending:
-            plan = _plan(progress.seed, len(progress.reports))
+            plan = planned(progress.seed, len(progress.reports))
             place = server if plan.engine == "postgresql" else None
             report = run_world(folder / f"world{plan.seed}", plan, place)
             progress.add(report)
