@@ -18,7 +18,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -76,8 +76,14 @@ def _upgrade(url: str) -> None:
 class Cluster:
     """One running server. ``settings``: more ``name=value`` for its command line."""
 
-    def __init__(self, *settings: str, durable: bool = False, cores: set[int] | None = None) -> None:
-        """``cores``: where the server may run (benchmarks)."""
+    def __init__(
+        self,
+        *settings: str,
+        durable: bool = False,
+        cores: set[int] | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        """``cores``: where the server may run (benchmarks). ``environment``: the server's, where not ours."""
         folder = programs()
         if folder is None:
             pytest.skip("PEER MISSING: postgresql (initdb and postgres)")
@@ -88,6 +94,7 @@ class Cluster:
             os.chown(self.folder, owner, -1)
         self.port = free_port()
         self._cores = cores
+        self._environment = environment
         self._settings = (*_SMALL, *(() if durable else _FAST), *settings)
         self._guard: subprocess.Popen[bytes] | None = None
         self._made = 0
@@ -117,6 +124,7 @@ class Cluster:
             self._guard = subprocess.Popen(
                 [*self._servant, "sh", "-c", _GUARD, *command],
                 cwd="/",
+                env=self._environment,
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,

@@ -13,6 +13,8 @@ import random
 import shutil
 import signal
 import time
+import urllib.error
+import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -21,7 +23,7 @@ from pathlib import Path
 import psycopg
 
 from aircharge.config import load
-from aircharge.instance import DEMO_PIN, Instance, Ports, Shop, free_port, free_ports
+from aircharge.instance import DEMO_PIN, HOST, Instance, Ports, Shop, free_port, free_ports
 from aircharge.office import Office
 from aircharge.simulators.sim_card import SimCard
 from aircharge.values import Pin
@@ -30,7 +32,7 @@ from tests.postgres import Cluster
 from tests.system.audit import Audit, audit
 from tests.system.rig_centre import Centre, Habits, Mo, Request
 
-__all__ = ["FleetPlan", "FleetReport", "beside", "run_fleet", "verified"]
+__all__ = ["FleetPlan", "FleetReport", "beside", "readiness", "run_fleet", "verified"]
 
 OUTLETS = 50
 AMOUNT_FEN = 1000
@@ -245,6 +247,16 @@ class _Fleet:
         )
         logged = (self._server.folder / "log").read_text("utf-8", "replace").count("deadlock detected")
         return max(int(counted), logged)
+
+
+def readiness(instance: Instance) -> str:
+    """What the daemon says to whoever would send it work; ``ready`` when nothing is the matter."""
+    try:
+        with urllib.request.urlopen(f"http://{HOST}:{instance.ports.metrics}/ready", timeout=10) as page:
+            return str(page.read().decode())
+    except urllib.error.HTTPError as refused:
+        with refused:
+            return str(refused.read().decode())
 
 
 def verified(config_file: Path) -> list[str]:

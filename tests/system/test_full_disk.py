@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import subprocess
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from aircharge.instance import DEMO_PIN, HOST, Instance, Shop, free_ports
+from aircharge.instance import DEMO_PIN, Instance, Shop, free_ports
 from tests.system.audit import audit, rows
-from tests.system.fleet import verified
+from tests.system.fleet import readiness, verified
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -59,15 +57,6 @@ def fill(disk: Path) -> Path:
         except OSError:
             pass
     return ballast
-
-
-def readiness(instance: Instance) -> str:
-    try:
-        with urllib.request.urlopen(f"http://{HOST}:{instance.ports.metrics}/ready", timeout=10) as page:
-            return str(page.read().decode())
-    except urllib.error.HTTPError as refused:
-        with refused:
-            return str(refused.read().decode())
 
 
 def recharge(instance: Instance, number: int) -> None:
