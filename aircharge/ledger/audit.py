@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import Connection, bindparam, func, insert, select
 
 from aircharge.ledger.tables import metadata
 
@@ -15,6 +15,7 @@ __all__ = ["append_audit_txn", "append_audits_txn", "first_bad_audit"]
 
 _audit = metadata.tables["audit"]
 _GENESIS = bytes(32)
+_PIECE = 10_000
 _AUDIT_LOCK = 0x41434155  # "ACAU"
 
 
@@ -58,9 +59,11 @@ def _hash(row: dict[str, Any]) -> bytes:
 def first_bad_audit(txn: Connection) -> int | None:
     """The number of the first row that was changed, moved or taken out; None when the chain holds."""
     previous, expected = _GENESIS, 1
-    for row in txn.execute(select(_audit).order_by(_audit.c.seq)).mappings():
-        if row["seq"] != expected or row["prev_hash"] != previous or row["hash"] != _hash(dict(row)):
-            return expected
-        previous, expected = row["hash"], expected + 1
+    piece = select(_audit).where(_audit.c.seq > bindparam("after")).order_by(_audit.c.seq).limit(_PIECE)
+    while rows := txn.execute(piece, {"after": expected - 1}).mappings().all():
+        for row in rows:
+            if row["seq"] != expected or row["prev_hash"] != previous or row["hash"] != _hash(dict(row)):
+                return expected
+            previous, expected = row["hash"], expected + 1
     count = txn.execute(select(func.count()).select_from(_audit)).scalar_one()
     return None if count == expected - 1 else expected

@@ -112,14 +112,19 @@ def propose_payouts_txn(
 ) -> list[int]:
     """A request for every outlet that has earned month-end commission in ``month`` (yyyymm); returns their numbers.
 
-    Reckoned from the recharges that were settled on an accounting date of that month and stand. Outlets whose
-    commission of that month was asked for before are left out, so it may be repeated.
+    Reckoned from the recharges that were settled on an accounting date of that month and stand. Left out, so that it
+    may be repeated, are outlets whose commission of that month was asked for before, and those with a reversal that
+    is still open: it may yet take a recharge of the month away.
     """
     first, last = month * 100 + 1, month * 100 + 31
     if not (2020 <= month // 100 <= 2199 and 1 <= month % 100 <= 12):
         raise FundingError(f"{month} is no month: yyyymm")
     if local_date(now_ms - _HALF_DAY_MS, utc_offset_min) <= last:  # a day may be cut as late as noon
         raise FundingError(f"month {month} is not over")
+    open_states = [int(state) for state in State if state.is_open]
+    unsure = select(_txn.c.outlet_acct).where(
+        _txn.c.kind == int(Operation.REVERSAL), _txn.c.state.in_(open_states)
+    )
     earned = (
         select(_outlet.c.float_id, _outlet.c.code, func.sum(_txn.c.commission).label("fen"))
         .join(_txn, _txn.c.outlet_acct == _outlet.c.float_id)
@@ -130,6 +135,7 @@ def propose_payouts_txn(
             _txn.c.commission_mode == COMMISSION_MONTHLY,
             _txn.c.commission > 0,
             _journal.c.biz_date.between(first, last),
+            _outlet.c.float_id.not_in(unsure.correlate(None)),
         )
         .group_by(_outlet.c.float_id, _outlet.c.code)
         .order_by(_outlet.c.code)

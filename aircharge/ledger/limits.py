@@ -25,7 +25,17 @@ from aircharge.ledger.page import Facts, Page
 from aircharge.ledger.policy import CounterKey, LimitRule, Policy
 from aircharge.ledger.rows import Charge, CounterRow, OutletRow, TxnRow
 
-__all__ = ["check", "count", "counter_key", "counters_of", "marked_counters", "over", "release", "used"]
+__all__ = [
+    "check",
+    "count",
+    "counter_bit",
+    "counter_key",
+    "counters_of",
+    "marked_counters",
+    "over",
+    "release",
+    "used",
+]
 
 
 def counters_of(
@@ -60,7 +70,7 @@ def marked_counters(row: TxnRow, outlet: OutletRow, utc_offset_min: int) -> list
         (subject, values[subject], row.kind, period, _began(row.created_ms, period, utc_offset_min))
         for subject in values
         for period in (PERIOD_DAY, PERIOD_WEEK, PERIOD_MONTH)
-        if int(mask, 16) >> _bit(subject, period) & 1
+        if int(mask, 16) >> counter_bit(subject, period) & 1
     ]
 
 
@@ -115,7 +125,7 @@ def count(page: Page, outlet: OutletRow, row: TxnRow, charge: Charge) -> None:
     mask = 0
     for key in _counters(page, outlet, charge):
         if key[3] != PERIOD_TRANSACTION:
-            mask |= 1 << _bit(key[0], key[3])
+            mask |= 1 << counter_bit(key[0], key[3])
             _move(page, key, 1, row.amount)
     if mask:
         row.counted = f"{mask:x}|{charge.terminal}|{outlet.manager}"
@@ -150,7 +160,8 @@ def _subjects(outlet: OutletRow, charge: Charge) -> dict[int, str]:
     }
 
 
-def _bit(subject: int, period: int) -> int:
+def counter_bit(subject: int, period: int) -> int:
+    """The bit of ``txn.counted`` that stands for a subject's counter of a period."""
     return 3 * (subject - 1) + period - 1
 
 

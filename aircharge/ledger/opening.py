@@ -221,7 +221,8 @@ def _intended_before(page: Page, order: Order, outlet: OutletRow) -> Facts:
         if row.kind == Operation.RECHARGE
         and row.amount == order.amount_fen
         and row.created_ms >= since_ms
-        and row.state not in (State.REFUSED, State.VOIDED)
+        and row.state
+        not in (State.REFUSED, State.VOIDED, State.REVERSED)  # what was taken back repeats nothing
     ]
     if not any(row.repeat_n >= order.repeat for row in rows):
         return {}

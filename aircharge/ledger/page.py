@@ -344,7 +344,8 @@ class Page:
         is_slip = outlet is not None and reason in (Reason.NUMBER, Reason.AMOUNT)
         count = self.rows.offences.get(asker.phone, 0) + (not is_slip)
         if not is_slip:
-            self.rows.offences[asker.phone] = self.changes.offences[asker.phone] = count
+            self.rows.offences[asker.phone] = count
+            self.changes.offences[asker.phone] = self.changes.offences.get(asker.phone, 0) + 1
         last = self.settings.offences_max
         if count > last and not is_slip:
             return count

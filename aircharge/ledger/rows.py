@@ -334,7 +334,7 @@ class Changes:
     replays: list[ReplayRow] = field(default_factory=list)
     cards: dict[int, CardState] = field(default_factory=dict)
     credentials: dict[int, CredentialRow] = field(default_factory=dict)
-    offences: dict[str, int] = field(default_factory=dict)
+    offences: dict[str, int] = field(default_factory=dict)  # how many more of each number
     notices: list[NoticeRow] = field(default_factory=list)
     notices_sent: list[int] = field(default_factory=list)
     notices_retry: list[tuple[int, int]] = field(default_factory=list)

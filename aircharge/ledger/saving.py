@@ -154,7 +154,7 @@ class Saver:
         if changes.offences:
             today = local_date(now_ms, self._settings.utc_offset_min)
             offences = [(phone, today, count) for phone, count in changes.offences.items()]
-            upsert = "ON CONFLICT (phone, local_date) DO UPDATE SET n = excluded.n"
+            upsert = "ON CONFLICT (phone, local_date) DO UPDATE SET n = offence.n + excluded.n"
             dialect.insert(txn, "offence", "phone, local_date, n", offences, upsert)
 
     def _notices(self, txn: Connection, changes: Changes, now_ms: int) -> None:

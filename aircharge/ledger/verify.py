@@ -17,6 +17,7 @@ from aircharge.ledger.audit import first_bad_audit
 from aircharge.ledger.reckoning import commission_problems
 from aircharge.ledger.sealing import bad_seals
 from aircharge.ledger.verify_balances import Sums, below_floor, wrong_holds
+from aircharge.ledger.verify_limits import wrong_counters
 from aircharge.ledger.verify_postings import (
     Called,
     called_for,
@@ -54,13 +55,17 @@ class VerifyReport:
                 self.problems.append(problem)
 
 
-def verify(txn: Connection, piece: int = _PIECE) -> VerifyReport:
-    """Check the whole book within one snapshot; amounts in fen. ``piece``: rows that are read at a time."""
+def verify(txn: Connection, piece: int = _PIECE, utc_offset_min: int = 480) -> VerifyReport:
+    """Check the whole book within one snapshot; amounts in fen.
+
+    ``piece``: rows that are read at a time; ``utc_offset_min``: of the calendar that limits go by.
+    """
     report = VerifyReport()
     _journal(txn, report, piece)
     report.add(wrong_holds(txn))
     report.add(below_floor(txn))
     report.add(commission_problems(txn))
+    report.add(wrong_counters(txn, utc_offset_min))
     report.add(bad_seals(txn))
     bad = first_bad_audit(txn)
     if bad is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
 from aircharge.errors import Reason
@@ -167,3 +169,21 @@ def test_a_bank_slip_counts_once(books: Books) -> None:
     books.do(Fund(request, "wang"))
     with pytest.raises(FundingError):
         propose(books)
+
+
+def test_two_daemons_count_every_malformed_message(postgres_books: Books) -> None:
+    """Of one number, at both of them at once: none is lost."""
+    here, there = postgres_books, Books(postgres_books.url, node=2)
+    stranger = Asker("13700000001", "0353911")
+
+    def annoy(books: Books) -> None:
+        for _ in range(20):
+            books.do(Offence(stranger, Reason.FORMAT, books.clock.ms))
+
+    threads = [threading.Thread(target=annoy, args=(books,)) for books in (here, there)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    there.engine.dispose()
+    assert here.value("SELECT n FROM offence") == 40

@@ -22,6 +22,7 @@ from aircharge.ledger.funding import (
 from aircharge.sms.phrases import built_in_templates
 from aircharge.values import Operation, Receipt, State, Verdict
 from tests.ledger.desk import MINUTE, Books
+from tests.ledger.test_reversing import back
 
 FLOAT_A = 1000
 DAY = 24 * 60 * MINUTE
@@ -301,6 +302,20 @@ def test_commission_of_a_month(books: Books) -> None:
     assert purse(books, commission_account(FLOAT_A)) == 200
     with pytest.raises(FundingError, match="no month"):
         payouts(books, 202613)
+
+
+def test_an_open_reversal_holds_the_months_commission_back(books: Books) -> None:
+    books.add("price", id=1, operator_id=0, group_code="", mode=3, rate_ppm=20_000, from_date=20260101)
+    kept, doubtful = (books.do(books.plain(target, 5_000)) for target in ("13800000001", "13800000002"))
+    for order in (kept, doubtful):
+        books.do(books.close(order, Verdict.YES))
+    taken = books.do(back(books, doubtful))
+    assert taken.state is State.HELD
+    books.wait(9 * DAY)
+    assert payouts(books, 202611) == []  # it may yet take one of the two away
+    books.do(books.close(taken, Verdict.YES))
+    [request] = payouts(books, 202611)
+    assert books.do(Enter(request, "wang")).amount_fen == 100
 
 
 def payouts(books: Books, month: int) -> list[int]:

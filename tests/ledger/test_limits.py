@@ -420,3 +420,34 @@ def test_two_daemons_on_one_database_never_exceed_a_limit_they_share(postgres_bo
     there.engine.dispose()
     assert sorted(reasons) == ["LIMIT_COUNT"] * 89 + ["OK"] * 11
     assert counters(here) == [(SUBJECT_TARGET, "13812345678", PERIOD_DAY, 20261123, 11, 1100)]
+
+
+# -- verified -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("subject", [1, 2, 3, 4, 5])
+def test_verify_names_a_counter_that_is_not_its_orders(books: Books, subject: int) -> None:
+    """Of each subject: one order too few, one counter of nobody."""
+    set_manager(books, "li")
+    for period in (1, 2, 3):
+        limit(books, period, subject=subject, period=period, count_max=9)
+    terminal = {"terminal": "T-1"} if subject == 3 else {}
+    kept = books.do(books.plain("13800000001", **terminal))
+    gone = books.do(books.plain("13800000002", **terminal))
+    books.do(books.close(kept, Verdict.YES))
+    books.do(books.close(gone, Verdict.NO))
+    assert books.problems() == []
+    with books.store.writing() as txn:
+        txn.exec_driver_sql("UPDATE limit_counter SET n = n + 1 WHERE period = 2 AND n = 1")
+        txn.exec_driver_sql(
+            "INSERT INTO limit_counter (subject, value, operation, period, began, n, total_fen)"
+            f" SELECT {subject}, 'nobody', operation, period, began, 1, 100 FROM limit_counter"
+            " WHERE period = 3 LIMIT 1"
+        )
+    problems = books.problems()
+    assert len(problems) == 2
+    assert "2 orders and 5000 fen, 1 and 5000 were counted" in problems[0]
+    assert "nobody" in problems[1] or "nob" in problems[1]
+    with books.store.writing() as txn:
+        txn.exec_driver_sql("UPDATE limit_counter SET n = n - 1 WHERE period = 2 AND n = 2")
+        txn.exec_driver_sql("DELETE FROM limit_counter WHERE value = 'nobody'")

@@ -454,3 +454,17 @@ def test_products_in_the_ledger_overrule_the_configuration(
         least, most = product
         books.add("product", id=1, operator_id=1, min_fen=least, max_fen=most, step_fen=1, from_date=20260101)
     assert books.do(books.plain(amount_fen=amount_fen, unsold=True)).reason is reason
+
+
+def test_what_was_taken_back_may_be_sent_again_at_once(books: Books) -> None:
+    """The intent guard asks about a repetition, not about a recharge whose first one was reversed."""
+    first = books.do(books.plain())
+    books.do(books.close(first, Verdict.YES))
+    assert books.do(books.plain()).reason is Reason.DUPLICATE
+    with books.store.writing() as txn:  # the reversal itself is test_reversing's
+        before = txn.exec_driver_sql("SELECT state FROM txn WHERE kind = 1 AND state = 4").scalar()
+        txn.exec_driver_sql("UPDATE txn SET state = 7 WHERE kind = 1 AND state = 4")
+    assert before == 4
+    assert books.do(books.plain()).reason is Reason.OK
+    with books.store.writing() as txn:
+        txn.exec_driver_sql("UPDATE txn SET state = 4 WHERE state = 7")
