@@ -105,6 +105,7 @@ class AirchargeService(Service):
             self.ledger, plans, clock, config.daemon.in_flight_max, config.ledger.book.utc_offset_min
         )
         self.board.consent = ConsentCode(config.checkcode())
+        self.board.is_ours = self.lease.is_fresh
         self.doubts = DoubtResolver(self.board, reactor, owner=config.daemon.node)
         self.batches = BatchRunner(self.board, reactor, self._spawn)
         self.expiry = Expiry(self.board, reactor, config.ledger.book.ticket_grace_ms)

@@ -166,6 +166,7 @@ class Board:
     unwritten: deque[tuple[CloseRecharge, int]] = field(default_factory=deque)
     """What operators said and no commit holds yet, each with how often it was tried since."""
     closing: bool = False  # on the way out: nothing new is admitted
+    is_ours: Callable[[], bool] = lambda: True  # no other daemon can have taken our orders over
     consent: ConsentCode | None = None  # compares customers' codes; None: every code is taken for right
 
     def __post_init__(self) -> None:

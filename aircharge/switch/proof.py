@@ -92,7 +92,7 @@ class Prover:
 
     def _verify(self, engine: Engine) -> VerifyReport:
         with only_one(engine, "verify"), engine.connect() as txn:
-            report = verify(txn)
+            report = verify(txn, utc_offset_min=self._utc_offset_min)
             if self._head_file is not None and self._head_file.exists():
                 heads = self._head_file.read_text("ascii", errors="replace").split()
                 report.add(problem for head in heads[-_HEADS:] if (problem := bad_head(txn, head)))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from twisted.logger import Logger
 
-from aircharge.errors import InDoubt, LedgerError, NotSent, Reason
+from aircharge.errors import InDoubt, LedgerError, NotSent, Reason, Refusal
 from aircharge.ledger.commands import CloseRecharge, OpenRecharge
 from aircharge.ports import OperatorRequest
 from aircharge.switch.board import Board, OperatorPlan
@@ -25,7 +25,11 @@ async def recharge(board: Board, order: Order, *, pin_needed: bool = False) -> R
 
 
 async def accept(board: Board, order: Order, *, pin_needed: bool = False, confirmed: bool = False) -> Receipt:
-    """Hold or refuse, durably. Raises LedgerError when the commit's fate is unknown: ask again by the same key."""
+    """Hold or refuse, durably. Raises LedgerError when the commit's fate is unknown: ask again by the same key.
+
+    Raises Refusal(BUSY), and writes nothing, while our lease may have ended: that passes in seconds, a refusal stays.
+    """
+    wait_for_lease(board)
     plan = board.serving(order.target)
     began_s = board.clock.monotonic_s()
     receipt = await board.ledger.do(
@@ -47,6 +51,12 @@ async def accept(board: Board, order: Order, *, pin_needed: bool = False, confir
     else:
         board.meters.repeated.add()
     return receipt
+
+
+def wait_for_lease(board: Board) -> None:
+    """Raises Refusal(BUSY) while another daemon may be the one who is to answer."""
+    if not board.is_ours():
+        raise Refusal(Reason.BUSY, "our lease may have ended")
 
 
 def _objection(board: Board, order: Order, plan: OperatorPlan | None) -> Reason:

@@ -13,7 +13,7 @@ from aircharge.errors import Reason, Refusal
 from aircharge.ledger.reading import FoundRecharge, find_recharge, float_of, recharge_of
 from aircharge.ledger.reversing import OpenReversal
 from aircharge.switch.board import Board
-from aircharge.switch.recharge import carry
+from aircharge.switch.recharge import carry, wait_for_lease
 from aircharge.values import Receipt, State
 
 if TYPE_CHECKING:
@@ -34,8 +34,9 @@ async def accept(board: Board, command: OpenReversal) -> Receipt:
     """Open or refuse, durably. Number and amount are enough: ``orig_id`` 0 is looked up here.
 
     Raises LedgerError when the commit's fate is unknown (ask again by the same key), Refusal(RIGHTS) for a clerk
-    without a name.
+    without a name, Refusal(BUSY) while our lease may have ended.
     """
+    wait_for_lease(board)
     found = await board.ledger.read(lambda txn: meant(txn, command, board.clock.now_ms()))
     is_given = (
         board.consent is None or found is None or board.consent.is_given(command.consent, found.order_id)

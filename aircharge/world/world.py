@@ -273,6 +273,7 @@ class World:
         )
         self.timeline.run(last_s)
         self.make_peace()
+        last_s += max(-self._offset_ms, 0) / 1000  # leases last so much longer by a clock that was set back
         self.timeline.at(world, last_s + PEACE_S - 30.0, self._probe)
         self.timeline.run(last_s + PEACE_S)
         end_s = last_s + PEACE_MAX_S

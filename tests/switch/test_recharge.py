@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from twisted.internet.defer import Deferred
 
-from aircharge.errors import InDoubt, LedgerError, NotSent, Reason
+from aircharge.errors import InDoubt, LedgerError, NotSent, Reason, Refusal
 from aircharge.ledger.commands import CloseRecharge, OpenRecharge
 from aircharge.switch.recharge import accept, carry, recharge
 from aircharge.values import State, Verdict
@@ -84,6 +84,16 @@ def test_a_line_that_is_down_or_a_full_house_refuses_before_the_hold() -> None:
     world.board.closing = True
     now(accept(world.board, order()))
     assert world.commands(OpenRecharge)[-1].refuse is Reason.BUSY
+
+
+def test_while_the_lease_may_have_ended_nothing_is_decided() -> None:
+    """A definite refusal would be kept for good; whoever is told to wait comes again."""
+    world = World()
+    world.board.is_ours = lambda: False
+    with pytest.raises(Refusal) as caught:
+        now(accept(world.board, order()))
+    assert caught.value.reason is Reason.BUSY
+    assert world.commands(OpenRecharge) == []
 
 
 @pytest.mark.parametrize("state", [State.HELD, State.SETTLED, State.IN_DOUBT, State.REFUSED])
