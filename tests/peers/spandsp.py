@@ -68,26 +68,18 @@ def modulated(octets: bytes, modem: str, idle_bits: int = 60) -> array[int]:
 
     source = _NEXT_OCTET(next_octet)
     octet_state = c.c_void_p(_call("async_tx_init", None, 8, 0, 1, 0, source, None, gives=c.c_void_p))  # type: ignore[arg-type]
-    waits = [idle_bits, idle_bits]
-    has_ended = False
+    asked = 0
 
     def next_bit(_: object) -> int:
-        nonlocal has_ended
-        if waits[0]:
-            waits[0] -= 1
-            return 1
-        if not has_ended:
-            bit = int(_call("async_tx_get_bit", octet_state))  # type: ignore[call-overload]
-            if bit >= 0:
-                return bit
-            has_ended = True
-        waits[1] -= 1
-        return 1
+        nonlocal asked
+        asked += 1
+        is_data = idle_bits < asked <= idle_bits + 10 * len(octets)
+        return int(_call("async_tx_get_bit", octet_state)) if is_data else 1  # type: ignore[call-overload]
 
     bits = _NEXT_OCTET(next_bit)
     state = c.c_void_p(_call("fsk_tx_init", None, _spec(modem), bits, None, gives=c.c_void_p))  # type: ignore[arg-type]
     samples, block = array("h"), (c.c_int16 * 160)()
-    while waits[1] > 0:  # never on its return value: it does not come back short
+    while asked < 2 * idle_bits + 10 * len(octets):  # never on its return value: it does not come back short
         _call("fsk_tx", state, block, 160)
         samples.extend(block)
     _call("fsk_tx_free", state)

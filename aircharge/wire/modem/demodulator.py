@@ -1,0 +1,189 @@
+"""Samples to octets: every octet is judged as a whole, against all 256 that it may be and against an idle line.
+
+A frame of 8-N-1 behind a stop bit is eleven bits of continuous phase: 1 0 dddddddd 1. For a start time the samples
+are correlated with the eleven-bit waves of all octets, in spans of three or four bits whatever the phase in each
+(non-coherent block detection; over all eleven bits, transmitters whose bits begin on samples only are misread);
+the strongest is the octet. A wave of eleven marks stands for "nothing was sent". The start time is the
+one, on a fine grid, at which the strongest is strongest. Without a frame before it a start is taken only when no
+later one explains the samples better: a preamble of 55s looks the same two bits further on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aircharge.wire.modem.g711 import Samples
+from aircharge.wire.modem.tones import OCTET_BITS, Tones
+
+__all__ = ["Demodulator"]
+
+_BLOCK: Final = OCTET_BITS + 1  # the stop bit before, start, data, stop
+_SPANS: Final = (slice(0, 4), slice(4, 8), slice(8, 11))
+"""Bits over which the phase must be continuous."""
+_LOOK_AHEAD: Final = 10  # bits
+_IDLE: Final = 256
+"""Row of the wave that is an idle line; behind it those whose start or stop bit is wrong."""
+_QUALITY_MIN: Final = 0.5
+_QUALITY_ONSET: Final = 0.66
+"""Correlation with the best wave, of 1, inside a run of octets and for its first: noise alone stays below 0.65."""
+_ONSET_GAIN: Final = 0.05
+"""How much better than an idle line the first octet must be: a carrier that begins is no start bit."""
+_MISS: Final = 1.1
+"""A frame whose start or stop bit is wrong is that much stronger: framing is lost when that happens twice."""
+_MISSES_MAX: Final = 2
+_SILENT: Final = 30.0
+"""Root mean square below which a line is silent (about -60 dBm0)."""
+
+Floats = NDArray[np.float64]
+Complexes = NDArray[np.complex128]
+
+
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """For each start: the strongest octet, its strength, an idle line's, and the octet's share of all power."""
+
+    octets: NDArray[np.int64]
+    strengths: Floats
+    idle: Floats
+    quality: Floats
+
+
+class Demodulator:
+    """Feed samples in chunks of any size, get octets. Holds less than 40 bits of samples between chunks."""
+
+    def __init__(self, tones: Tones, rate: int = 8000) -> None:
+        self.tones = tones
+        self._bit = rate / tones.baud  # samples
+        turns = np.array([tones.space, tones.mark]) / rate
+        self._turn = -2j * np.pi * turns
+        self._waves = self._make_waves(turns * self._bit)
+        self._samples = np.zeros(0)
+        self._next = self._bit  # where the next start bit may begin, in the buffer
+        self._locked = False
+        self._misses = 0
+
+    @staticmethod
+    def _make_waves(turns_a_bit: Floats) -> Complexes:
+        """[space, mark] x bit x wave: the conjugate phase at the beginning of the bit, 0 where it is the other tone."""
+        data = np.arange(256)[:, None] >> np.arange(8) & 1
+        one, nil = np.ones((256, 1), np.int64), np.zeros((256, 1), np.int64)
+        octets = np.hstack((one, nil, data, one))
+        wrong = [np.hstack((one, start, data, stop)) for start, stop in ((nil, nil), (one, nil), (one, one))]
+        bits = np.vstack((octets, np.ones((1, _BLOCK), np.int64), *wrong))
+        steps = turns_a_bit[bits]
+        begins = np.exp(-2j * np.pi * (np.cumsum(steps, axis=1) - steps))
+        return np.stack([np.where(bits == 0, begins, 0).T, np.where(bits == 1, begins, 0).T])
+
+    def feed(self, samples: Samples) -> bytes:
+        """The octets that are certain now."""
+        self._samples = np.concatenate((self._samples, samples))
+        return self._work(len(self._samples) - (_BLOCK + _LOOK_AHEAD + 2) * self._bit)
+
+    def flush(self) -> bytes:
+        """The audio has ended: the octets that are left."""
+        self._samples = np.concatenate((self._samples, np.zeros(int((_BLOCK + _LOOK_AHEAD + 3) * self._bit))))
+        octets = self._work(len(self._samples) - (_BLOCK + _LOOK_AHEAD + 2) * self._bit)
+        self._samples, self._next, self._locked = np.zeros(0), self._bit, False
+        return octets
+
+    def _work(self, limit: float) -> bytes:
+        octets = bytearray()
+        while self._next < limit:
+            octet = self._follow() if self._locked else self._hunt()
+            if octet is not None:
+                octets.append(octet)
+        used = max(0, int(self._next - (OCTET_BITS + 3) * self._bit))
+        self._samples = self._samples[used:]
+        self._next -= used
+        return bytes(octets)
+
+    def _follow(self) -> int | None:
+        """A frame ended here: the next one begins now, or the line is idle."""
+        offsets = np.linspace(-0.3, 0.3, 13) * self._bit
+        judged = self._judge(self._next + offsets)
+        best = int(np.argmax(judged.strengths - 0.02 * judged.strengths.max() * (offsets / self._bit) ** 2))
+        if judged.idle[best] >= judged.strengths[best] or judged.quality[best] < _QUALITY_MIN:
+            self._locked = False
+            self._next += 0.05 * self._bit
+            return None
+        wrong = self._wrong(float(self._next + offsets[best]))
+        self._misses = self._misses + 1 if wrong > _MISS * judged.strengths[best] else 0
+        if self._misses >= _MISSES_MAX:
+            self._locked = False
+            self._next -= (
+                OCTET_BITS - 1
+            ) * self._bit  # back into the frame before: begin one bit later there
+            self._next = max(self._next, self._bit)
+            return None
+        self._next += OCTET_BITS * self._bit + 0.4 * float(offsets[best])
+        return int(judged.octets[best])
+
+    def _hunt(self) -> int | None:
+        """Look through one bit for a start; go on behind it when there is none."""
+        bit = self._bit
+        window = self._samples[int(self._next) : int(self._next + 2 * bit)]
+        if float(np.mean(window * window)) < _SILENT * _SILENT:
+            self._next += bit
+            return None
+        starts = self._next + np.arange(0, 1.0, 0.125) * bit
+        judged = self._judge(starts)
+        gains = judged.strengths - judged.idle * (1 + _ONSET_GAIN)
+        gains = np.where(judged.quality >= _QUALITY_ONSET, gains, 0.0)
+        best = int(np.argmax(judged.strengths * (gains > 0)))
+        if gains[best] <= 0:
+            self._next += bit
+            return None
+        if best == len(starts) - 1:
+            self._next += 0.5 * bit
+            return None
+        later = self._judge(starts[best] + np.arange(1, _LOOK_AHEAD) * bit)
+        is_framed = self._wrong(float(starts[best])) <= judged.strengths[best]
+        if not is_framed or judged.strengths[best] < 0.88 * float(
+            np.max(later.strengths * (later.strengths > later.idle))
+        ):
+            self._next = float(starts[best]) + 0.5 * bit
+            return None
+        self._locked, self._misses = True, 0
+        self._next = float(starts[best]) + OCTET_BITS * bit
+        return int(judged.octets[best])
+
+    def _judge(self, starts: Floats) -> _Judged:
+        """Every wave at every start (of the start bit, in samples of the buffer)."""
+        edges = starts[:, None] + np.arange(-1, OCTET_BITS + 1) * self._bit
+        first = max(0, int(edges.min()) - 1)
+        samples = self._samples[first : int(edges.max()) + 2]
+        sizes = self._correlate(samples, edges - first, slice(0, _IDLE + 1))
+        power = np.concatenate(([0], np.cumsum(samples * samples)))
+        inside = np.interp(edges[:, -1] - first, np.arange(len(power)), power)
+        inside -= np.interp(edges[:, 0] - first, np.arange(len(power)), power)
+        octets = np.argmax(sizes[:, :_IDLE], axis=1)
+        best = sizes[np.arange(len(starts)), octets]
+        quality = best / np.sqrt(np.maximum(inside, 1.0) * _BLOCK * self._bit / 2)
+        return _Judged(octets, best, sizes[:, _IDLE], quality)
+
+    def _wrong(self, start: float) -> float:
+        """Strength of the strongest frame whose start or stop bit is wrong."""
+        edges = start + np.arange(-1, OCTET_BITS + 1)[None, :] * self._bit
+        first = max(0, int(edges.min()) - 1)
+        samples = self._samples[first : int(edges.max()) + 2]
+        return float(self._correlate(samples, edges - first, slice(_IDLE + 1, None)).max())
+
+    def _correlate(self, samples: Floats, edges: NDArray[np.floating[Any]], rows: slice) -> Floats:
+        """Strength of every wave of ``rows`` in ``samples``, for each row of ``edges`` of its bits."""
+        times = np.arange(len(samples))
+        parts = []
+        for turn in self._turn:
+            sums = np.concatenate(([0], np.cumsum(samples * np.exp(turn * (times + 0.5)))))
+            cut = np.interp(edges, np.arange(len(sums)), sums)
+            parts.append(np.diff(cut, axis=1) * np.exp(-turn * edges[:, :-1]))
+        total: Floats | float = 0.0
+        for span in _SPANS:
+            sums = sum(
+                part[:, span] @ waves[span, rows] for part, waves in zip(parts, self._waves, strict=True)
+            )
+            total = total + np.abs(sums)
+        return np.asarray(total)
