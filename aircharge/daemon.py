@@ -139,7 +139,17 @@ class AirchargeService(Service):
             self.ledger, operators, config.ledger.book, config.days, clock, reactor, self._unsound
         )
         heads = config.resolve(config.seal.head_file) if config.seal.head_file else None
-        self.prover = Prover(self.ledger, config.proof, config.seal, heads, clock, reactor, self._unsound)
+        offset_min = config.ledger.book.utc_offset_min
+        self.prover = Prover(
+            self.ledger,
+            config.proof,
+            config.seal,
+            heads,
+            clock,
+            reactor,
+            self._unsound,
+            utc_offset_min=offset_min,
+        )
         self._watch(self.board.meters.registry)
 
     def _watch(self, registry: Registry) -> None:

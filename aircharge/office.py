@@ -260,7 +260,7 @@ class Office:
     def verify(self) -> tuple[list[str], bool]:
         """The lines to show, and whether the books are sound."""
         with self.store.engine.connect() as txn:
-            report = verify(txn)
+            report = verify(txn, utc_offset_min=self.config.ledger.book.utc_offset_min)
         counts = f"{report.rows} journal rows, {report.accounts} floats, {report.orders} orders"
         said = report.problems or ["every balance is what its rows say; every order has its posting"]
         return [f"{counts}, {yuan_text(report.debits_fen)} yuan moved", *said], report.sound

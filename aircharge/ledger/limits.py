@@ -33,6 +33,7 @@ __all__ = [
     "counters_of",
     "marked_counters",
     "over",
+    "period_began",
     "release",
     "used",
 ]
@@ -50,11 +51,11 @@ def counters_of(
             continue
         if rule.value not in ("", value) or rule.group not in ("", outlet.group):
             continue
-        began = _began(at_ms, rule.period, utc_offset_min)
+        began = period_began(at_ms, rule.period, utc_offset_min)
         counters.setdefault((rule.subject, value, rule.operation, rule.period, began), []).append(rule)
     for subject, operation, period in policy.tallies:
         if operation == charge.operation and (value := values.get(subject, "")):
-            began = _began(at_ms, period, utc_offset_min)
+            began = period_began(at_ms, period, utc_offset_min)
             counters.setdefault((subject, value, operation, period, began), [])
     return counters
 
@@ -67,7 +68,7 @@ def marked_counters(row: TxnRow, outlet: OutletRow, utc_offset_min: int) -> list
     charge = Charge(row.asker, row.kind, row.msisdn, terminal)
     values = _subjects(outlet, charge) | {SUBJECT_MANAGER: manager}
     return [
-        (subject, values[subject], row.kind, period, _began(row.created_ms, period, utc_offset_min))
+        (subject, values[subject], row.kind, period, period_began(row.created_ms, period, utc_offset_min))
         for subject in values
         for period in (PERIOD_DAY, PERIOD_WEEK, PERIOD_MONTH)
         if int(mask, 16) >> counter_bit(subject, period) & 1
@@ -114,7 +115,7 @@ def counter_key(
 ) -> CounterKey:
     """Under which key a subject of this order would be counted then."""
     value = _subjects(outlet, charge).get(subject, "")
-    return (subject, value, charge.operation, period, _began(at_ms, period, utc_offset_min))
+    return (subject, value, charge.operation, period, period_began(at_ms, period, utc_offset_min))
 
 
 def count(page: Page, outlet: OutletRow, row: TxnRow, charge: Charge) -> None:
@@ -169,7 +170,7 @@ def _local(at_ms: int, utc_offset_min: int) -> datetime:
     return datetime.fromtimestamp(at_ms // 1000, UTC) + timedelta(minutes=utc_offset_min)
 
 
-def _began(at_ms: int, period: int, utc_offset_min: int) -> int:
+def period_began(at_ms: int, period: int, utc_offset_min: int) -> int:
     """The local date a period began, as yyyymmdd; weeks begin on Monday (ISO 8601)."""
     local = _local(at_ms, utc_offset_min)
     if period == PERIOD_WEEK:

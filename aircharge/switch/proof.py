@@ -46,13 +46,19 @@ class Prover:
         clock: Clock,
         reactor: IReactorTime,
         unsound: Callable[[Sequence[str]], None],
+        *,
+        utc_offset_min: int,
     ) -> None:
-        """``head_file``: where each new head is added; what is there is held against the seals."""
+        """``head_file``: where each new head is added; what is there is held against the seals.
+
+        ``utc_offset_min``: of the calendar that limits go by.
+        """
         self._ledger = ledger
         self._settings = sealing
         self._head_file = head_file
         self._clock = clock
         self._unsound = unsound
+        self._utc_offset_min = utc_offset_min
         self._verifying = Rounds("verify", self.verify, settings.verify_s, reactor)
         self._sealing = Rounds("seals", self.seal, sealing.every_s, reactor)
         self.problems = 0  # of the last verification

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -22,9 +23,11 @@ from aircharge.ledger.chart import (
     SUBJECT_TARGET,
     SUBJECT_TERMINAL,
 )
+from aircharge.ledger.verify import verify
 from aircharge.sms.phrases import CheckCode, Phrases
 from aircharge.values import Operation, State, Verdict
 from tests.ledger.desk import MINUTE, START_MS, Books
+from tests.ledger.test_reversing import back
 
 DAY = 24 * 60 * MINUTE
 MIDNIGHT_MS = START_MS + 14 * 60 * MINUTE  # START_MS is Monday, 23 November 2026, 10:00 in Shanghai
@@ -425,29 +428,49 @@ def test_two_daemons_on_one_database_never_exceed_a_limit_they_share(postgres_bo
 # -- verified -------------------------------------------------------------------------------------------------
 
 
+MEDDLED = {
+    "UPDATE limit_counter SET n = n + 1 WHERE period = 1": "says 2 orders and 5000 fen, its orders say 1 and 5000",
+    "UPDATE limit_counter SET total_fen = 0 WHERE period = 2": "says 1 orders and 0 fen, its orders say 1 and 5000",
+    "DELETE FROM limit_counter WHERE period = 3": "says 0 orders and 0 fen, its orders say 1 and 5000",
+    "INSERT INTO limit_counter SELECT subject, 'nobody', operation, period, began, 1, 100 FROM limit_counter"
+    " WHERE period = 1 AND n = 1": "says 1 orders and 100 fen, its orders say 0 and 0",
+    "UPDATE txn SET counted = 'junk' WHERE counted <> ''": "says 1 orders and 5000 fen, its orders say 0 and 0",
+}
+
+
+class Undo(Exception):
+    """What was done is taken back."""
+
+
 @pytest.mark.parametrize("subject", [1, 2, 3, 4, 5])
 def test_verify_names_a_counter_that_is_not_its_orders(books: Books, subject: int) -> None:
-    """Of each subject: one order too few, one counter of nobody."""
+    """One order stands, one was voided, one taken back; each way of meddling is undone before the next."""
     set_manager(books, "li")
     for period in (1, 2, 3):
         limit(books, period, subject=subject, period=period, count_max=9)
     terminal = {"terminal": "T-1"} if subject == 3 else {}
-    kept = books.do(books.plain("13800000001", **terminal))
-    gone = books.do(books.plain("13800000002", **terminal))
-    books.do(books.close(kept, Verdict.YES))
+    kept, gone, wrong = (books.do(books.plain(f"1380000000{n}", **terminal)) for n in range(3))
     books.do(books.close(gone, Verdict.NO))
+    for order in (kept, wrong):
+        books.do(books.close(order, Verdict.YES))
+    books.do(books.close(books.do(back(books, wrong)), Verdict.YES))
     assert books.problems() == []
-    with books.store.writing() as txn:
-        txn.exec_driver_sql("UPDATE limit_counter SET n = n + 1 WHERE period = 2 AND n = 1")
-        txn.exec_driver_sql(
-            "INSERT INTO limit_counter (subject, value, operation, period, began, n, total_fen)"
-            f" SELECT {subject}, 'nobody', operation, period, began, 1, 100 FROM limit_counter"
-            " WHERE period = 3 LIMIT 1"
-        )
-    problems = books.problems()
-    assert len(problems) == 2
-    assert "2 orders and 5000 fen, 1 and 5000 were counted" in problems[0]
-    assert "nobody" in problems[1] or "nob" in problems[1]
-    with books.store.writing() as txn:
-        txn.exec_driver_sql("UPDATE limit_counter SET n = n - 1 WHERE period = 2 AND n = 2")
-        txn.exec_driver_sql("DELETE FROM limit_counter WHERE value = 'nobody'")
+    for meddle, said in MEDDLED.items():
+        with books.store.writing() as txn, suppress(Undo), txn.begin_nested():
+            txn.exec_driver_sql(meddle)
+            problems = verify(txn).problems
+            raise Undo
+        assert any(said in problem for problem in problems), (meddle, problems)
+        assert not any("13900000001" in problem or "13800000000" in problem for problem in problems)
+
+
+def test_verify_goes_by_the_calendar_of_the_limits(books: Books) -> None:
+    """What was sold in the last hour of a day is that day's, not the next one's."""
+    limit(books, 1, subject=1, period=1, count_max=9)
+    books.wait(13 * 60 * MINUTE + 59 * MINUTE)  # 23:59 in Shanghai
+    books.do(books.plain("13800000001"))
+    assert books.problems() == []
+    books.wait(MINUTE)
+    books.do(books.plain("13800000002"))
+    assert [row[-2] for row in counters(books)] == [1, 1]
+    assert books.problems() == []
