@@ -64,7 +64,10 @@ def test_cuts_anywhere(cuts):
     ids=bytes.hex,
 )
 def test_a_header_that_can_never_become_an_apdu_is_refused_at_once(head):
-    split = splitter()
+    first, split = splitter(), splitter()
+    first.feed(head)
+    with pytest.raises(WireError):  # a coverage measurement keeps each line's first run
+        first.next_frame()
     split.feed(head)
     tracemalloc.start()
     with pytest.raises(WireError):
