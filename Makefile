@@ -1,6 +1,6 @@
 # make run     the daemon, both simulators and a first recharge; stays up (Ctrl-C stops it)
 # make demo    the same once; exit code 0 only when every party saw what it should
-# make test    set-up, foreign programs, lint, types, layers, all tests
+# make test    set-up, foreign programs, lint, types, layers, all tests; branches of ledger, switch and wire >= 95 %
 # make lint    ruff, mypy, import-linter
 # make bench   durable recharges per second, beside bare Twisted and bare SQLite
 # make proof   the long proof: daemons on one ledger, 2,000 kill -9, planted bugs; goes on where it was ended
@@ -48,7 +48,9 @@ check: setup
 
 test: setup peers lint
 	$(PY) -m pytest -q -n $(WORKERS) --dist loadfile \
-	    --cov --cov-report=term:skip-covered --cov-fail-under=$(COVERAGE_MIN) $(PYTEST_ARGS)
+	    --cov --cov-report=term:skip-covered --cov-report=json:var/coverage.json \
+	    --cov-fail-under=$(COVERAGE_MIN) $(PYTEST_ARGS)
+	@$(PY) tools/room-coverage var/coverage.json
 
 bench: setup
 	@$(PY) -m benchmarks
