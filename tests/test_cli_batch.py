@@ -101,7 +101,7 @@ def test_a_float_that_is_too_short(run: Run, tmp_path: Path) -> None:
         (b"", "no lines"),
         (b"\xff\xff\xff", "neither UTF-8 nor GB18030"),
         (b"12,1\n", "no line of the file is a recharge"),
-        (b"13812345678,50\n" * 5001, "at most 5000"),
+        (b"13812345678,50\n" * 5001, "more than 5000"),
     ],
 )
 def test_files_that_are_none(run: Run, tmp_path: Path, content: bytes, said: str) -> None:
