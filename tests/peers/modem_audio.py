@@ -38,7 +38,7 @@ def coarser(samples: Samples) -> Samples:
 
 def on_the_line(samples: Samples, snr_db: float | None, seed: int, encoding: Encoding) -> Samples:
     """With white noise (in 0 to 4 kHz, against the power of the signal) and through the line's encoding."""
-    values = samples.astype(np.float64)
+    values = samples * (8000.0 / max(8000, int(np.abs(samples.astype(np.int32)).max())))  # room for the noise
     if snr_db is not None:
         power = float(np.mean(values[values != 0] ** 2)) / 10 ** (snr_db / 10)
         values += np.random.default_rng(seed).normal(0, power**0.5, len(values))

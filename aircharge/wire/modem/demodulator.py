@@ -5,7 +5,8 @@ are correlated with the eleven-bit waves of all octets, in spans of three or fou
 (non-coherent block detection; over all eleven bits, transmitters whose bits begin on samples only are misread);
 the strongest is the octet. A wave of eleven marks stands for "nothing was sent". The start time is the
 one, on a fine grid, at which the strongest is strongest. Without a frame before it a start is taken only when no
-later one explains the samples better: a preamble of 55s looks the same two bits further on.
+later one explains the samples better. A preamble of 55s looks the same two bits further on: where it ends, the
+four octets that follow decide.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ _BLOCK: Final = OCTET_BITS + 1  # the stop bit before, start, data, stop
 _SPANS: Final = (slice(0, 4), slice(4, 8), slice(8, 11))
 """Bits over which the phase must be continuous."""
 _LOOK_AHEAD: Final = 10  # bits
+_AHEAD: Final = 52
+"""Bits behind the next start that must have been heard: four octets, shifted by eight bits, and a rest."""
 _IDLE: Final = 256
 """Row of the wave that is an idle line; behind it those whose start or stop bit is wrong."""
 _QUALITY_MIN: Final = 0.5
@@ -35,6 +38,9 @@ _ONSET_GAIN: Final = 0.05
 _MISS: Final = 1.1
 """A frame whose start or stop bit is wrong is that much stronger: framing is lost when that happens twice."""
 _MISSES_MAX: Final = 2
+_ALTERNATING: Final = 0x55
+_SENSE: Final = 4
+"""Octets behind a run of 55s that tell where octets begin."""
 _SILENT: Final = 30.0
 """Root mean square below which a line is silent (about -60 dBm0)."""
 
@@ -53,7 +59,7 @@ class _Judged:
 
 
 class Demodulator:
-    """Feed samples in chunks of any size, get octets. Holds less than 40 bits of samples between chunks."""
+    """Feed samples in chunks of any size, get octets. Holds less than 100 bits of samples between chunks."""
 
     def __init__(self, tones: Tones, rate: int = 8000) -> None:
         self.tones = tones
@@ -65,6 +71,7 @@ class Demodulator:
         self._next = self._bit  # where the next start bit may begin, in the buffer
         self._locked = False
         self._misses = 0
+        self._alternates = False  # the octet before was 55: two bits further on it looks the same
 
     @staticmethod
     def _make_waves(turns_a_bit: Floats) -> Complexes:
@@ -81,12 +88,12 @@ class Demodulator:
     def feed(self, samples: Samples) -> bytes:
         """The octets that are certain now."""
         self._samples = np.concatenate((self._samples, samples))
-        return self._work(len(self._samples) - (_BLOCK + _LOOK_AHEAD + 2) * self._bit)
+        return self._work(len(self._samples) - _AHEAD * self._bit)
 
     def flush(self) -> bytes:
         """The audio has ended: the octets that are left."""
-        self._samples = np.concatenate((self._samples, np.zeros(int((_BLOCK + _LOOK_AHEAD + 3) * self._bit))))
-        octets = self._work(len(self._samples) - (_BLOCK + _LOOK_AHEAD + 2) * self._bit)
+        self._samples = np.concatenate((self._samples, np.zeros(int((_AHEAD + 1) * self._bit))))
+        octets = self._work(len(self._samples) - _AHEAD * self._bit)
         self._samples, self._next, self._locked = np.zeros(0), self._bit, False
         return octets
 
@@ -119,8 +126,21 @@ class Demodulator:
             ) * self._bit  # back into the frame before: begin one bit later there
             self._next = max(self._next, self._bit)
             return None
+        octet = int(judged.octets[best])
+        alternated, self._alternates = self._alternates, octet == _ALTERNATING
+        if alternated and octet != _ALTERNATING and (shift := self._shift(self._next + offsets[best])):
+            self._next += shift
+            return None
         self._next += OCTET_BITS * self._bit + 0.4 * float(offsets[best])
-        return int(judged.octets[best])
+        return octet
+
+    def _shift(self, start: float) -> float:
+        """A run of 55s ends here: by how much the octets that follow make more sense with another start."""
+        shifts = np.arange(-8, 9, 2) * self._bit
+        starts = start + shifts[:, None] + np.arange(_SENSE) * OCTET_BITS * self._bit
+        sense = self._judge(starts.ravel()).strengths.reshape(starts.shape).sum(axis=1)
+        sense[len(shifts) // 2] *= 1.01
+        return float(shifts[int(np.argmax(sense))])
 
     def _hunt(self) -> int | None:
         """Look through one bit for a start; go on behind it when there is none."""
@@ -147,7 +167,7 @@ class Demodulator:
         ):
             self._next = float(starts[best]) + 0.5 * bit
             return None
-        self._locked, self._misses = True, 0
+        self._locked, self._misses, self._alternates = True, 0, judged.octets[best] == _ALTERNATING
         self._next = float(starts[best]) + OCTET_BITS * bit
         return int(judged.octets[best])
 

@@ -83,7 +83,7 @@ def test_silence_and_noise_hold_no_frame_and_little_memory() -> None:
     assert demodulator.feed(np.zeros(80_000, np.int16)) == b""
     noise = np.random.default_rng(1).normal(0, 3000, 24_000).astype(np.int16)
     assert len(demodulator.feed(noise)) < 100
-    assert len(demodulator._samples) < 50 * 8000 / 1200
+    assert len(demodulator._samples) < 100 * 8000 / 1200
 
 
 @needs_minimodem
