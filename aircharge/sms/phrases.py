@@ -155,6 +155,7 @@ _SHOW: Final[dict[str, Callable[[Facts], str]]] = {
     "reversed": _yuan("reversed_fen"),
     "earned": _yuan("earned_fen"),
     "open_n": lambda facts: str(int(facts["open_n"])),
+    "why": lambda facts: str(facts["why_word"]),
     "rule": lambda facts: str(int(facts["rule"])),
     "rule_name": lambda facts: str(facts["rule_name"]),
     "subject": lambda facts: str(facts["subject_word"]),
@@ -368,9 +369,13 @@ def preview(templates: Templates) -> list[Preview]:
 
 def _previews(language: str, key: str, variants: tuple[_Variant, ...]) -> Iterator[Preview]:
     word = "not known yet" if language == "en" else "未受理"
-    words = {"subject_word": "this number", "period_word": "this month"}
+    words = {
+        "subject_word": "this number",
+        "period_word": "this month",
+        "why_word": "it is not a recharge that is done",
+    }
     if language == "zh":
-        words = {"subject_word": "该号码", "period_word": "今日"}
+        words = {"subject_word": "该号码", "period_word": "今日", "why_word": "确认码错误次数过多"}
     facts = {**_LONGEST, **words, "state_word": word, "shown_lines": [f"1123 1005 *5678 500{word}"] * 3}
     for variant in variants:
         text = variant.fill(facts) or ""
@@ -411,7 +416,7 @@ class Phrases:
             facts = {**facts, "state_word": table[f"word.{facts['state']}"][0].text}
         elif "lines" in facts:
             facts = {**facts, "shown_lines": [_line(line, table) for line in facts["lines"]]}
-        for name in ("subject", "period"):
+        for name in ("subject", "period", "why"):
             if name in facts:
                 facts = {**facts, f"{name}_word": table[f"word.{name}.{facts[name]}"][0].text}
         length_max = _PART_MAX[language]

@@ -16,12 +16,14 @@ from aircharge.ledger.commands import CloseRecharge
 from aircharge.ledger.parking import Decline, Resume
 from aircharge.ledger.reversing import OpenReversal, Undo
 from aircharge.ledger.transferring import MoveCommission
+from aircharge.sms.phrases import CheckCode, Phrases
 from aircharge.values import Asker, Channel, Key, Pin, Receipt, State, Verdict
 from tests.ledger import engines
 from tests.ledger.desk import MINUTE, PHONES, PIN, SERVICE, WRONG, Books
 
 Y, N, U, S = Verdict.YES, Verdict.NO, Verdict.UNKNOWN, Verdict.NOT_SENT
 HOUR = 60 * MINUTE
+PHRASES = Phrases(CheckCode(bytes(32)))
 
 
 def settled(books: Books, target: str = "13812345678", amount_fen: int = 5000, **more: Any) -> Receipt:
@@ -294,6 +296,8 @@ def why(books: Books) -> str:
     [notice] = books.notices
     assert notice.topic == "outlet.refused"
     books.notices.clear()
+    for language, reason in (("zh", "不能返销,"), ("en", "cannot be reversed, ")):
+        assert reason in PHRASES.phrase(notice.topic, notice.facts, language)  # each why is worded
     return str(notice.facts["why"])
 
 
