@@ -31,6 +31,7 @@ from aircharge.ledger.leases import (
     take_lines_txn,
     take_txn,
 )
+from aircharge.ledger.page import BrokenLedger
 from aircharge.ledger.reading import claim_notices_txn
 from aircharge.ledger.singletons import changing
 from aircharge.ledger.tenure import Fenced, Tenure
@@ -156,7 +157,7 @@ class LeaseKeeper:
         try:
             await self._renew()
             adopted = await self._change(self._adopt)
-        except Fenced as error:
+        except (Fenced, BrokenLedger) as error:  # a disk that fails may be seen here first, or only here
             self._lose(error)
             return
         if adopted.orders:
@@ -188,7 +189,7 @@ class LeaseKeeper:
         assert self.tenure is not None, "no lease was taken"
         return self.tenure
 
-    def _lose(self, error: Fenced) -> None:
+    def _lose(self, error: LedgerError) -> None:
         self._is_lost = True
         self._until_s = float("-inf")
         self._rounds.stop()
@@ -202,7 +203,8 @@ class LeaseKeeper:
                 with changing(self._engine) as txn:
                     return work(txn, self._dialect.now_ms(txn, self._clock))
             except DBAPIError as error:
-                raise LedgerError(f"{error.orig}") from error
+                family = BrokenLedger if self._dialect.is_broken(error) else LedgerError
+                raise family(f"{error.orig}") from error
 
         return self._worker.run(run)
 
