@@ -141,10 +141,12 @@ class WorldLedger(Ledger):
     def _turn(self) -> None:
         self._has_turn = False
         if self._broken is not None:
+            self._end_if_stopping()
             return
         size = min(len(self._waiting), self._settings.batch_max)
         batch = [self._waiting.popleft() for _ in range(size)]
         if batch and not self._carry_out(batch):
+            self._end_if_stopping()
             return
         if self._waiting:
             self._take_turn()
@@ -152,6 +154,11 @@ class WorldLedger(Ledger):
             self._host.callLater(0.0, self._end)
         elif self._trouble:
             self._host.callLater(self._settings.probe_ms / 1000, self._look)
+
+    def _end_if_stopping(self) -> None:
+        """A broken ledger has nothing left to write."""
+        if self._stopping:
+            self._host.callLater(0.0, self._end)
 
     def _look(self) -> None:
         """Whether the database is back."""
