@@ -6,8 +6,7 @@ journal row can be reckoned again from its order's ``price_id``.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from aircharge.ledger.chart import COMMISSION_DISCOUNT, COMMISSION_NONE
 from aircharge.ledger.policy import Policy, Price
@@ -17,8 +16,7 @@ __all__ = ["Quote", "cost_of", "quote", "reckon", "sells"]
 _MILLION: Final = 1_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class Quote:
+class Quote(NamedTuple):
     """What is held on the float, and what the outlet earns, in fen."""
 
     cost_fen: int
