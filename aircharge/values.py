@@ -10,7 +10,7 @@ import hashlib
 import re
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Final, NamedTuple
+from typing import Final
 
 from aircharge.errors import Reason, Refusal
 
@@ -231,7 +231,8 @@ class Order:
     key_window_ms: int = 0  # the key is a fingerprint of the content: the same request only within this time
 
 
-class Receipt(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Receipt:
     """What became of an order so far. ``fresh`` is true for the one command that brought this state about."""
 
     order_id: int  # 0 when nothing could be recorded under an account (unknown sender)

@@ -6,7 +6,7 @@ A batch of these goes in, one result each comes out (``aircharge.ledger.book``).
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 from aircharge.errors import Reason
 from aircharge.values import Asker, Channel, Operation, Order, State, Verdict
@@ -115,7 +115,8 @@ class NoticesDone:
     expired: tuple[int, ...] = ()
 
 
-class NoticeRow(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class NoticeRow:
     """A row of the outbox: one SMS to come, as facts; ``aircharge.sms.phrases`` words it."""
 
     notice_id: int

@@ -174,11 +174,10 @@ def weigh(page: Page, command: OpenRecharge, outlet: OutletRow) -> tuple[Reason,
     duplicate = {} if command.batch_id else _intended_before(page, order, outlet)
     if duplicate:
         return Reason.DUPLICATE, duplicate
-    charge = charge_of(command)
-    screened, told = screen(page, outlet, _request(command, charge))
+    screened, told = screen(page, outlet, _request(command))
     if screened not in _ADMITTED:
         return screened, told
-    reason, facts = limits.check(page, outlet, charge, order.amount_fen)
+    reason, facts = limits.check(page, outlet, charge_of(command), order.amount_fen)
     if reason is not Reason.OK:
         return reason, facts
     if command.refuse is not Reason.OK:
@@ -199,11 +198,11 @@ def charge_of(command: OpenRecharge) -> Charge:
     return Charge(order.asker.phone, int(Operation.RECHARGE), str(order.target)[:20], command.terminal)
 
 
-def _request(command: OpenRecharge, charge: Charge) -> Request:
+def _request(command: OpenRecharge) -> Request:
     """The order as rules look at it; a PIN that has come this far is right."""
     order = command.order
     return Request(
-        charge,
+        charge_of(command),
         int(order.channel),
         order.amount_fen,
         command.operator_id,

@@ -6,7 +6,8 @@ journal row can be reckoned again from its order's ``price_id``.
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from dataclasses import dataclass
+from typing import Final
 
 from aircharge.ledger.chart import COMMISSION_DISCOUNT, COMMISSION_NONE
 from aircharge.ledger.policy import Policy, Price
@@ -16,7 +17,8 @@ __all__ = ["Quote", "cost_of", "quote", "reckon", "sells"]
 _MILLION: Final = 1_000_000
 
 
-class Quote(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Quote:
     """What is held on the float, and what the outlet earns, in fen."""
 
     cost_fen: int

@@ -6,7 +6,7 @@ Plain mutable values; two commands of one batch that touch the same row share th
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 from aircharge.ledger.chart import LEVEL_OUTLET, PHONE_ACTIVE
 from aircharge.ledger.commands import NoticeRow
@@ -216,7 +216,8 @@ class ListRow:
     until_ms: int | None
 
 
-class Charge(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Charge:
     """What an order or question counts against: the loader finds its counters, lists and live orders."""
 
     phone: str

@@ -6,8 +6,9 @@ LISTED, RULE or PIN_NEEDED, CONFIRM in that order; REVIEW says that nothing does
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
-from typing import Final, NamedTuple
+from typing import Final
 
 from aircharge.errors import Reason
 from aircharge.ledger import limits
@@ -36,7 +37,8 @@ _USUAL_N: Final = 10  # orders of a month that make an average
 _UNUSUAL: Final = 5  # times the average
 
 
-class Request(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Request:
     """An order as rules look at it; ``charge`` says who asks for what."""
 
     charge: Charge
@@ -78,8 +80,6 @@ def screen(page: Page, outlet: OutletRow, request: Request) -> tuple[Reason, Fac
 def _listings(page: Page, outlet: OutletRow, charge: Charge) -> tuple[bool, Facts | None]:
     """Whether anything about the order is on the white list, and what is on the black one. Black is stronger."""
     white, black = False, None
-    if not page.rows.lists:
-        return white, black
     for subject, value in (
         (SUBJECT_OUTLET, outlet.code),
         (SUBJECT_PHONE, charge.phone),

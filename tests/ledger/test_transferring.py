@@ -180,15 +180,6 @@ def test_limits_of_transfers(family: Books) -> None:
     assert family.do(transfer(family, amount_fen=8_000)).state is State.SETTLED
 
 
-def test_a_rule_that_would_hold_a_transfer_refuses_it(family: Books) -> None:
-    """It is one step: nobody could let it go later."""
-    body = '{"rules": [{"name": "look", "then": "hold"}]}'
-    family.add("rule_set", version=1, state=1, body=body, made_ms=0)
-    refused = family.do(transfer(family))
-    assert (refused.state, refused.reason) == (State.REFUSED, Reason.RULE)
-    assert (family.money("A"), family.money("B")) == ((100_000, 0), (10_000, 0))
-
-
 def test_funds_on_hold_do_not_move(family: Books) -> None:
     family.do(family.plain(amount_fen=96_000))
     assert family.do(transfer(family)).reason is Reason.FLOAT

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from twisted.internet.defer import Deferred, fail, succeed
@@ -50,7 +51,7 @@ class ScriptedLedger:
             if self.opened:
                 return succeed(self.opened)
             state = State.HELD if command.orig_id and command.refuse is Reason.OK else State.REFUSED
-            return succeed(receipt(state, command.refuse)._replace(original_ref=ORIGINAL_REF))
+            return succeed(replace(receipt(state, command.refuse), original_ref=ORIGINAL_REF))
         if isinstance(command, Undo):
             return succeed(self.may_undo)
         if isinstance(command, OpenRecharge):
