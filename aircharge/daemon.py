@@ -85,6 +85,7 @@ class AirchargeService(Service):
         self._ports: list[Any] = []
         self._clients: list[SmppClient] = []
         self._is_up = False
+        self._is_failing = False
         self._doubtful: list[str] = []  # what is wrong with the books
         config.check_secrets()
         standard_output().set_level(config.daemon.log_level)
@@ -410,7 +411,9 @@ class AirchargeService(Service):
             log.failure("THE LEDGER IS BROKEN, the doors close", failure=failure)
         self.board.closing = True
         self.gateway.throttle(True)
-        self._reactor.callLater(0.5, self._fail)
+        if not self._is_failing:  # writer and lease may both have met it
+            self._is_failing = True
+            self._reactor.callLater(0.5, self._fail)
 
     def _unsound(self, problems: Sequence[str]) -> None:
         """What was booked does not hold: no new work until people have looked; what is open may end."""
