@@ -93,7 +93,9 @@ def test_by_sms_both_are_told_and_the_operator_has_done_it_once(tmp_path: Path) 
         instance.wait_until("the outlet to hear of it", lambda: "返销成功" in texts(instance, SHOP.phone))
         instance.wait_until("the customer to hear of it", lambda: "已返销" in texts(instance, TARGET))
         assert (before, balance(instance)) == ("9950.00", "10000.00")
-        send(instance, REVERSE)  # the same request again: the stored answer, nothing is asked
+        instance.centre(
+            "resend", **{"from": SHOP.phone}
+        )  # the same message again: the stored answer, nothing is asked
         instance.wait_until("the answer", lambda: texts(instance, SHOP.phone).count("返销成功") == 2)
         rows = instance.operator("record", msisdn=TARGET)["rows"]
         assert sorted((row["kind"], row["credits"]) for row in rows) == [("recharge", 1), ("reverse", 1)]
