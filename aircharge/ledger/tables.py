@@ -2,7 +2,7 @@
 
 What must never happen is forbidden here, in the database: over-held floats, edited journals, second postings, keys
 used twice. The tables themselves are made by ``migrations/``, never by this module at run time. Who may trade and
-by which rules: ``aircharge.ledger.tables_people``.
+by which rules: ``aircharge.ledger.tables_people``; terminals: ``aircharge.ledger.tables_pos``.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from sqlalchemy import (
     text,
 )
 
-from aircharge.ledger import tables_people
+from aircharge.ledger import tables_people, tables_pos
 from aircharge.ledger.chart import NOTICE_UNSENT
 from aircharge.ledger.columns import Id, big, fen, metadata, ms, small, word
 
 __all__ = ["metadata"]
 
-assert tables_people.metadata is metadata  # one set of tables in two files
+assert tables_people.metadata is tables_pos.metadata is metadata  # one set of tables in three files
 
 account = Table(
     "account",

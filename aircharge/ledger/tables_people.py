@@ -93,7 +93,19 @@ terminal = Table(
     word("kind", 16),
     small("status", 1),  # 1 active, 2 blocked
     ms("created_ms"),
+    word("merchant", 15),  # ISO 8583 DE 42; "" = not bound yet
+    small("rights", 3),  # RIGHT_RECHARGE …
+    small("key_version", 0),  # the master key it signs in with, 0 = none injected
+    word("module", 16),  # security module (PSAM) of a fixed-line terminal; "" = none
     CheckConstraint("status IN (1, 2)", name="status"),
+    CheckConstraint("rights BETWEEN 1 AND 7", name="rights"),
+)
+Index(
+    "terminal_module",
+    terminal.c.module,
+    unique=True,
+    sqlite_where=text("module <> ''"),
+    postgresql_where=text("module <> ''"),
 )
 
 outlet_phone = Table(

@@ -51,6 +51,19 @@ DATA_OF = {
         "INSERT INTO replay (card_id, serial, req_hash, txn_id, seen_ms) VALUES (1, -5, 'h', 8, 7)",
     ],
 }
+DATA_OF["0002"] = [
+    statement.replace(
+        "INTO day (biz_date, state) VALUES (", "INTO day (operator_id, biz_date, state) VALUES (0, "
+    )
+    for statement in DATA_OF["0001"]
+] + [
+    "INSERT INTO account (id, kind, owner_id, normal_side, created_ms)"
+    " VALUES (1000000001000, 3, 1000, -1, 5), (2000000001000, 4, 1000, -1, 5)",
+    "INSERT INTO balance (account_id, posted, held, floor, version)"
+    " VALUES (1000000001000, 0, 0, 0, 0), (2000000001000, 0, 0, 0, 0)",
+    "INSERT INTO terminal (id, code, outlet_id, kind, created_ms) VALUES (1, 'T1', 1000, 'pos', 5)",
+]
+IN_THE_WAY = {"0001": "seal", "0002": "pos_batch"}
 """What a program of that revision had written: a settled recharge, an open one, a card with its counter."""
 
 
@@ -97,15 +110,16 @@ def test_an_upgrade_that_fails_has_changed_nothing(tmp_path: Path, revision: str
     """A table of the new schema's name is in the way."""
     engine = open_engine(engines.empty_url(tmp_path))
     upgrade(engine, revision)
+    table = IN_THE_WAY[revision]
     with engine.execution_options(immediate=True).begin() as txn:
-        txn.exec_driver_sql("CREATE TABLE seal (mine INTEGER)")
-    with pytest.raises(Exception, match="seal"):
+        txn.exec_driver_sql(f"CREATE TABLE {table} (mine INTEGER)")
+    with pytest.raises(Exception, match=table):
         upgrade(engine)
     with engine.connect() as txn:
         assert txn.exec_driver_sql("SELECT version_num FROM alembic_version").scalar() == revision
         assert txn.exec_driver_sql("SELECT count(*) FROM txn").scalar() == 0
     with engine.execution_options(immediate=True).begin() as txn:
-        txn.exec_driver_sql("DROP TABLE seal")
+        txn.exec_driver_sql(f"DROP TABLE {table}")
     upgrade(engine)
     assert same_as_metadata(engine)
     engine.dispose()
