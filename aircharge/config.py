@@ -31,6 +31,7 @@ from aircharge.sms.phrases import CheckCode, Phrases, load_templates
 from aircharge.switch.board import DoubtPolicy, Products
 from aircharge.switch.day import DaySettings
 from aircharge.switch.proof import ProofSettings
+from aircharge.switch.workload import AdmissionSettings
 from aircharge.wire.ota import CardProfile
 
 __all__ = ["Config", "load"]
@@ -155,6 +156,7 @@ class Config:
     sms: SmsSettings = field(default_factory=SmsSettings)
     cards: dict[str, CardProfile] = field(default_factory=dict)
     notices: RelaySettings = field(default_factory=RelaySettings)
+    admission: AdmissionSettings = field(default_factory=AdmissionSettings)
     days: DaySettings = field(default_factory=DaySettings)
     lease: LeaseSettings = field(default_factory=LeaseSettings)
     proof: ProofSettings = field(default_factory=ProofSettings)

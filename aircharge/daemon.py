@@ -38,6 +38,7 @@ from aircharge.protocols.shell import GateSettings
 from aircharge.protocols.smpp import PeerInfo, SmppClient, SmppGateway, SmppServer
 from aircharge.sms.cardshelf import CardShelf
 from aircharge.sms.door import SmsDoor
+from aircharge.switch.admission import Admission
 from aircharge.switch.batch import BatchRunner
 from aircharge.switch.board import Board, CodeTable, OperatorPlan
 from aircharge.switch.day import DayKeeper
@@ -105,6 +106,7 @@ class AirchargeService(Service):
         self.board = Board(
             self.ledger, plans, clock, config.daemon.in_flight_max, config.ledger.book.utc_offset_min
         )
+        self.board.admission = self._admission()
         self.board.consent = ConsentCode(config.checkcode())
         self.board.is_ours = self.lease.is_fresh
         self.doubts = DoubtResolver(self.board, reactor, owner=config.daemon.node)
@@ -153,6 +155,20 @@ class AirchargeService(Service):
         )
         self._watch(self.board.meters.registry)
 
+    def _admission(self) -> Admission:
+        sections = self._config.operator
+        return Admission(
+            self._clock,
+            self._config.admission,
+            windows={
+                section.id: partial(getattr, link, "window")
+                for section, link in zip(sections, self.links, strict=True)
+            },
+            ledger_waiting=lambda: self.ledger.waiting,
+            registry=self.board.meters.registry,
+            call_later=self._reactor.callLater,
+        )
+
     def _watch(self, registry: Registry) -> None:
         """What is read whenever somebody asks /metrics."""
         registry.gauge(
@@ -162,6 +178,10 @@ class AirchargeService(Service):
         registry.gauge(
             "ledger_slow_commits", "commits that were reported as slow", lambda: self.ledger.slow_commits
         )
+        admission = self.board.admission
+        registry.gauge("admission_level", "classes of new work that are refused", lambda: admission.level)
+        registry.gauge("admission_waiting", "new work that waits its turn", lambda: admission.waiting)
+        registry.gauge("admission_holding", "new work being written down", lambda: admission.holding)
         registry.gauge("notices_waiting", "notices queued or under way", lambda: self.relay.waiting)
         registry.gauge("smpp_connections", "connections to SMS centres", lambda: self.gateway.connections)
         registry.gauge("notices_delivered", "notices an SMS centre has taken", lambda: self.relay.delivered)

@@ -255,6 +255,11 @@ class OperatorLink:
     def lines_bound(self) -> int:
         return len(self._bound)
 
+    @property
+    def window(self) -> int:
+        """How many requests may be unanswered at once, over all bound lines."""
+        return sum(line.session.window_max for line in self._bound)
+
     # -- ports.Operator ----------------------------------------------------------------------------------
 
     def ready(self) -> bool:

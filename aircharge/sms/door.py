@@ -194,10 +194,7 @@ class SmsDoor:
         now_ms = self._board.clock.now_ms()
         mark = f"{operation.name}:{now_ms}"
         question = Inquire(operation, mark, asker, now_ms, Channel.SMS, message.sent_ms, about=about)
-        try:
-            await inquire(self._board, question)
-        except Refusal as refusal:
-            await object_to(self._board, asker, refusal.reason)
+        await self._ask(asker, question)
 
     def _service_kind(self, service: str) -> ServiceKind | None:
         if service == self._settings.recharge_number:
@@ -333,12 +330,17 @@ class SmsDoor:
             pin_needed=True,
             about=about,
         )
+        await self._ask(asker, question)
+
+    # -- what both ask for --------------------------------------------------------------------------------
+
+    async def _ask(self, asker: Asker, question: Inquire) -> None:
         try:
             await inquire(self._board, question)
         except Refusal as refusal:
+            if refusal.reason is Reason.BUSY:
+                raise  # the same again, later
             await object_to(self._board, asker, refusal.reason)
-
-    # -- what both ask for --------------------------------------------------------------------------------
 
     async def _carry_out(
         self, wish: Wish, channel: Channel, key: Key, asker: Asker, sent_ms: int | None, window_ms: int = 0

@@ -19,8 +19,10 @@ from aircharge.ledger.batch_file import Offer
 from aircharge.ledger.batching import LINE_OPENED, LINE_REFUSED, EndBatch, OpenLine, batch_key
 from aircharge.ledger.commands import OpenRecharge
 from aircharge.ledger.pending import WaitingLine, batch_counts, running_batches, waiting_lines
+from aircharge.switch.admission import HOUSE
 from aircharge.switch.board import Board, OperatorPlan
 from aircharge.switch.recharge import carry
+from aircharge.switch.workload import Work
 from aircharge.values import Asker, Channel, Msisdn, Order, Receipt, State
 
 __all__ = ["BatchRunner", "offers_of"]
@@ -119,16 +121,28 @@ class BatchRunner:
             plan = self._board.serving(line.msisdn)
             if plan is not None and not plan.line.ready():
                 continue  # it waits for its operator
-            receipt = await self._board.ledger.do(_opening(self._board, plan, line))
-            if not isinstance(receipt, Receipt):
+            try:
+                receipt = await self._open(plan, line)
+            except Refusal:
+                break  # too much to do: it stays where it is
+            if receipt is None:
                 break  # cancelled meanwhile
             opened += receipt.fresh
             if receipt.fresh and receipt.state is State.HELD:
-                self._board.in_flight.add(receipt.order_id)
                 await self._spawn(carry(self._board, receipt))
             elif receipt.fresh:
                 self._board.meters.order(receipt.state, receipt.reason)
         return opened
+
+    async def _open(self, plan: OperatorPlan | None, line: WaitingLine) -> Receipt | None:
+        """Its turn is its outlet's, with whatever else that one sends. Raises Refusal(BUSY)."""
+        board, lane = self._board, plan.operator_id if plan else HOUSE
+        async with board.admission.turn(lane, line.phone, Work.FILE) as turn:
+            receipt = await board.ledger.do(_opening(board, plan, line))
+            if isinstance(receipt, Receipt) and receipt.fresh and receipt.state is State.HELD:
+                board.in_flight.add(receipt.order_id)
+                turn.order_id = receipt.order_id
+        return receipt if isinstance(receipt, Receipt) else None
 
     async def _end(self, batch_id: int) -> None:
         counts = await self._board.ledger.read(lambda txn: batch_counts(txn, batch_id))

@@ -13,6 +13,7 @@ from aircharge.ledger.commands import CloseRecharge, Command, Result
 from aircharge.observe.meters import Meters
 from aircharge.outlets.consent import ConsentCode
 from aircharge.ports import Clock, Operator, OperatorAnswer
+from aircharge.switch.admission import Admission
 from aircharge.values import Verdict
 
 if TYPE_CHECKING:
@@ -169,7 +170,12 @@ class Board:
     is_ours: Callable[[], bool] = lambda: True  # no other daemon can have taken our orders over
     consent: ConsentCode | None = None  # compares customers' codes; None: every code is taken for right
 
+    admission: Admission = field(
+        init=False, repr=False
+    )  # one that knows no operator's limits, until it is given
+
     def __post_init__(self) -> None:
+        self.admission = Admission(self.clock, registry=self.meters.registry)
         self._by_id = {plan.operator_id: plan for plan in self.operators}
         self._by_segment = dict(_segments(self.operators))
         self._lengths = sorted({len(segment) for segment in self._by_segment}, reverse=True)

@@ -14,7 +14,9 @@ from twisted.logger import Logger
 from aircharge.errors import LedgerError, Reason, Refusal
 from aircharge.ledger.pending import ended_credit_lines, expired_tickets, free_sums, ticket_outlet
 from aircharge.ledger.tickets import AskTicket, PayTicket
+from aircharge.switch.admission import HOUSE
 from aircharge.switch.board import Board
+from aircharge.switch.workload import CHANNELS
 from aircharge.values import Receipt
 
 __all__ = ["Expiry", "ask_ticket", "pay_ticket"]
@@ -25,14 +27,15 @@ _LOOKS: Final = 3  # how often a bank line's ticket is looked up anew
 
 
 async def ask_ticket(board: Board, command: AskTicket) -> Receipt:
-    """A ticket over ``command.amount_fen``; its ``sums`` are found here. Raises Refusal(BUSY) on the way out."""
+    """A ticket over ``command.amount_fen``; its ``sums`` are found here. Raises Refusal(BUSY)."""
     if board.closing:
         raise Refusal(Reason.BUSY, "closing")
     start = zlib.crc32(f"{command.key.scope}|{command.key.mark}".encode())
-    sums = await board.ledger.read(
-        lambda txn: free_sums(txn, command.asker.phone, command.amount_fen, start, _SUMS)
-    )
-    receipt = await board.ledger.do(dataclasses.replace(command, sums=sums))
+    async with board.admission.turn(HOUSE, command.asker.phone, CHANNELS[command.channel]):
+        sums = await board.ledger.read(
+            lambda txn: free_sums(txn, command.asker.phone, command.amount_fen, start, _SUMS)
+        )
+        receipt = await board.ledger.do(dataclasses.replace(command, sums=sums))
     assert isinstance(receipt, Receipt)
     return receipt
 

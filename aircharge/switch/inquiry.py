@@ -9,7 +9,9 @@ from typing import Any, Final
 from aircharge.errors import Reason, Refusal
 from aircharge.ledger.commands import Inquire, InquiryReceipt, Offence
 from aircharge.ledger.lookups import history_of, recap_of, status_of
+from aircharge.switch.admission import HOUSE
 from aircharge.switch.board import Board
+from aircharge.switch.workload import Work, asks
 from aircharge.values import Asker, Operation
 
 __all__ = ["inquire", "object_to"]
@@ -23,8 +25,13 @@ async def inquire(board: Board, question: Inquire) -> InquiryReceipt:
     """Answer a question; the reply is a notice in the same commit.
 
     STATUS: ``about`` is digits of the order or the target's number. RECAP: "", mmdd or yyyymmdd.
-    Raises Refusal(FORMAT) for a day that does not exist.
+    Raises Refusal(FORMAT) for a day that does not exist, Refusal(BUSY) under load.
     """
+    async with board.admission.turn(HOUSE, question.asker.phone, asks(question.operation)):
+        return await _inquire(board, question)
+
+
+async def _inquire(board: Board, question: Inquire) -> InquiryReceipt:
     phone, about, now_ms = question.asker.phone, question.about, board.clock.now_ms()
     found: dict[str, Any] = {}
     if question.operation is Operation.STATUS:
@@ -61,7 +68,8 @@ def _day_began_ms(day: str, now_ms: int, utc_offset_min: int) -> int:
 
 
 async def object_to(board: Board, asker: Asker, reason: Reason) -> int:
-    """Count a message that could not be understood; returns how many came from that number today."""
-    count = await board.ledger.do(Offence(asker, reason, board.clock.now_ms()))
+    """Count a message that could not be understood; returns how many came from that number today. Refusal(BUSY)."""
+    async with board.admission.turn(HOUSE, asker.phone, Work.REPORT):
+        count = await board.ledger.do(Offence(asker, reason, board.clock.now_ms()))
     assert isinstance(count, int)
     return count

@@ -11,7 +11,9 @@ from twisted.logger import Logger
 from aircharge.errors import InDoubt, LedgerError, NotSent, Reason, Refusal
 from aircharge.ledger.commands import CloseRecharge, OpenRecharge
 from aircharge.ports import OperatorRequest
+from aircharge.switch.admission import HOUSE
 from aircharge.switch.board import Board, OperatorPlan
+from aircharge.switch.workload import CHANNELS
 from aircharge.values import Order, Receipt, State, Verdict
 
 __all__ = ["accept", "carry", "recharge"]
@@ -27,26 +29,33 @@ async def recharge(board: Board, order: Order, *, pin_needed: bool = False) -> R
 async def accept(board: Board, order: Order, *, pin_needed: bool = False, confirmed: bool = False) -> Receipt:
     """Hold or refuse, durably. Raises LedgerError when the commit's fate is unknown: ask again by the same key.
 
-    Raises Refusal(BUSY), and writes nothing, while our lease may have ended: that passes in seconds, a refusal stays.
+    Raises Refusal(BUSY), and writes nothing, when there is too much to do (``admission``) and while our lease may have
+    ended: that passes in seconds, a refusal stays.
     """
-    wait_for_lease(board)
     plan = board.serving(order.target)
-    began_s = board.clock.monotonic_s()
-    receipt = await board.ledger.do(
-        OpenRecharge(
-            order,
-            operator_id=plan.operator_id if plan else 0,
-            refuse=_objection(board, order, plan),
-            unsold=plan is not None and not plan.products.sells(order.amount_fen),
-            pin_needed=pin_needed,
-            confirmed=confirmed,
+    lane = plan.operator_id if plan and plan.line.ready() else HOUSE
+    async with board.admission.turn(lane, order.asker.phone, CHANNELS[order.channel]) as turn:
+        wait_for_lease(board)
+        _wait_for_room(board)
+        began_s = board.clock.monotonic_s()
+        receipt = await board.ledger.do(
+            OpenRecharge(
+                order,
+                operator_id=plan.operator_id if plan else 0,
+                refuse=_objection(board, order, plan),
+                unsold=plan is not None and not plan.products.sells(order.amount_fen),
+                pin_needed=pin_needed,
+                confirmed=confirmed,
+            )
         )
-    )
-    assert isinstance(receipt, Receipt)
-    board.meters.hold_s.observe(board.clock.monotonic_s() - began_s)
+        assert isinstance(receipt, Receipt)
+        board.meters.hold_s.observe(board.clock.monotonic_s() - began_s)
+        if receipt.fresh and receipt.state is State.HELD:
+            board.in_flight.add(receipt.order_id)
+            turn.order_id = receipt.order_id
     if receipt.fresh and receipt.state is State.HELD:
-        board.in_flight.add(receipt.order_id)
-    elif receipt.fresh or receipt.state is State.REFUSED:
+        return receipt
+    if receipt.fresh or receipt.state is State.REFUSED:
         board.meters.order(receipt.state, receipt.reason)
     else:
         board.meters.repeated.add()
@@ -59,15 +68,19 @@ def wait_for_lease(board: Board) -> None:
         raise Refusal(Reason.BUSY, "our lease may have ended")
 
 
+def _wait_for_room(board: Board) -> None:
+    """Raises Refusal(BUSY) when as many orders are carried as may be."""
+    if len(board.in_flight) >= board.in_flight_max:
+        raise Refusal(Reason.BUSY, "too many in flight")
+
+
 def _objection(board: Board, order: Order, plan: OperatorPlan | None) -> Reason:
     """What speaks against the order before the ledger is asked."""
     if plan is None or not order.target.is_mobile:
         return Reason.NUMBER
     if not plan.line.ready():
         return Reason.OPERATOR_DOWN
-    if board.closing or len(board.in_flight) >= board.in_flight_max:
-        return Reason.BUSY
-    return Reason.OK
+    return Reason.BUSY if board.closing else Reason.OK
 
 
 async def carry(board: Board, held: Receipt) -> Receipt:
@@ -89,6 +102,7 @@ async def carry(board: Board, held: Receipt) -> Receipt:
             return held
     finally:
         board.in_flight.discard(held.order_id)
+        board.admission.ended(held.order_id)
     assert isinstance(receipt, Receipt)
     board.meters.operator_s.observe(asked_s - began_s)
     board.meters.close_s.observe(board.clock.monotonic_s() - asked_s)

@@ -71,19 +71,26 @@ def test_the_configurations_products_are_a_word_to_the_ledger(amount_fen: int, u
     assert (opening.unsold, opening.refuse) == (unsold, Reason.OK)
 
 
-def test_a_line_that_is_down_or_a_full_house_refuses_before_the_hold() -> None:
+def test_a_line_that_is_down_or_doors_that_close_refuse_before_the_hold() -> None:
     world = World()
     world.line.up = False
     now(accept(world.board, order()))
     assert world.commands(OpenRecharge)[-1].refuse is Reason.OPERATOR_DOWN
     world.line.up = True
-    world.board.in_flight_max = 0
-    now(accept(world.board, order()))
-    assert world.commands(OpenRecharge)[-1].refuse is Reason.BUSY
-    world.board.in_flight_max = 10
     world.board.closing = True
     now(accept(world.board, order()))
     assert world.commands(OpenRecharge)[-1].refuse is Reason.BUSY
+
+
+def test_a_full_house_writes_nothing_so_that_the_same_message_may_come_again() -> None:
+    world = World()
+    world.board.in_flight_max = 0
+    with pytest.raises(Refusal) as caught:
+        now(accept(world.board, order()))
+    assert caught.value.reason is Reason.BUSY
+    assert world.commands(OpenRecharge) == []
+    world.board.in_flight_max = 10
+    assert now(accept(world.board, order())).state is State.HELD
 
 
 def test_while_the_lease_may_have_ended_nothing_is_decided() -> None:
