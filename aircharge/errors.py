@@ -52,6 +52,7 @@ class Reason(Enum):
     CONFIRM = (30, "26")  # wrong-number guard: asked back, nothing is charged until the answer
     LIMIT_VALUE = (31, "61")
     LIMIT_COUNT = (32, "65")
+    CANCELLED = (34, "12")  # its terminal has taken it back before it came
     OPERATOR_DOWN = (16, "91")  # no link to the operator: refused before the hold
     BUSY = (17, "91")  # our queue or the operator's window is full: refused before the hold
     FLOAT = (18, "51")  # float too short

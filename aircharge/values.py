@@ -27,8 +27,10 @@ __all__ = [
     "Receipt",
     "State",
     "Verdict",
+    "as_terminal",
     "content_hash",
     "mask_msisdn",
+    "terminal_of",
     "yuan_text",
 ]
 
@@ -161,6 +163,19 @@ def mask_msisdn(number: str) -> str:
     return number if len(number) < 7 else f"{number[:3]}****{number[-4:]}"
 
 
+_TERMINAL: Final = "pos:"
+
+
+def as_terminal(code: str) -> str:
+    """How a payment terminal stands where else a phone does: who asks, and the scope of its keys."""
+    return _TERMINAL + code
+
+
+def terminal_of(asker: str) -> str:
+    """The terminal's code; "" when it was a phone that asked."""
+    return asker.removeprefix(_TERMINAL) if asker.startswith(_TERMINAL) else ""
+
+
 def yuan_text(amount_fen: int) -> str:
     """``12345`` fen as "123.45"."""
     sign = "-" if amount_fen < 0 else ""
@@ -209,7 +224,7 @@ class CardUse:
 class Asker:
     """Who asks, as far as the door could prove it."""
 
-    phone: str  # national digits of the sending number
+    phone: str  # national digits of the sending number, or a terminal (``as_terminal``)
     service: str  # the number it wrote to; replies come from there
     card: CardUse | None = None
     pin: Pin | None = None

@@ -12,6 +12,7 @@ from typing import Any, Final
 from aircharge.ledger import (
     asking,
     batching,
+    cancelling,
     closing,
     credit,
     days,
@@ -24,6 +25,7 @@ from aircharge.ledger import (
     returning,
     reversing,
     ruling,
+    terminals,
     tickets,
     transferring,
 )
@@ -51,6 +53,8 @@ RULES: Final[dict[type[Any], Rule]] = {
     **batching.RULES,
     **returning.RULES,
     **on_behalf.RULES,
+    **cancelling.RULES,
+    **terminals.RULES,
 }
 """Every command the book understands. A room of rules has a ``RULES`` of its own and is named here."""
 

@@ -14,6 +14,9 @@ __all__ = [
     "BATCH_CANCELLED",
     "BATCH_DONE",
     "BATCH_RUNNING",
+    "CANCEL_DONE",
+    "CANCEL_STANDS",
+    "CANCEL_WANTED",
     "CARD_ACTIVE",
     "CARD_BLOCKED",
     "COMMISSION_DISCOUNT",
@@ -25,6 +28,10 @@ __all__ = [
     "DAY_CLOSED",
     "DAY_CUTTING",
     "DAY_OPEN",
+    "DETAIL_EQUAL",
+    "DETAIL_MISSING",
+    "DETAIL_OTHER",
+    "DETAIL_UNKNOWN",
     "FIRST_ACCOUNT",
     "HOUSE",
     "JOURNAL_ADJUST",
@@ -38,6 +45,9 @@ __all__ = [
     "JOURNAL_STOCK",
     "JOURNAL_TRANSFER",
     "JOURNAL_WITHDRAW",
+    "KEY_ACTIVE",
+    "KEY_PENDING",
+    "KEY_RETIRED",
     "KIND_COMMISSION",
     "KIND_DEPOSIT",
     "KIND_FLOAT",
@@ -67,6 +77,9 @@ __all__ = [
     "PIN_ABOVE",
     "PIN_ALWAYS",
     "PIN_NEVER",
+    "POS_COMPARED",
+    "POS_EQUAL",
+    "POS_UNEQUAL",
     "RIGHT_ADMIN",
     "RIGHT_QUERY",
     "RIGHT_RECHARGE",
@@ -141,6 +154,13 @@ HOUSE: Final = 0
 SUBJECT_OUTLET, SUBJECT_PHONE, SUBJECT_TERMINAL, SUBJECT_TARGET, SUBJECT_MANAGER = 1, 2, 3, 4, 5
 PERIOD_TRANSACTION, PERIOD_DAY, PERIOD_WEEK, PERIOD_MONTH = range(4)
 LIST_BLACK, LIST_WHITE = 1, 2
+KEY_PENDING, KEY_ACTIVE, KEY_RETIRED = range(3)
+POS_EQUAL, POS_UNEQUAL, POS_COMPARED = 1, 2, 3
+"""A terminal's batch: its totals were ours; they were not, details are awaited; the details are compared."""
+DETAIL_EQUAL, DETAIL_UNKNOWN, DETAIL_OTHER, DETAIL_MISSING = range(4)
+"""A line of such a batch: as ours; we know of none; another amount; the terminal does not know of ours."""
+CANCEL_WANTED, CANCEL_DONE, CANCEL_STANDS = range(3)
+"""A recharge its terminal took back: not yet undone; it is; the operator would not, it stands."""
 UNDO_NONE, UNDO_ASKED, UNDO_DONE, UNDO_NOTHING, UNDO_REFUSED = range(5)
 """Protective reversal of a recharge: never; may be under way; taken back; it was never executed; it stands."""
 TICKET_WAITING, TICKET_PAID, TICKET_EXPIRED, TICKET_CANCELLED = range(4)

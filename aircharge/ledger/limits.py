@@ -24,6 +24,7 @@ from aircharge.ledger.chart import (
 from aircharge.ledger.page import Facts, Page
 from aircharge.ledger.policy import CounterKey, LimitRule, Policy
 from aircharge.ledger.rows import Charge, CounterRow, OutletRow, TxnRow
+from aircharge.values import terminal_of
 
 __all__ = [
     "check",
@@ -154,7 +155,7 @@ def _counters(page: Page, outlet: OutletRow, charge: Charge) -> dict[CounterKey,
 def _subjects(outlet: OutletRow, charge: Charge) -> dict[int, str]:
     return {
         SUBJECT_OUTLET: str(outlet.id),
-        SUBJECT_PHONE: charge.phone,
+        SUBJECT_PHONE: "" if terminal_of(charge.phone) else charge.phone,
         SUBJECT_TERMINAL: charge.terminal,
         SUBJECT_TARGET: charge.target,
         SUBJECT_MANAGER: outlet.manager,

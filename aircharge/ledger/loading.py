@@ -43,7 +43,7 @@ from aircharge.ledger.rows import (
 )
 from aircharge.ledger.screening import SERVED_SINCE_MS, is_guarded, neighbours
 from aircharge.ledger.tables import metadata
-from aircharge.values import Operation, State
+from aircharge.values import Operation, State, terminal_of
 
 __all__ = ["Loader", "signed", "unsigned"]
 
@@ -123,12 +123,16 @@ class Loader:
         return accounts
 
     def _phones(self, txn: Connection, rows: Rows, needs: Needs) -> None:
-        """Outlets, by the phones that ask and by their codes."""
-        if needs.phones:
-            for msisdn, rights, status, from_ms, made_ms, *outlet in self._dialect.rows(
-                txn, self._ask.by_phone, needs.phones
-            ):
-                rows.phones[msisdn] = PhoneRow(outlet[0], rights, status, from_ms, made_ms)
+        """Outlets, by the phones and terminals that ask and by their codes."""
+        terminals = {asker for asker in needs.phones if terminal_of(asker)}
+        for question, askers in (
+            (self._ask.by_phone, needs.phones - terminals),
+            (self._ask.by_terminal, terminals),
+        ):
+            if not askers:
+                continue
+            for asker, rights, status, from_ms, made_ms, *outlet in self._dialect.rows(txn, question, askers):
+                rows.phones[asker] = PhoneRow(outlet[0], rights, status, from_ms, made_ms)
                 _add_outlet(rows, outlet)
         if needs.codes:
             for outlet in self._dialect.rows(txn, self._ask.by_code, needs.codes):
@@ -237,6 +241,8 @@ class Loader:
         outlets |= {outlet.id for outlet in rows.codes.values()}
         others = (row.counter_acct for row in rows.txns.values())
         outlets |= {rows.accounts[account].id for account in others if account in rows.accounts}
+        at_terminals = (row.outlet_acct for row in rows.txns.values() if terminal_of(row.asker))
+        outlets |= {rows.accounts[account].id for account in at_terminals if account in rows.accounts}
         if outlets:
             rows.first_phones.update(
                 tuple(row) for row in self._dialect.rows(txn, self._ask.first_phones, outlets)

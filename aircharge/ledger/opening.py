@@ -14,7 +14,7 @@ from aircharge.ledger.repeating import facts_of, keys_of
 from aircharge.ledger.rows import Charge, Needs, OutletRow, PhoneRow, TxnRow, Usage
 from aircharge.ledger.rule import Rule, asker_needs
 from aircharge.ledger.screening import Request, screen
-from aircharge.values import AMOUNT_MAX_FEN, Key, Operation, Order, Receipt, State, content_hash
+from aircharge.values import AMOUNT_MAX_FEN, Key, Operation, Order, Receipt, State, content_hash, terminal_of
 
 __all__ = [
     "RULES",
@@ -195,7 +195,8 @@ def _quote(page: Page, command: OpenRecharge, outlet: OutletRow) -> Quote:
 def charge_of(command: OpenRecharge) -> Charge:
     """What a recharge counts against."""
     order = command.order
-    return Charge(order.asker.phone, int(Operation.RECHARGE), str(order.target)[:20], command.terminal)
+    terminal = command.terminal or terminal_of(order.asker.phone)
+    return Charge(order.asker.phone, int(Operation.RECHARGE), str(order.target)[:20], terminal)
 
 
 def _request(command: OpenRecharge) -> Request:

@@ -34,7 +34,7 @@ from aircharge.ledger.rows import (
     Rows,
     TxnRow,
 )
-from aircharge.values import Asker, CardUse, Channel, Pin, Receipt, State
+from aircharge.values import Asker, CardUse, Channel, Pin, Receipt, State, terminal_of
 
 __all__ = ["MACHINE", "BookSettings", "BrokenLedger", "Facts", "Page", "PinMac", "local_date"]
 
@@ -148,7 +148,9 @@ class Page:
     def notice(
         self, order_id: int, topic: str, recipient: str, sender: str, language: str, facts: Facts
     ) -> None:
-        """One SMS to come."""
+        """One SMS to come. A terminal reads none: what it must hear is its answer's (``settling.tell``)."""
+        if terminal_of(recipient):
+            return
         expires_ms = self.now_ms + self.settings.notice_ttl_ms
         self.changes.notices.append(
             NoticeRow(

@@ -45,6 +45,7 @@ class Queries:
 
     days: str  # open accounting days by operator, the policy's version, the last sealed row (of one ignored key)
     by_phone: str  # phone, rights, status, active from, made, and outlet, by phone
+    by_terminal: str  # terminal as who asks, rights, status, 0, made, and outlet, by who asks
     by_code: str  # outlet, by code
     by_float: str  # outlet, by float account
     cards: str  # cards, by id

@@ -56,7 +56,12 @@ def known(page: Page, order: Asked) -> TxnRow | None:
 
 
 def repeat(page: Page, order: Asked, row: TxnRow, content: bytes) -> Receipt:
-    """The same key again: the stored answer, or a refusal that leaves the stored row as it is."""
+    """The same key again: the stored answer, or a refusal that leaves the stored row as it is.
+
+    A sale that its terminal took back before it came is refused whatever it says (``cancelling``).
+    """
+    if row.reason == Reason.CANCELLED.number and row.state == State.REFUSED:
+        return page.receipt(row, fresh=False)
     if row.req_hash != content:
         return turn_away(page, order, row, Reason.CLASH)
     if page.is_late(row.created_ms):

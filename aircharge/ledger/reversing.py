@@ -24,9 +24,16 @@ from aircharge.ledger.page import BrokenLedger, Facts, Page, local_date
 from aircharge.ledger.rows import Charge, Needs, OutletRow, TxnRow
 from aircharge.ledger.rule import Rule
 from aircharge.ledger.settling import Ending, order_facts, tell
-from aircharge.values import Asker, Channel, Key, Operation, Receipt, State, content_hash
+from aircharge.values import Asker, Channel, Key, Operation, Receipt, State, content_hash, terminal_of
 
-__all__ = ["REVERSAL", "RULES", "OpenReversal", "Undo", "open_reversal", "undo"]
+__all__ = ["AUTOMATIC", "PASSING", "REVERSAL", "RULES", "OpenReversal", "Undo", "open_reversal", "undo"]
+
+
+PASSING: Final = (Reason.OPERATOR_DOWN, Reason.BUSY)
+"""What may be tried again: no octet has left the house."""
+
+AUTOMATIC: Final = "auto:"
+"""The scope of reversals that a terminal's line asked for begins so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +61,9 @@ class OpenReversal:
     key_window_ms: int = 0
     at_desk: bool = False
     earlier: Key | None = None
+    auto: bool = (
+        False  # its terminal took the recharge back (``cancelling``): no PIN, code, limit or month speaks
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +78,8 @@ class Undo:
 
 def open_reversal(page: Page, command: OpenReversal) -> Receipt | str:
     """Open, refuse, or repeat what was said before."""
+    if command.auto:
+        return _without_asking(page, command)
     if command.asker is None:
         return _by_clerk(page, command)
     return carry_out(page, _BY_OUTLET, cast("Wish", command))
@@ -76,6 +88,15 @@ def open_reversal(page: Page, command: OpenReversal) -> Receipt | str:
 def _by_clerk(page: Page, command: OpenReversal) -> Receipt | str:
     if not command.actor.strip():
         return "whose name does this bear?"
+    receipt = _without_asking(page, command)
+    if receipt.fresh and receipt.order_id:
+        about = f"order {command.orig_id}"
+        page.audit("order.reverse", about, command.actor, reversal=receipt.order_id, said=receipt.reason.name)
+    return receipt
+
+
+def _without_asking(page: Page, command: OpenReversal) -> Receipt:
+    """By a clerk, or because the recharge's own terminal has taken it back: nobody's PIN or rights are looked at."""
     known = page.rows.by_key.get((command.key.scope, command.key.mark))
     if known is not None and known.req_hash == _content(command):
         return page.receipt(known, fresh=False)
@@ -93,8 +114,10 @@ def _by_clerk(page: Page, command: OpenReversal) -> Receipt | str:
         _hold(page, command, row)
     else:
         row.state, row.reason, row.done_ms = int(State.REFUSED), reason.number, page.now_ms
+        if command.auto and reason not in PASSING:
+            facts = {**order_facts(page, row, outlet), "first_id": original.id, "reason": reason.name}
+            tell(page, row, outlet, "outlet.reversal-refused", {**facts, **page.float_facts(outlet)})
     page.add_txn(row)
-    page.audit("order.reverse", f"order {original.id}", command.actor, reversal=row.id, said=reason.name)
     return page.receipt(row, fresh=True)
 
 
@@ -139,11 +162,14 @@ def _objection(
 ) -> tuple[Reason, Facts]:
     """NOT_REVERSIBLE, CONSENT, the limits, OPERATOR_DOWN or BUSY; else OK."""
     why = _why_not(page, original)
+    if command.auto and why in _ASKERS_RULES:
+        why = ""
     if why:
         return Reason.NOT_REVERSIBLE, {"why": why, "first_id": original.id}
-    if page.settings.reversal_consent and not (command.consent and command.consent_ok):
+    is_asked = page.settings.reversal_consent and not command.auto
+    if is_asked and not (command.consent and command.consent_ok):
         return Reason.CONSENT, {"first_id": original.id}
-    if command.asker is not None:
+    if command.asker is not None and not command.auto:
         reason, facts = limits.check(page, outlet, charge_of(command), original.amount)
         if reason is not Reason.OK:
             return reason, facts
@@ -172,16 +198,21 @@ def _why_not(page: Page, original: TxnRow) -> str:
     return "month" if len(used) >= settings.reversals_per_month else ""
 
 
+_ASKERS_RULES: Final = ("tries", "month")
+"""What keeps an outlet, not its terminal's line, from taking back too often."""
+
+
 def _counts(page: Page, row: TxnRow, month: int) -> bool:
     """Recharges taken back in that month (yyyymm); reversals of transfers name the other side, and do not count."""
     made = local_date(row.created_ms, page.settings.utc_offset_min) // 100
-    return row.is_live and row.counter_acct is None and made == month
+    is_own = row.counter_acct is None and not row.idem_scope.startswith(AUTOMATIC)
+    return row.is_live and is_own and made == month
 
 
 def charge_of(command: OpenReversal) -> Charge:
     """What a reversal counts against."""
-    phone = command.asker.phone if command.asker else ""
-    return Charge(phone, int(Operation.REVERSAL), command.target)
+    asker = command.asker.phone if command.asker else ""
+    return Charge(asker, int(Operation.REVERSAL), command.target, terminal_of(asker))
 
 
 # -- the record -------------------------------------------------------------------------------------------
@@ -266,6 +297,8 @@ def _void(page: Page, row: TxnRow, outlet: OutletRow, reason: Reason) -> None:
     """The recharge stands."""
     row.state, row.reason = int(State.VOIDED), reason.number
     limits.release(page, row, outlet)
+    if row.idem_scope.startswith(AUTOMATIC) and reason in PASSING:
+        return  # it is tried again
     facts = {**order_facts(page, row, outlet), "first_id": row.orig_txn, "reason": reason.name}
     tell(page, row, outlet, "outlet.reversal-refused", {**facts, **page.float_facts(outlet)})
 
@@ -291,7 +324,7 @@ def undo(page: Page, command: Undo) -> bool:
 
 
 def _needs(needs: Needs, command: OpenReversal) -> None:
-    if command.asker is None:
+    if command.asker is None or command.auto:
         needs.keys.add((command.key.scope, command.key.mark))
     else:
         wish_needs(needs, cast("Wish", command))

@@ -22,9 +22,11 @@ from aircharge.ledger.chart import (
 )
 from aircharge.ledger.page import Facts, Page
 from aircharge.ledger.rows import Charge, OutletRow, TxnRow
-from aircharge.values import State
+from aircharge.values import State, terminal_of
 
 __all__ = ["RECHARGE", "Ending", "charge_of_row", "order_facts", "tell"]
+
+_IN_DOUBT: Final = frozenset((int(State.IN_DOUBT), int(State.MANUAL)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +85,8 @@ def _void(page: Page, row: TxnRow, outlet: OutletRow, reason: Reason) -> None:
 
 
 def charge_of_row(row: TxnRow) -> Charge:
-    """What an order was counted against. A terminal's own mark is its scope, ``pos:<terminal>``."""
-    terminal = row.idem_scope.removeprefix("pos:") if row.idem_scope.startswith("pos:") else ""
-    return Charge(row.asker, row.kind, row.msisdn, terminal)
+    """What an order was counted against."""
+    return Charge(row.asker, row.kind, row.msisdn, terminal_of(row.asker))
 
 
 def order_facts(page: Page, row: TxnRow, outlet: OutletRow) -> Facts:
@@ -99,9 +100,15 @@ def order_facts(page: Page, row: TxnRow, outlet: OutletRow) -> Facts:
 
 
 def tell(page: Page, row: TxnRow, outlet: OutletRow, topic: str, facts: Facts) -> None:
-    """The number that asked, if one did, hears of its order; the same words answer a repetition."""
-    if row.asker and not row.idem_scope.startswith("batch:"):  # of a file its end is told, not each line
-        page.notice(row.id, topic, row.asker, row.service, outlet.language, facts)
+    """The number that asked, if one did, hears of its order; the same words answer a repetition.
+
+    What a terminal may have missed goes to a phone of its outlet: doubts and how they ended, and reversals.
+    """
+    recipient = row.asker
+    if terminal_of(recipient) and (_IN_DOUBT & {row.state, row.loaded_state} or row.orig_txn):
+        recipient = page.rows.first_phones.get(outlet.id, recipient)
+    if recipient and not row.idem_scope.startswith("batch:"):  # of a file its end is told, not each line
+        page.notice(row.id, topic, recipient, row.service, outlet.language, facts)
     page.rows.answers[row.id] = (topic, facts)
 
 

@@ -59,7 +59,7 @@ pos_batch = Table(
     metadata,
     Column("terminal_id", BigInteger, ForeignKey("terminal.id"), primary_key=True, autoincrement=False),
     Column("batch", Integer, primary_key=True, autoincrement=False),
-    small("state"),  # BATCH_EQUAL, BATCH_UNEQUAL, BATCH_COMPARED
+    small("state"),  # POS_EQUAL, POS_UNEQUAL, POS_COMPARED
     *(
         column
         for side in ("our", "their")

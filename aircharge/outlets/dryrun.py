@@ -32,7 +32,7 @@ from aircharge.ledger.risk import RuleSet, Situation, judge
 from aircharge.ledger.rows import Charge, CounterRow, OutletRow
 from aircharge.ledger.screening import SERVED_SINCE_MS, is_guarded, near_number, neighbours, unusual
 from aircharge.ledger.tables import metadata
-from aircharge.values import Channel, Operation, State, mask_msisdn, yuan_text
+from aircharge.values import Channel, Operation, State, mask_msisdn, terminal_of, yuan_text
 
 __all__ = ["DryRun", "Tried", "dry_run"]
 
@@ -144,9 +144,8 @@ class _Trial:
     def take(self, order: Any) -> None:
         """One more order, in the order of the day."""
         outlet = _outlet_of(order)
-        scope: str = order["idem_scope"]
-        terminal = scope.removeprefix("pos:") if scope.startswith("pos:") else ""
-        charge = Charge(order["asker"], int(Operation.RECHARGE), order["msisdn"], terminal)
+        asker = order["asker"]
+        charge = Charge(asker, int(Operation.RECHARGE), order["msisdn"], terminal_of(asker))
         self.outcome.orders += 1
         stops = self._by_the_rules(order, outlet, charge)
         if stops is None or stops.then == "hold":  # a limit is asked before anything is held
