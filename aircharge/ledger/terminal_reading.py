@@ -8,22 +8,119 @@ from typing import Final
 from sqlalchemy import Connection, func, select
 
 from aircharge.errors import Reason
-from aircharge.ledger.chart import CANCEL_WANTED
+from aircharge.ledger.chart import CANCEL_WANTED, KEY_RETIRED, TERMINAL_ACTIVE
 from aircharge.ledger.reversing import AUTOMATIC, PASSING
 from aircharge.ledger.tables import metadata
 from aircharge.ledger.terminals import Totals
 from aircharge.values import Key, Operation, State, as_terminal
 
-__all__ = ["BatchLine", "WantedCancel", "batch_lines", "order_under", "sale_key", "totals", "wanted_cancels"]
+__all__ = [
+    "BatchLine",
+    "OrderSeen",
+    "TerminalRow",
+    "WantedCancel",
+    "batch_lines",
+    "order_seen",
+    "order_under",
+    "read_terminal",
+    "sale_key",
+    "totals",
+    "wanted_cancels",
+]
 
 _t = metadata.tables
 _txn, _wish = _t["txn"], _t["pos_reversal"]
+_terminal, _key, _session = _t["terminal"], _t["terminal_key"], _t["terminal_session"]
+_phone = _t["outlet_phone"]
 _TRACES: Final = 10**6
 
 
 def sale_key(terminal: str, batch: int, trace: int) -> Key:
     """What makes a terminal's request the same one: batch (DE 60.2) and trace number (DE 11), six digits each."""
     return Key(as_terminal(terminal), f"{batch:06d}{trace:06d}")
+
+
+@dataclass(frozen=True, slots=True)
+class TerminalRow:
+    """A terminal with its wrapped keys and its session."""
+
+    id: int
+    code: str
+    merchant: str
+    outlet_id: int
+    is_active: bool
+    key_version: int  # the master key in use, 0 = none
+    masters: dict[int, bytes]  # wrapped, by version; retired ones are not among them
+    session: int = 0
+    batch: int = 1
+    pik_wrapped: bytes | None = None
+    mak_wrapped: bytes | None = None
+    until_ms: int = 0
+    parameters: int = 0
+    phones: tuple[str, ...] = ()  # of its outlet
+    module: str = ""  # its security module's number
+
+
+def read_terminal(txn: Connection, code: str = "", module: str = "") -> TerminalRow | None:
+    """By its code (DE 41), or by its security module's number."""
+    c = _terminal.c
+    found = (
+        select(_terminal, _session)
+        .outerjoin(_session, _session.c.terminal_id == c.id)
+        .where(c.code == code if code else c.module == module)
+    )
+    row = txn.execute(found).mappings().first()
+    if row is None:
+        return None
+    keys = select(_key.c.version, _key.c.wrapped).where(
+        _key.c.terminal_id == row["id"], _key.c.state != KEY_RETIRED
+    )
+    phones = select(_phone.c.msisdn).where(_phone.c.outlet_id == row["outlet_id"]).order_by(_phone.c.msisdn)
+    is_new = row["session"] is None
+    session = {} if is_new else {name: row[name] for name in ("session", "batch", "until_ms", "parameters")}
+    return TerminalRow(
+        row["id"],
+        row["code"],
+        row["merchant"],
+        row["outlet_id"],
+        row["status"] == TERMINAL_ACTIVE,
+        row[_terminal.c.key_version],
+        {version: bytes(wrapped) for version, wrapped in txn.execute(keys)},
+        pik_wrapped=_octets(row["pik_wrapped"]),
+        mak_wrapped=_octets(row["mak_wrapped"]),
+        phones=tuple(txn.execute(phones).scalars()),
+        module=row["module"],
+        **session,
+    )
+
+
+def _octets(value: bytes | memoryview | None) -> bytes | None:
+    return None if value is None else bytes(value)
+
+
+@dataclass(frozen=True, slots=True)
+class OrderSeen:
+    """An order under a key, as a slip shows it."""
+
+    order_id: int
+    kind: Operation
+    state: State
+    reason: Reason
+    msisdn: str
+    amount_fen: int
+    created_ms: int
+
+
+def order_seen(txn: Connection, key: Key) -> OrderSeen | None:
+    """The order under a key."""
+    c = _txn.c
+    found = select(c.id, c.kind, c.state, c.reason, c.msisdn, c.amount, c.created_ms).where(
+        c.idem_scope == key.scope, c.idem_key == key.mark
+    )
+    row = txn.execute(found).first()
+    if row is None:
+        return None
+    return OrderSeen(row.id, Operation(row.kind), State(row.state), Reason.by_number(row.reason), *row[4:])
 
 
 def order_under(txn: Connection, key: Key) -> int:

@@ -27,6 +27,7 @@ class BooksLedger:
     def __init__(self, books: Books) -> None:
         self.books = books
         self.lose: type | None = None
+        self.blind = 0  # so many reads see nothing
 
     def do(self, command: Any) -> Deferred[Any]:
         result = self.books.do(command)
@@ -35,6 +36,9 @@ class BooksLedger:
         return succeed(result)
 
     def read(self, reader: Any) -> Deferred[Any]:
+        self.blind -= 1
+        if self.blind >= 0:
+            return succeed(0)
         with self.books.engine.connect() as txn:
             return succeed(reader(txn))
 

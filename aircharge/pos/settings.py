@@ -1,0 +1,29 @@
+"""Numbers of the POS door (section ``[pos]`` of the configuration)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["PosSettings"]
+
+
+@dataclass(frozen=True, slots=True)
+class PosSettings:
+    """How terminals are answered."""
+
+    service: str = "0353911"  # the number that SMS about a terminal's orders come from
+    answer_s: float = 25.0  # what is not known by then is not answered: the terminal takes it back
+    session_s: float = 86_400.0  # working keys are good so long; then the terminal must sign in again
+    key_octets: int = 16  # working keys: 8 (DES) or 16 (3DES)
+    pin_needed: bool = False  # every sale wants the outlet's service PIN; else its own policy
+    check_caller: bool = True  # a dialled-in terminal must call from a number bound to its outlet
+    upload_max: int = 5000  # lines of one batch that are kept while a terminal uploads them
+    parameters_version: int = 1
+    parameters: tuple[str, ...] = ()  # lines a terminal downloads
+    terminals_max: int = 50_000  # terminals whose keys are kept ready
+
+    def __post_init__(self) -> None:
+        if self.key_octets not in (8, 16):
+            raise ValueError("key_octets: 8 or 16")
+        if not (self.answer_s > 0 and self.session_s > 0):
+            raise ValueError("answer_s and session_s: more than 0")

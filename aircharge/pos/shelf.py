@@ -1,0 +1,95 @@
+"""Terminals within reach of the POS door, their keys ready.
+
+As with cards an entry here only speeds things up: what is wrong under it is read once more before it is refused, and
+whether the terminal may trade at all is decided by the ledger in the order's own commit.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import Final
+
+from aircharge.ledger.terminal_reading import TerminalRow, read_terminal
+from aircharge.outlets.cards import KeyRing
+from aircharge.switch.board import LedgerPort
+
+__all__ = ["Terminal", "TerminalShelf", "bound_master", "bound_working"]
+
+PIK, MAK = b"PIK", b"MAK"
+_WORKING: Final = b"terminal|%d|session %d|%s"
+
+
+def bound_master(terminal_id: int, version: int) -> bytes:
+    """What a wrapped master key is bound to: it opens for no other terminal or version."""
+    return b"terminal|%d|%d" % (terminal_id, version)
+
+
+def bound_working(terminal_id: int, session: int, purpose: bytes) -> bytes:
+    """What a wrapped working key is bound to."""
+    return _WORKING % (terminal_id, session, purpose)
+
+
+@dataclass(frozen=True, slots=True)
+class Terminal:
+    """A terminal with its keys in clear; ``repr`` shows none."""
+
+    row: TerminalRow
+    pik: bytes = field(default=b"", repr=False)  # b"": signed out
+    mak: bytes = field(default=b"", repr=False)
+
+    @property
+    def code(self) -> str:
+        return self.row.code
+
+    def is_signed_in(self, now_ms: int) -> bool:
+        return bool(self.mak) and now_ms < self.row.until_ms
+
+
+class TerminalShelf:
+    """Finds a terminal by its code, or a fixed-line one by its security module; keeps the last ``size_max`` ready."""
+
+    def __init__(self, ledger: LedgerPort, ring: KeyRing, size_max: int = 50_000) -> None:
+        self._ledger = ledger
+        self._ring = ring
+        self._size_max = size_max
+        self._terminals: OrderedDict[tuple[str, str], Terminal] = OrderedDict()
+
+    def kept(self, code: str = "", module: str = "") -> Terminal | None:
+        """The terminal if it is on the shelf."""
+        terminal = self._terminals.get((code, module))
+        if terminal is not None:
+            self._terminals.move_to_end((code, module))
+        return terminal
+
+    async def fetch(self, code: str = "", module: str = "") -> Terminal | None:
+        """The terminal as the ledger has it now; None: there is none. Raises KeyRingError for keys that do not open."""
+        row = await self._ledger.read(lambda txn: read_terminal(txn, code, module))
+        if row is None:
+            self._terminals.pop((code, module), None)
+            return None
+        terminal = self._open(row)
+        self._terminals[code, module] = terminal
+        self._terminals.move_to_end((code, module))
+        while len(self._terminals) > self._size_max:
+            self._terminals.popitem(last=False)
+        return terminal
+
+    def forget(self, terminal: Terminal) -> None:
+        """Its session or batch has changed."""
+        for key in ((terminal.code, ""), ("", terminal.row.module)):
+            self._terminals.pop(key, None)
+
+    def master(self, row: TerminalRow, version: int) -> bytes:
+        """The terminal's master key of that version in clear. Raises KeyError, KeyRingError."""
+        return self._ring.open(bound_master(row.id, version), row.masters[version])
+
+    def seal(self, terminal_id: int, session: int, purpose: bytes, key: bytes) -> bytes:
+        """A working key as it is stored."""
+        return self._ring.seal(bound_working(terminal_id, session, purpose), key)
+
+    def _open(self, row: TerminalRow) -> Terminal:
+        if row.pik_wrapped is None or row.mak_wrapped is None:
+            return Terminal(row)
+        pik = self._ring.open(bound_working(row.id, row.session, PIK), row.pik_wrapped)
+        return Terminal(row, pik, self._ring.open(bound_working(row.id, row.session, MAK), row.mak_wrapped))

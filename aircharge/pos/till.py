@@ -1,0 +1,320 @@
+"""What a terminal can ask for, whatever it speaks: act in, code and facts out. None is silence.
+
+A terminal takes every code but 00 for a no, and silence for a reason to take its sale back. So whatever is not known
+for certain is answered by silence, never by a code: an order in doubt, a commit whose fate is unknown, a request that
+could not be looked at while an earlier copy of it may be under way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from aircharge.errors import LedgerError, Reason, Refusal
+from aircharge.ledger.cancelling import CancelSale
+from aircharge.ledger.chart import POS_EQUAL
+from aircharge.ledger.commands import Inquire
+from aircharge.ledger.reversing import OpenReversal
+from aircharge.ledger.terminal_reading import (
+    OrderSeen,
+    batch_lines,
+    order_seen,
+    order_under,
+    sale_key,
+    totals,
+)
+from aircharge.ledger.terminals import CloseBatch, CountCopy, Detail, EndDetails, Totals
+from aircharge.pos.codes import (
+    APPROVED,
+    BATCH_WRONG,
+    CODES,
+    FORMAT,
+    NO_COPY,
+    NOT_FOUND,
+)
+from aircharge.pos.settings import PosSettings
+from aircharge.pos.shelf import Terminal
+from aircharge.switch.board import Board
+from aircharge.switch.cancelling import cancel
+from aircharge.switch.inquiry import inquire
+from aircharge.switch.recharge import accept, carry
+from aircharge.switch.reversal import accept as accept_reversal
+from aircharge.values import Asker, Channel, Key, Msisdn, Operation, Order, Pin, Receipt, State, as_terminal
+
+__all__ = ["Said", "Sale", "Till", "Timer"]
+
+log = Logger()
+
+Spawn = Callable[[Coroutine[Any, Any, Any]], object]
+"""Runs a coroutine to its end by itself; the daemon waits for those before it stops."""
+
+
+class Timer(Protocol):
+    """The reactor's or a world's clockwork."""
+
+    def callLater(self, delay: float, callable: Callable[..., Any], *args: object, **kw: object) -> Any: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """An answer: DE 39, and what there is to tell beside it."""
+
+    code: str
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_approved(self) -> bool:
+        return self.code == APPROVED
+
+
+@dataclass(frozen=True, slots=True)
+class Sale:
+    """A recharge as a terminal asks for it. ``repeat`` 2: yes, the same again."""
+
+    batch: int
+    trace: int
+    target: str
+    amount_fen: int
+    pin: Pin | None = None
+    repeat: int = 1
+
+
+_NO: Final = (State.REFUSED, State.VOIDED)
+
+
+class Till:
+    """The business of all terminals."""
+
+    def __init__(self, board: Board, settings: PosSettings, spawn: Spawn, timer: Timer) -> None:
+        self._board = board
+        self._settings = settings
+        self._spawn = spawn
+        self._timer = timer
+        self._under_way: set[Key] = set()  # requests whose fate this process will know
+
+    def asker(self, terminal: Terminal, pin: Pin | None = None) -> Asker:
+        return Asker(as_terminal(terminal.code), self._settings.service, None, pin)
+
+    # -- sales ------------------------------------------------------------------------------------------------
+
+    async def sell(self, terminal: Terminal, sale: Sale) -> Said | None:
+        """A recharge; what is not over within ``answer_s`` goes on by itself and is answered by silence."""
+        key = sale_key(terminal.code, sale.batch, sale.trace)
+        try:
+            target = Msisdn.parse(sale.target)
+        except Refusal:
+            target = Msisdn(sale.target[:20])  # the ledger records the refusal under its key
+        order = Order(
+            Channel.POS,
+            key,
+            self.asker(terminal, sale.pin),
+            target,
+            sale.amount_fen,
+            self._board.clock.now_ms(),
+            repeat=sale.repeat,
+        )
+        receipt = await self._once(key, self._sold(order, confirmed=sale.repeat > 1))
+        if isinstance(receipt, Receipt) and receipt.state is State.PARKED:
+            return await self._take_out_of_the_park(terminal, key, receipt)
+        return self._of_receipt(receipt)
+
+    async def _sold(self, order: Order, *, confirmed: bool) -> Receipt:
+        receipt = await accept(self._board, order, pin_needed=self._settings.pin_needed, confirmed=confirmed)
+        return await carry(self._board, receipt)
+
+    async def _take_out_of_the_park(self, terminal: Terminal, key: Key, parked: Receipt) -> Said | None:
+        """Nobody at a counter waits for a clerk: what a rule would hold is not sold here."""
+        command = CancelSale(terminal.row.id, self.asker(terminal), key, parked.amount_fen, "06")
+        try:
+            receipt = await cancel(self._board, command)
+        except (LedgerError, Refusal):
+            return None
+        return self._of(Reason.REVIEW) if receipt.state in _NO else None
+
+    async def cancel(
+        self, terminal: Terminal, batch: int, trace: int, amount_fen: int, code: str
+    ) -> Said | None:
+        """Automatic reversal: yes as soon as the wish is durable, whatever has become of the sale."""
+        key = sale_key(terminal.code, batch, trace)
+        command = CancelSale(terminal.row.id, self.asker(terminal), key, amount_fen, code)
+        try:
+            known = await self._board.ledger.read(lambda txn: order_seen(txn, key))
+            if known is not None and known.kind is Operation.REVERSAL:
+                return self._cancelled_void(known)
+            receipt = await cancel(self._board, command)
+        except (LedgerError, Refusal):
+            return None  # it says so again until it is answered
+        if receipt.reason is Reason.CLASH or not receipt.order_id:
+            return self._of(receipt.reason)
+        return Said(APPROVED, {"order_id": receipt.order_id})
+
+    def _cancelled_void(self, known: OrderSeen) -> Said | None:
+        """A void is never taken back: that would be a second recharge. Its end is told by SMS."""
+        if known.state.is_open:
+            return None
+        return Said(APPROVED) if known.state in _NO else self._of(Reason.NOT_REVERSIBLE)
+
+    async def void(
+        self, terminal: Terminal, sale: Sale, orig_batch: int, orig_trace: int, consent: str = ""
+    ) -> Said | None:
+        """Same-day void (返销) of one of this terminal's sales, by its batch and trace."""
+        key = sale_key(terminal.code, sale.batch, sale.trace)
+        original = sale_key(terminal.code, orig_batch, orig_trace)
+        found = await self._board.ledger.read(lambda txn: order_seen(txn, original))
+        if found is None or found.kind is not Operation.RECHARGE or found.amount_fen != sale.amount_fen:
+            return Said(NOT_FOUND)
+        command = OpenReversal(
+            Channel.POS,
+            key,
+            self.asker(terminal, sale.pin),
+            found.order_id,
+            self._board.clock.now_ms(),
+            consent=consent,
+        )
+        return self._of_receipt(await self._once(key, self._voided(command)))
+
+    async def _voided(self, command: OpenReversal) -> Receipt:
+        return await carry(self._board, await accept_reversal(self._board, command))
+
+    async def _once(self, key: Key, work: Coroutine[Any, Any, Receipt]) -> Receipt | Reason | None:
+        """What came of it by ``answer_s``; a Reason when nothing was written; None: not known.
+
+        "Not now" is only said of a request that is nowhere: while an earlier copy may be under way, it would be taken
+        for that one's refusal.
+        """
+        if key in self._under_way:
+            work.close()
+            return None
+        self._under_way.add(key)
+        outcome: Deferred[Receipt | Reason | None] = Deferred()
+        late = self._timer.callLater(self._settings.answer_s, outcome.callback, None)
+
+        async def run() -> None:
+            said: Receipt | Reason | None = None
+            try:
+                said = await self._ended(key, work)
+            finally:
+                self._under_way.discard(key)
+                if late.active():
+                    late.cancel()
+                    outcome.callback(said)
+
+        self._spawn(run())
+        return await outcome
+
+    async def _ended(self, key: Key, work: Coroutine[Any, Any, Receipt]) -> Receipt | Reason | None:
+        try:
+            return await work
+        except LedgerError:
+            log.failure("the ledger could not take a terminal's request: it is not answered")
+        except Refusal as refusal:
+            known = await self._board.ledger.read(lambda txn: order_under(txn, key))
+            if known or not self._board.is_ours():
+                return None
+            return refusal.reason
+        return None
+
+    def _of_receipt(self, receipt: Receipt | Reason | None) -> Said | None:
+        if receipt is None or isinstance(receipt, Reason):
+            return None if receipt is None else self._of(receipt)
+        if receipt.state.is_open:
+            return None
+        facts = {
+            "order_id": receipt.order_id,
+            "target": receipt.target,
+            "amount_fen": receipt.amount_fen,
+            "at_ms": receipt.created_ms,
+        }
+        if receipt.state is State.REVERSED:
+            return Said(CODES[Reason.CANCELLED], facts)
+        code = APPROVED if receipt.state is State.SETTLED else CODES[receipt.reason]
+        return Said(code, facts)
+
+    # -- questions --------------------------------------------------------------------------------------------
+
+    async def ask(self, terminal: Terminal, operation: Operation, pin: Pin | None, trace: int) -> Said | None:
+        """BALANCE or LAST."""
+        now_ms = self._board.clock.now_ms()
+        question = Inquire(operation, f"{trace:06d}:{now_ms}", self.asker(terminal, pin), now_ms, Channel.POS)
+        try:
+            answer = await inquire(self._board, question)
+        except Refusal as refusal:
+            return self._of(refusal.reason)
+        except LedgerError:
+            return None
+        return Said(CODES[answer.reason], answer.facts)
+
+    def check_number(self, target: str) -> Said:
+        """Whether anybody serves that number, and who."""
+        try:
+            plan = self._board.serving(Msisdn.parse(target))
+        except Refusal:
+            plan = None
+        return self._of(Reason.NUMBER) if plan is None else Said(APPROVED, {"operator": plan.name})
+
+    async def copy(self, terminal: Terminal, batch: int, trace: int) -> Said:
+        """A slip once more, marked as a copy; twice at most."""
+        key = sale_key(terminal.code, batch, trace)
+        found = await self._board.ledger.read(lambda txn: order_seen(txn, key))
+        if found is None or found.state is not State.SETTLED:
+            return Said(NOT_FOUND)
+        number = await self._board.ledger.do(CountCopy(found.order_id))
+        if not number:
+            return Said(NO_COPY)
+        facts = {
+            "order_id": found.order_id,
+            "target": found.msisdn,
+            "amount_fen": found.amount_fen,
+            "at_ms": found.created_ms,
+            "copy": number,
+        }
+        return Said(APPROVED, facts)
+
+    # -- batches ----------------------------------------------------------------------------------------------
+
+    async def settle(self, terminal: Terminal, batch: int, theirs: Totals) -> Said | None:
+        """Compare a batch; facts: ``equal``."""
+        lines = await self._board.ledger.read(lambda txn: batch_lines(txn, terminal.code, batch))
+        command = CloseBatch(terminal.row.id, terminal.code, batch, theirs, totals(lines))
+        state = await self._do(command)
+        if state is None:
+            return None
+        return Said(APPROVED, {"equal": state == POS_EQUAL}) if state else Said(BATCH_WRONG)
+
+    async def compare(self, terminal: Terminal, batch: int, theirs: dict[int, int]) -> Said | None:
+        """The upload of an unequal batch is over. ``theirs``: fen by trace, voids below zero. Facts: ``wrong``."""
+        lines = await self._board.ledger.read(lambda txn: batch_lines(txn, terminal.code, batch))
+        ours = {line.trace: line for line in lines}
+        if any(abs(fen) >= 1 << 40 for fen in theirs.values()):
+            return Said(FORMAT)
+        details = tuple(
+            Detail(
+                trace,
+                theirs.get(trace, 0),
+                (-line.amount_fen if line.is_void else line.amount_fen) if line else 0,
+                line.order_id if line else 0,
+            )
+            for trace in sorted(theirs.keys() | ours.keys())
+            for line in (ours.get(trace),)
+        )
+        wrong = await self._do(EndDetails(terminal.row.id, terminal.code, batch, details))
+        if wrong is None:
+            return None
+        return Said(APPROVED, {"wrong": wrong}) if wrong is not False else Said(BATCH_WRONG)
+
+    async def _do(self, command: Any) -> Any:
+        """The book's word; False where it has none, None where its fate is unknown."""
+        try:
+            said = await self._board.ledger.do(command)
+        except LedgerError:
+            log.failure("the ledger could not take a terminal's request: it is not answered")
+            return None
+        return False if said is None else said
+
+    @staticmethod
+    def _of(reason: Reason) -> Said:
+        return Said(CODES[reason])
