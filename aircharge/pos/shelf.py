@@ -14,9 +14,10 @@ from aircharge.ledger.terminal_reading import TerminalRow, read_terminal
 from aircharge.outlets.cards import KeyRing
 from aircharge.switch.board import LedgerPort
 
-__all__ = ["Terminal", "TerminalShelf", "bound_master", "bound_working"]
+__all__ = ["MAK", "PIK", "Terminal", "TerminalShelf", "bound_master", "bound_working"]
 
-PIK, MAK = b"PIK", b"MAK"
+PIK: Final = b"PIK"
+MAK: Final = b"MAK"
 _WORKING: Final = b"terminal|%d|session %d|%s"
 
 
