@@ -28,7 +28,11 @@ from aircharge.wire.pos_link import (
     earliest,
 )
 
-__all__ = ["TRANSITIONS", "FskLink", "FskSettings", "Move", "Role", "State"]
+__all__ = ["MASK_OLD", "TRANSITIONS", "FskLink", "FskSettings", "Move", "Role", "State"]
+
+
+MASK_OLD: Final = bytes.fromhex("37585701")
+"""``FskSettings.random_mask`` of an older variant."""
 
 
 class Role(Enum):
@@ -84,6 +88,8 @@ class FskSettings:
     idle_s: float = 120.0
     """A call in which nothing is said for this long is over."""
     octet_s: float = 10 / 1200
+    random_mask: bytes = bytes(4)
+    """All frames but the link request bear its random XOR this."""
 
 
 class FskLink(Link):
@@ -108,7 +114,7 @@ class FskLink(Link):
         assert self.role is Role.CENTRE
         assert len(random) == 4
         self._move(Move.LINK_REQUEST)
-        self.random = random
+        self.random = self._masked(random)
         self._begin(FskFrame(FskType.LINK_REQUEST, random, 0), None, now)
         return self.data_to_send()
 
@@ -150,14 +156,18 @@ class FskLink(Link):
 
     def _link_asked(self, frame: FskFrame) -> list[Event]:
         events: list[Event] = []
-        is_new = frame.random != self.random
+        random = self._masked(frame.random)
+        is_new = random != self.random
         if is_new:
             self._move(Move.LINK_REQUEST)
             self._move(Move.LINK_ANSWER)
             events = [*self._give_up(), Opened()]
-            self.random, self.sequence, self._last_was_theirs = frame.random, 0, False
-        self._write(FskFrame(FskType.LINK_ANSWER, frame.random, 0))
+            self.random, self.sequence, self._last_was_theirs = random, 0, False
+        self._write(FskFrame(FskType.LINK_ANSWER, random, 0))
         return events
+
+    def _masked(self, random: bytes) -> bytes:
+        return bytes(left ^ right for left, right in zip(random, self.settings.random_mask, strict=True))
 
     def _link_answered(self) -> list[Event]:
         if self.state is not State.ASKING:  # a repeat

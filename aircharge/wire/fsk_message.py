@@ -1,36 +1,46 @@
-"""The application message of fixed-line payment terminals, by profile: fields as tables, operands by op codes.
+"""The application message of fixed-line payment terminals, either direction, by the tables of a profile.
 
 Source: docs/protocols/pos-fsk.md section 6. A gateway puts nine octets of its own before the content
-(``GatewayHeader``); on an audio line the content stands in the FSK frame as it is.
+(``GatewayHeader``); on an audio line the content stands in the FSK frame as it is. Keys are no business of this
+room: what a MAC or the gateway's code needs of them is passed in as a function.
 """
 
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass, field
-from enum import Enum, auto
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
-from aircharge.errors import WireError
+from aircharge.wire.fsk_octets import (
+    TEN,
+    OctetReader,
+    Operation,
+    datum_octets,
+    extra_octets,
+    field_octets,
+    wrong,
+)
+from aircharge.wire.fsk_operands import MAC_OCTETS, FskOperation
+from aircharge.wire.fsk_profiles import Codes, Layout, MacPlace
 
 __all__ = [
-    "PROFILE_2001",
+    "FskMessage",
     "GatewayHeader",
+    "Mac",
     "Operation",
-    "Profile",
-    "Request",
-    "decode_request",
-    "encode_request",
+    "gateway_code",
     "mac_input",
+    "sealed",
+    "split_control",
 ]
 
-MAC_OCTETS: Final = 8
+Mac = Callable[[bytes], bytes]
+"""The eight octets of a MAC over what is covered."""
+
 _HEADER: Final = struct.Struct(">BHBBBBH")
-_TEXT_MAX: Final = 40
-
-
-def _wrong(why: str, name: str, offset: int = 0) -> WireError:
-    return WireError("FSK", "6", why, field=name, offset=offset)
+_MODULE_OCTETS: Final = 16
+_BLOCK: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +58,11 @@ class GatewayHeader:
     def decode(cls, octets: bytes) -> tuple[GatewayHeader, bytes]:
         """Header and content. Raises WireError when the length is not that of the rest."""
         if len(octets) < _HEADER.size:
-            raise _wrong(f"{len(octets)} octets are too few", "header")
+            raise wrong(f"{len(octets)} octets are too few", "header")
         *place, length = _HEADER.unpack_from(octets)
         content = octets[_HEADER.size :]
         if length != len(content):
-            raise _wrong(f"content of {len(content)} octets, {length} announced", "length", _HEADER.size - 2)
+            raise wrong(f"content of {len(content)} octets, {length} announced", "length", _HEADER.size - 2)
         return cls(*place), content
 
     def encode(self, content: bytes) -> bytes:
@@ -61,83 +71,92 @@ class GatewayHeader:
         return _HEADER.pack(*place, len(content)) + content
 
 
-class Kind(Enum):
-    """How a field stands in its octets."""
-
-    NUMBER = auto()
-    BCD = auto()
-    TEXT = auto()
-    RAW = auto()
-
-
 @dataclass(frozen=True, slots=True)
-class Profile:
-    """``request``: name, octets and kind of the fields before the op codes."""
+class FskMessage:
+    """Fields by name (numbers as int, BCD as digits, text without its blanks, raw octets), operations, and the rest.
 
-    name: str
-    request: tuple[tuple[str, int, Kind], ...]
-    operands: dict[int, int | None] = field(default_factory=dict)
-    """Octets of the datum of an operation (low six bits); None: one length octet and text up to 40."""
-
-
-PROFILE_2001: Final = Profile(
-    "2001",
-    (
-        ("type", 1, Kind.NUMBER),
-        ("end", 1, Kind.NUMBER),
-        ("message_version", 2, Kind.BCD),
-        ("script_version", 4, Kind.BCD),
-        ("program_version", 4, Kind.BCD),
-        ("terminal_type", 10, Kind.TEXT),
-        ("gateway_code", 4, Kind.RAW),
-        ("called", 15, Kind.TEXT),
-        ("caller_flag", 1, Kind.TEXT),
-        ("security_module", 16, Kind.TEXT),
-        ("trace", 3, Kind.BCD),
-        ("transaction", 4, Kind.BCD),
-    ),
-    {
-        0x02: 16,  # security module
-        0x05: 8,  # PIN block
-        0x06: 3,  # quantity, or an old trace
-        0x07: 6,  # amount in fen
-        0x08: None,  # financial number
-        0x09: None,  # business number: the customer's
-        0x0A: 4,  # date
-        0x0B: 3,  # month
-        0x0C: None,  # custom
-        0x0D: 8,  # MAC
-        0x0F: 11,  # reversal: old trace and old MAC
-        0x10: 2,  # version
-        0x12: 10,  # serial
-    },
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Operation:
-    """One op code with the octets behind it (prompt index and the like) and its datum, if it has one."""
-
-    code: int
-    extra: bytes = b""
-    datum: bytes = b""
-
-    @property
-    def number(self) -> int:
-        """What is done, without how it is written."""
-        return self.code & 0x3F
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """Fields by name (numbers as int, BCD as digits, text without the blanks behind it, raw octets) and operations."""
+    ``tail``: the MAC of a layout that has it behind the data; in others it is the datum of operation 0D.
+    """
 
     fields: dict[str, int | str | bytes]
     operations: tuple[Operation, ...]
+    control: bytes = b""
+    tail: bytes = b""
 
-    def datum(self, number: int) -> bytes | None:
-        """The datum of the first operation ``number``, None when it is not there."""
-        return next((operation.datum for operation in self.operations if operation.number == number), None)
+    def data(self, number: int) -> list[bytes]:
+        """The data of all operations ``number``, in order."""
+        return [operation.datum for operation in self.operations if operation.number == number]
+
+    @property
+    def mac(self) -> bytes:
+        """Eight octets, or none."""
+        return self.tail or b"".join(self.data(FskOperation.MAC))
+
+    @classmethod
+    def decode(cls, content: bytes, layout: Layout) -> FskMessage:
+        """Exactly one message. Raises WireError where field, op code, length or datum is not as the layout says."""
+        if len(content) > layout.content_max:
+            raise wrong(f"{len(content)} octets are too many", "content", layout.content_max)
+        reader = OctetReader(content)
+        fields = {name: reader.field(size, kind, name) for name, size, kind in layout.fields}
+        codes = reader.codes(layout)
+        control = reader.part("control") if layout.has_control else b""
+        behind = MAC_OCTETS if layout.mac is MacPlace.BEHIND else 0
+        length = int.from_bytes(reader.take(2, "data length"), "big")
+        if length != reader.left - behind:
+            raise wrong(
+                f"data of {reader.left - behind} octets, {length} announced",
+                "data length",
+                reader.position - 2,
+            )
+        operations = tuple(reader.operation(*code, layout) for code in codes)
+        tail = b"" if layout.mac is MacPlace.OPERATION else reader.take(MAC_OCTETS, "MAC")
+        if reader.left:
+            raise wrong(f"{reader.left} octets behind the last datum", "data", reader.position)
+        message = cls(fields, operations, control, tail)
+        message._check(layout)
+        return message
+
+    def encode(self, layout: Layout) -> bytes:
+        """The content. Raises WireError for a value that does not fit its field, and for what is missing."""
+        self._check(layout)
+        parts = [field_octets(self.fields.get(name), size, kind, name) for name, size, kind in layout.fields]
+        parts.append(self._codes(layout))
+        if layout.has_control:
+            parts.append(len(self.control).to_bytes(2, "big") + self.control)
+        elif self.control:
+            raise wrong("no place for control parameters", "control")
+        data = b"".join(datum_octets(operation, layout) for operation in self.operations)
+        counted = len(data) + (MAC_OCTETS if layout.mac is MacPlace.DATA else 0)
+        content = b"".join((*parts, counted.to_bytes(2, "big"), data, self.tail))
+        if len(content) > layout.content_max:
+            raise wrong(f"{len(content)} octets are too many", "content", layout.content_max)
+        return content
+
+    def _codes(self, layout: Layout) -> bytes:
+        codes = b"".join(bytes([operation.code]) + operation.extra for operation in self.operations)
+        if any(len(operation.extra) != extra_octets(operation.code) for operation in self.operations):
+            raise wrong("octets behind it do not fit", "op code")
+        if len(self.operations) > layout.operations_max:
+            raise wrong(f"{len(self.operations)} are too many", "op count")
+        if layout.codes is Codes.COUNTED:
+            return bytes([len(self.operations)]) + codes
+        if len(codes) > TEN or len(codes) != len(self.operations):
+            raise wrong(f"{len(codes)} octets of op codes do not fit a flow code", "flow code")
+        return codes.ljust(TEN, b"\0")
+
+    def _check(self, layout: Layout) -> None:
+        """The type is one of this direction; the MAC that is looked at is the one at the end."""
+        if self.fields.get("type") not in layout.types:
+            raise wrong(f"{self.fields.get('type')!r} has no place here", "type")
+        if layout.mac is not MacPlace.OPERATION:
+            if len(self.tail) != MAC_OCTETS or any(self.data(FskOperation.MAC)):
+                raise wrong("the MAC stands behind the data, once", "MAC")
+            return
+        with_data = [operation for operation in self.operations if operation.datum]
+        macs = [operation for operation in with_data if operation.number == FskOperation.MAC]
+        if self.tail or len(macs) > 1 or (macs and macs != with_data[-1:]):
+            raise wrong("the MAC is the last datum, once", "MAC")
 
 
 def mac_input(content: bytes) -> bytes:
@@ -145,95 +164,32 @@ def mac_input(content: bytes) -> bytes:
     return content[:-MAC_OCTETS]
 
 
-def decode_request(content: bytes, profile: Profile = PROFILE_2001) -> Request:
-    """Exactly one request. Raises WireError for a field, op code, length or datum that is not as the profile says."""
-    reader = _Reader(content)
-    fields = {name: _read(reader.take(size, name), kind, name) for name, size, kind in profile.request}
-    codes = [_code(reader) for _ in range(reader.take(1, "op count")[0])]
-    length = int.from_bytes(reader.take(2, "data length"), "big")
-    if length != reader.left:
-        raise _wrong(f"data of {reader.left} octets, {length} announced", "data length", reader.position)
-    operations = []
-    for code, extra in codes:
-        size = profile.operands.get(code & 0x3F, 0)
-        if size is None:
-            size = reader.take(1, "text length")[0]
-            if size > _TEXT_MAX:
-                raise _wrong(f"a text of {size} octets", "text length", reader.position)
-        operations.append(Operation(code, extra, reader.take(size, f"operation {code:02x}")))
-    if reader.left:
-        raise _wrong(f"{reader.left} octets behind the last datum", "data", reader.position)
-    return Request(fields, tuple(operations))
+def sealed(content: bytes, mac: Mac) -> bytes:
+    """``content`` with the MAC in its last eight octets. Raises WireError for a MAC of another length."""
+    covered = mac_input(content)
+    found = mac(covered)
+    if len(found) != MAC_OCTETS:
+        raise wrong(f"a MAC of {len(found)} octets", "MAC", len(covered))
+    return covered + found
 
 
-def encode_request(request: Request, profile: Profile = PROFILE_2001) -> bytes:
-    """The content. Raises WireError for a value that does not fit its field."""
-    head = b"".join(_write(request.fields[name], size, kind, name) for name, size, kind in profile.request)
-    codes = b"".join(bytes([operation.code]) + operation.extra for operation in request.operations)
-    data = b"".join(_datum(operation, profile) for operation in request.operations)
-    return head + bytes([len(request.operations)]) + codes + len(data).to_bytes(2, "big") + data
+def gateway_code(security_module: str, encipher: Callable[[bytes], bytes]) -> bytes:
+    """The first four octets of the enciphered XOR of the security module's number, by halves.
+
+    ``encipher``: one block of eight octets under the gateway's key (3DES, ECB). Raises WireError for a number that
+    is not 16 ASCII characters.
+    """
+    number = security_module.encode("ascii", "replace")
+    if len(number) != _MODULE_OCTETS or not security_module.isascii():
+        raise wrong(f"{len(number)} characters, 16 wanted", "security_module")
+    halves = zip(number[:_BLOCK], number[_BLOCK:], strict=True)
+    return encipher(bytes(left ^ right for left, right in halves))[:4]
 
 
-def _datum(operation: Operation, profile: Profile) -> bytes:
-    size = profile.operands.get(operation.number, 0)
-    datum = operation.datum
-    if size is None and len(datum) <= _TEXT_MAX:
-        return bytes([len(datum)]) + datum
-    if size != len(datum):
-        raise _wrong(f"a datum of {len(datum)} octets", f"operation {operation.code:02x}")
-    return datum
-
-
-def _code(reader: _Reader) -> tuple[int, bytes]:
-    """0xxxxxxx: two octets; 10xxxxxx: one; 11xxxxxx: three."""
-    code = reader.take(1, "op code")[0]
-    extra = 1 if code < 0x80 else 0 if code < 0xC0 else 2
-    return code, reader.take(extra, "op code")
-
-
-def _read(octets: bytes, kind: Kind, name: str) -> int | str | bytes:
-    if kind is Kind.NUMBER:
-        return int.from_bytes(octets, "big")
-    if kind is Kind.BCD:
-        if not octets.hex().isdecimal():
-            raise _wrong("not BCD", name)
-        return octets.hex()
-    if kind is Kind.TEXT:
-        if not octets.isascii():
-            raise _wrong("not ASCII", name)
-        return octets.decode("ascii").rstrip(" ")
-    return octets
-
-
-def _write(value: int | str | bytes, size: int, kind: Kind, name: str) -> bytes:
-    octets = b""
-    if kind is Kind.NUMBER and isinstance(value, int) and 0 <= value < 1 << 8 * size:
-        octets = value.to_bytes(size, "big")
-    elif isinstance(value, str) and value.isascii():
-        is_bcd = kind is Kind.BCD and value.isdecimal() and len(value) == 2 * size
-        octets = bytes.fromhex(value) if is_bcd else b""
-        if kind is Kind.TEXT:
-            octets = value.ljust(size).encode("ascii")
-    elif isinstance(value, bytes):
-        octets = value
-    if len(octets) != size:
-        raise _wrong(f"{type(value).__name__} does not fit {size} octets", name)
-    return octets
-
-
-class _Reader:
-    """Takes octets one field after the other."""
-
-    def __init__(self, octets: bytes) -> None:
-        self._octets = octets
-        self.position = 0
-
-    @property
-    def left(self) -> int:
-        return len(self._octets) - self.position
-
-    def take(self, size: int, name: str) -> bytes:
-        if self.left < size:
-            raise _wrong(f"{size} octets wanted, {self.left} left", name, self.position)
-        self.position += size
-        return self._octets[self.position - size : self.position]
+def split_control(control: bytes) -> tuple[bytes, ...]:
+    """The parameters of the operations that have some, each behind its length. Raises WireError for a wrong length."""
+    reader = OctetReader(control)
+    entries = []
+    while reader.left:
+        entries.append(reader.part("control", 1))
+    return tuple(entries)

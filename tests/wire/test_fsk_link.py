@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from aircharge.errors import NotSent
 from aircharge.wire.fsk import FskFrame, FskType
-from aircharge.wire.fsk_link import FskLink, FskSettings, Role
+from aircharge.wire.fsk_link import MASK_OLD, FskLink, FskSettings, Role
 from aircharge.wire.pos_link import Delivered, Ended, Event, Lost, Malformed, Message, Opened, Received
 from tests.wire.pos_line import Line
 
@@ -130,6 +130,24 @@ def test_a_new_call_on_the_same_line_begins_anew() -> None:
     assert terminal.receive(request.encode(), 0) == [Lost(Message(b"x")), Opened()]
     assert terminal.receive(request.encode(), 0) == []
     assert terminal.sequence == 0
+
+
+def test_the_variant_that_masks_the_random() -> None:
+    masked = FskSettings(preamble_octets=0, random_mask=MASK_OLD)
+    centre, terminal = linked(masked)
+    assert centre.random == terminal.random == bytes.fromhex("2d736b4c")  # 1a2b3c4d XOR 37585701
+    frame = terminal.send(Message(b"1"), 0)
+    assert frame[3:7] == centre.random
+    assert contents(centre.receive(frame, 0)) == [b"1"]
+    assert centre.data_to_send()[3:7] == centre.random
+    request = FskFrame(FskType.LINK_REQUEST, RANDOM, 0).encode()
+    assert terminal.receive(request, 1) == []  # the same call
+    assert terminal.data_to_send() == FskFrame(FskType.LINK_ANSWER, centre.random, 0).encode()
+    plain = FskLink(BARE, Role.TERMINAL, 0)
+    plain.receive(request, 0)
+    strange = FskLink(masked, Role.CENTRE, 0)
+    strange.open(RANDOM, 0)
+    assert [type(event) for event in strange.receive(plain.data_to_send(), 0)] == [Malformed]
 
 
 def test_it_does_not_interrupt_the_other_end() -> None:
