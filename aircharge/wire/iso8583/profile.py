@@ -1,0 +1,103 @@
+"""Profiles: which data elements there are, and how numbers, lengths and texts stand in octets. Data only.
+
+ISO 8583:1987 section 4 names the elements; the BCD profile follows Q/CUP 007 (Chinese terminals and access servers),
+the ASCII one the standard's character form.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Final
+
+__all__ = ["ASCII", "CUP", "PROFILES", "Field", "Kind", "Profile"]
+
+
+class Kind(Enum):
+    """What an element may hold (ISO 8583:1987 section 4.3)."""
+
+    N = "n"  # digits
+    AN = "an"  # letters and digits
+    ANS = "ans"  # any text
+    Z = "z"  # track 2: digits and "="
+    B = "b"  # octets
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """``size``: digits, characters or octets; the most of them where ``prefix`` (2 = LL, 3 = LLL) gives the length."""
+
+    kind: Kind
+    size: int
+    prefix: int = 0
+
+
+def _n(size: int, prefix: int = 0) -> Field:
+    return Field(Kind.N, size, prefix)
+
+
+def _an(size: int, prefix: int = 0) -> Field:
+    return Field(Kind.AN, size, prefix)
+
+
+def _ans(size: int, prefix: int = 0) -> Field:
+    return Field(Kind.ANS, size, prefix)
+
+
+def _b(size: int, prefix: int = 0) -> Field:
+    return Field(Kind.B, size, prefix)
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """A dialect. ``packed``: digits as BCD, odd ones filled up with a 0 on the right; else all is text."""
+
+    name: str
+    packed: bool
+    fields: dict[int, Field] = field(default_factory=dict)
+    charset: str = "gbk"
+    octets_max: int = 1024
+
+
+_FIELDS: Final[dict[int, Field]] = {
+    2: _n(19, 2),  # primary account number: here the customer's number
+    3: _n(6),  # processing code
+    4: _n(12),  # amount in fen
+    7: _n(10),  # transmission date and time
+    11: _n(6),  # system trace audit number
+    12: _n(6),  # local time hhmmss
+    13: _n(4),  # local date MMDD
+    14: _n(4),  # expiration date
+    15: _n(4),  # settlement date
+    22: _n(3),  # point of service entry mode
+    23: _n(3),  # card sequence number
+    25: _n(2),  # point of service condition code
+    26: _n(2),  # PIN capture code
+    32: _n(11, 2),  # acquiring institution
+    35: Field(Kind.Z, 37, 2),  # track 2
+    36: Field(Kind.Z, 104, 3),  # track 3
+    37: _an(12),  # retrieval reference number
+    38: _an(6),  # authorisation identification response
+    39: _an(2),  # response code
+    41: _ans(8),  # terminal
+    42: _ans(15),  # merchant
+    44: _ans(25, 2),  # additional response data
+    47: _ans(512, 3),
+    48: _n(322, 3),  # settlement totals, uploaded lines
+    49: _an(3),  # currency
+    52: _b(8),  # PIN block
+    53: _n(16),  # security control information
+    54: _ans(40, 3),  # additional amounts
+    55: _b(255, 3),  # chip data
+    57: _ans(100, 3),  # our own: name=value;…
+    58: _ans(100, 3),
+    60: _n(17, 3),  # type 2, batch 6, network code 3, …
+    61: _n(29, 3),  # original: batch 6, trace 6, date 4
+    62: _b(512, 3),  # keys, parameters
+    63: _ans(163, 3),  # operator, text for display or slip
+    64: _b(8),  # MAC
+}
+
+CUP: Final = Profile("cup", packed=True, fields=_FIELDS)
+ASCII: Final = Profile("ascii", packed=False, fields=_FIELDS)
+PROFILES: Final = {profile.name: profile for profile in (CUP, ASCII)}
