@@ -30,6 +30,7 @@ __all__ = [
     "odd_parity",
     "open_pin_block",
     "pin_block",
+    "seal_format_4",
     "x9_9",
     "x9_19",
 ]
