@@ -10,13 +10,13 @@ from typing import Final
 from aircharge.errors import Reason
 
 __all__ = [
-    "ALREADY_SETTLED",
     "APPROVED",
     "BATCH_WRONG",
     "BLOCKED",
     "CALLER_WRONG",
     "CODES",
     "FORMAT",
+    "KEY_WRONG",
     "MAC_WRONG",
     "MERCHANT_WRONG",
     "NOT_FOUND",
@@ -36,11 +36,11 @@ NO_COPY: Final = "40"
 BLOCKED: Final = "58"
 CALLER_WRONG: Final = "62"
 SIGN_IN: Final = "77"
-ALREADY_SETTLED: Final = "95"  # the batch is closed, or was settled with other totals
-BATCH_WRONG: Final = "95"
+BATCH_WRONG: Final = "95"  # not the open batch, or it was settled with other totals
 TERMINAL_UNKNOWN: Final = "97"
 PIN_BLOCK_WRONG: Final = "99"
 MAC_WRONG: Final = "A0"
+KEY_WRONG: Final = "A7"  # no master key of that version
 
 CODES: Final[dict[Reason, str]] = {
     Reason.OK: APPROVED,

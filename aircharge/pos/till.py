@@ -234,6 +234,11 @@ class Till:
         code = APPROVED if receipt.state is State.SETTLED else CODES[receipt.reason]
         return Said(code, facts)
 
+    async def knows(self, terminal: Terminal, batch: int, trace: int) -> bool:
+        """Whether there is anything under a trace number."""
+        key = sale_key(terminal.code, batch, trace)
+        return bool(await self._board.ledger.read(lambda txn: order_under(txn, key)))
+
     # -- questions --------------------------------------------------------------------------------------------
 
     async def ask(self, terminal: Terminal, operation: Operation, pin: Pin | None, trace: int) -> Said | None:
