@@ -38,6 +38,7 @@ from aircharge.protocols.shell import GateSettings
 from aircharge.protocols.smpp import PeerInfo, SmppClient, SmppGateway, SmppServer
 from aircharge.sms.cardshelf import CardShelf
 from aircharge.sms.door import SmsDoor
+from aircharge.sms.gate import SmsGate
 from aircharge.switch.admission import Admission
 from aircharge.switch.batch import BatchRunner
 from aircharge.switch.board import Board, CodeTable, OperatorPlan
@@ -114,6 +115,8 @@ class AirchargeService(Service):
         self.expiry = Expiry(self.board, reactor, config.ledger.book.ticket_grace_ms)
         self.parking = ParkedOrders(self.board, reactor, self._spawn)
         shelf = CardShelf(self.ledger, config.key_ring(), config.card_profiles())
+        unread = self.board.meters.registry.counter("unread_total", "messages told to come later, undecoded")
+        gate = SmsGate(clock, config.sms.refused_per_s, unread)
         self.door = SmsDoor(
             self.board,
             shelf,
@@ -122,8 +125,10 @@ class AirchargeService(Service):
             self._chance,
             config.pin_hash().mark,
             self._send_packet,
+            gate.refused,
         )
         self.gateway = SmppGateway(reactor, clock.now_ms, self.door.answer, self._receipt_received)
+        self.gateway.gate = gate.admits
         sink = SmsSink(self.gateway, config.sms.query_number)
         self.relay = NoticeRelay(
             self.ledger,

@@ -41,7 +41,7 @@ class Traffic:
             (card["msisdn"], KeySet(bytes.fromhex(card["kic"]), bytes.fromhex(card["kid"]), 1))
             for card in cards
         ]
-        self._counters = [0] * len(self.cards)
+        self.counters = [0] * len(self.cards)
         self._made = 0
 
     def take(self, count: int) -> tuple[list[bytes], list[str]]:
@@ -49,7 +49,7 @@ class Traffic:
         for _ in range(count):
             index = self._made % len(self.cards)
             phone, keys = self.cards[index]
-            self._counters[index] += 1
+            self.counters[index] += 1
             target = str(13_000_000_000 + self._made)
             message = StkMessage(
                 StkOperation.RECHARGE, secrets.randbits(64), Pin(DEMO_PIN), int(time.time()), target, 1000
@@ -59,7 +59,7 @@ class Traffic:
                 0x12,
                 0x12,
                 b"\xb0\xfa\x01",
-                self._counters[index],
+                self.counters[index],
                 encode(message),
             )
             bodies.append(deliver_body(phone, "0353911", seal_command(command, keys)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
 
 from twisted.internet.defer import Deferred
@@ -42,10 +42,14 @@ REFUSALS: Final[dict[int, int]] = {
 """What we answer to operations that a recharge platform does not offer (3.4 §5.1.3, 5.0 §4.7.6)."""
 
 
+_SLICE: Final = 2048  # octets
+
+
 class Exchange(Protocol):
     """Who hears of connections and of the messages they bring: the gateway."""
 
     is_throttling: bool
+    gate: Callable[[bytes], bool] | None
 
     def opened(self, connection: SmppConnection) -> None: ...
 
@@ -126,6 +130,11 @@ class SmppConnection(WireShell):
             self._introduce()
         super().connectionMade()
 
+    def dataReceived(self, data: bytes) -> None:
+        """A few messages at a time: what is done about one decides whether the gate lets the next ones through."""
+        for start in range(0, len(data), _SLICE):
+            super().dataReceived(data[start : start + _SLICE])
+
     def event_received(self, event: Event) -> None:
         if isinstance(event, Received):
             self._request_received(event.pdu)
@@ -204,6 +213,7 @@ class SmppConnection(WireShell):
         issues = frozenset((line.mt_command,))
         self.session.configure(line.settings, line.peer.side, line.mo_commands, issues)
         self.session.is_throttling = self._exchange.is_throttling
+        self.session.gate = self._exchange.gate
 
     def _became_bound(self) -> None:
         line = self.line

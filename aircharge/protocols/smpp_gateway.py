@@ -58,6 +58,7 @@ class SmppGateway:
         self.clock = clock
         self.ticker = Ticker(clock, tick_s)
         self.is_throttling = False
+        self.gate: Callable[[bytes], bool] | None = None  # of sessions bound from now on (``Session.gate``)
         self.lines: list[SmppLine] = []
         self._inbox = Inbox(now_ms, answer, receipt_received)
         self._connections: dict[SmppConnection, None] = {}

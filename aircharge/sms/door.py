@@ -40,6 +40,7 @@ from aircharge.sms.grammar import (
     Yes,
     parse,
 )
+from aircharge.switch.admission import Crowded
 from aircharge.switch.board import Board
 from aircharge.switch.funding import ask_ticket
 from aircharge.switch.inquiry import inquire, object_to
@@ -47,6 +48,7 @@ from aircharge.switch.pin import change_pin
 from aircharge.switch.recharge import accept, carry
 from aircharge.switch.reversal import accept as accept_reversal
 from aircharge.switch.transfer import move_money
+from aircharge.switch.workload import Work
 from aircharge.values import Asker, CardUse, Channel, Key, Msisdn, Operation, Order, Pin, address_digits
 from aircharge.wire.ota import Command, PorWhen, Response, Sts, open_command, seal_response
 from aircharge.wire.smpp.constants import Status as CommandStatus
@@ -94,6 +96,11 @@ class SmsSettings:
     query_number: str = "0353910"
     answer_window_s: float = 300.0  # what was asked back may be answered with Y within this time
     fingerprint_window_s: float = 60.0  # the same plain text within this time is the SMS centre's redelivery
+    refused_per_s: float = 500.0  # under load: messages opened and then refused; more are refused unread
+
+    def __post_init__(self) -> None:
+        if self.refused_per_s <= 0:
+            raise ValueError("refused_per_s must be above 0")
 
 
 class SmsDoor:
@@ -108,7 +115,10 @@ class SmsDoor:
         chance: Randomness,
         pin_mark: Callable[[Pin | None], str],
         send_packet: SendPacket | None = None,
+        told_later: Callable[[MobileMessage], None] = lambda message: None,
     ) -> None:
+        """``told_later``: who hears of a message whose like would be refused now."""
+        self._told_later = told_later
         self._chance = chance
         self._pin_mark = pin_mark  # tells PINs apart in a fingerprint, and tells nothing of them
         self._send_packet = send_packet
@@ -132,12 +142,18 @@ class SmsDoor:
                 await self._plain(asker, message)
         except Refusal as refusal:
             if refusal.reason is Reason.BUSY:
+                if isinstance(refusal, Crowded) and self._is_typical(refusal.work, message):
+                    self._told_later(message)
                 return CommandStatus.ESME_RTHROTTLED
             log.warn("a message was dropped: {reason}", reason=refusal.reason.name)
         except LedgerError:
             log.failure("the ledger could not take a message: it is to be delivered again")
             return CommandStatus.ESME_RX_T_APPN
         return CommandStatus.ESME_ROK
+
+    def _is_typical(self, work: Work, message: MobileMessage) -> bool:
+        """Whether a message of this kind to this number is mostly of this class of work, or of one that goes first."""
+        return work >= Work.WEB or message.destination.endswith(self._settings.query_number)
 
     # -- plain text ---------------------------------------------------------------------------------------
 

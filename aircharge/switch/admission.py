@@ -16,10 +16,10 @@ from twisted.logger import Logger
 from aircharge.errors import Reason, Refusal
 from aircharge.observe.metrics import Counter, Registry
 from aircharge.ports import Clock
-from aircharge.switch.fairness import FairQueue
+from aircharge.switch.fairness import Room
 from aircharge.switch.workload import AdmissionSettings, Work
 
-__all__ = ["HOUSE", "Admission", "Turn"]
+__all__ = ["HOUSE", "Admission", "Crowded", "Turn"]
 
 log = Logger()
 
@@ -31,10 +31,28 @@ _PATIENCE_S: Final = 1.0  # what waits behind a full window should be sent withi
 _TOLD_S: Final = 10.0  # the log is told of load so often at most
 
 
+class Crowded(Refusal):
+    """BUSY: too much to do for work of this class, or from this outlet."""
+
+    def __init__(self, work: Work, why: str) -> None:
+        super().__init__(Reason.BUSY, f"{work.name.lower()}: {why}")
+        self.work = work
+
+
 class Turn:
     """One piece of new work: ``async with`` from its coming in until the ledger has it."""
 
-    __slots__ = ("_admission", "lane", "number", "order_id", "outlet", "ready", "since_s", "work")
+    __slots__ = (
+        "_admission",
+        "is_asking",
+        "lane",
+        "number",
+        "order_id",
+        "outlet",
+        "ready",
+        "since_s",
+        "work",
+    )
 
     lane: _Lane
     since_s: float  # waiting since, then with the ledger since, then with the operator since
@@ -46,6 +64,7 @@ class Turn:
         self.work = work
         self.order_id = 0  # set: an operator is asked about this order next, and ``Admission.ended`` follows
         self.ready: Deferred[None] | None = None  # while it waits
+        self.is_asking = False  # the operator has it
 
     async def __aenter__(self) -> Turn:
         ready = self._admission.enter(self)
@@ -60,18 +79,17 @@ class Turn:
 class _Lane:
     """One operator, or the house."""
 
-    __slots__ = ("answer_s", "busy", "heard_s", "levels", "queue", "settings", "window")
+    __slots__ = ("answer_s", "busy", "heard_s", "room", "settings", "window")
 
     def __init__(self, settings: AdmissionSettings, window: Callable[[], int] | None, now_s: float) -> None:
         self.settings = settings
         self.window = window
-        self.queue: FairQueue[Turn] = FairQueue(settings.waiting_max, settings.outlet_waiting_max)
-        self.levels = settings.levels()
-        self.busy = 0  # admitted and not ended
-        self.answer_s = 0.0  # mean time from the hold to the end of an order
-        self.heard_s = now_s  # when the last order ended, or the first began
+        self.room: Room[Turn] = Room(settings.waiting_max, settings.outlet_waiting_max, settings.shares)
+        self.busy = 0  # admitted, and the operator's answer is not there yet
+        self.answer_s = 0.0  # mean time of its answers
+        self.heard_s = now_s  # when it answered last, or the first was asked
 
-    def has_room(self, now_s: float) -> bool:
+    def has_window(self, now_s: float) -> bool:
         if self.window is None:
             return True
         window = self.window()
@@ -81,14 +99,14 @@ class _Lane:
         soon = int(window * _PATIENCE_S / silence_s) if silence_s > 0 else self.settings.spare
         return self.busy < window + min(self.settings.spare, soon)
 
-    def ended(self, now_s: float, since_s: float) -> None:
+    def answered(self, now_s: float, since_s: float) -> None:
         self.busy -= 1
         self.heard_s = now_s
         self.answer_s += (now_s - since_s - self.answer_s) * _SMOOTH
 
 
 class Admission:
-    """One place for all doors: a Turn around the ledger's part, ``ended`` after the operator's."""
+    """One place for all doors: a Turn around the ledger's part, then ``answered`` and ``ended`` of its order."""
 
     def __init__(
         self,
@@ -109,9 +127,11 @@ class Admission:
         self._registry = registry
         self._call_later = call_later
         self._lanes: dict[int, _Lane] = {}
-        self._levels = self.settings.levels()  # of the house as a whole
+        self._levels = self.settings.levels()  # by the ledger's load
+        self._shares = self.settings.shares
         self._holding: OrderedDict[Turn, None] = OrderedDict()  # the oldest first
         self._carried: dict[int, Turn] = {}
+        self._closing = 0  # answered, and not ended
         self._waiters: deque[Turn] = deque()  # in order of arrival; those whose turn came are still in it
         self._is_timed = self._is_pumping = False
         self._turn = 0
@@ -135,12 +155,12 @@ class Admission:
             lane = _Lane(self.settings, self._windows.get(turn.number), now_s)
             self._lanes[turn.number] = lane
         turn.lane = lane
-        if turn.work < self._level(lane, now_s):
+        if turn.work < self._level(now_s) or (turn.number == HOUSE and self._is_late_for(turn.work)):
             raise self._refusal(turn.work, "load")
-        if not lane.queue and len(self._holding) < self.settings.holding_max and lane.has_room(now_s):
+        if not lane.room and self._has_hands() and lane.has_window(now_s):
             self._admit(turn, now_s)
             return None
-        if not lane.queue.put(turn.outlet, turn):
+        if not lane.room.put(turn.work, turn.outlet, turn):
             raise self._refusal(turn.work, "room")
         ready: Deferred[None] = Deferred()
         turn.ready = ready
@@ -155,33 +175,44 @@ class Admission:
         self._holding.pop(turn, None)
         if turn.order_id:
             turn.since_s = now_s
+            turn.is_asking = True
             self._carried[turn.order_id] = turn
         else:
             turn.lane.busy -= 1
         if self._waiters:
             self._pump()
 
+    def answered(self, order_id: int) -> None:
+        """The operator has answered, or will not; what it comes to is to be written.
+
+        Orders that never came in here (reversals, adopted ones) are passed over, by ``ended`` as well.
+        """
+        turn = self._carried.get(order_id)
+        if turn is not None and turn.is_asking:
+            turn.is_asking = False
+            turn.lane.answered(self._clock.monotonic_s(), turn.since_s)
+            self._closing += 1
+
     def ended(self, order_id: int) -> None:
-        """An order has its end, or is in doubt. Orders that never asked (reversals, adopted ones) are passed over."""
-        turn = self._carried.pop(order_id, None)
-        if turn is None:
-            return
-        turn.lane.ended(self._clock.monotonic_s(), turn.since_s)
-        if self._waiters:
-            self._pump()
+        """What the operator said is written, or is left to doubt resolution."""
+        self.answered(order_id)
+        if self._carried.pop(order_id, None) is not None:
+            self._closing -= 1
+            if self._waiters:
+                self._pump()
 
     def sheds(self, work: Work) -> bool:
-        """Whether this class is refused now, whatever it is about."""
-        return work < max(self._level(lane, self._clock.monotonic_s()) for lane in self._every_lane())
+        """Whether this class is refused now, or would be, whatever it is about."""
+        return work < self._level(self._clock.monotonic_s()) or self._is_late_for(work)
 
     @property
     def level(self) -> int:
-        """How many classes are refused now, the worst lane's."""
-        return max(self._level(lane, self._clock.monotonic_s()) for lane in self._every_lane())
+        """How many classes are refused now."""
+        return sum(self.sheds(work) for work in Work)
 
     @property
     def waiting(self) -> int:
-        return sum(len(lane.queue) for lane in self._lanes.values())
+        return sum(len(lane.room) for lane in self._lanes.values())
 
     @property
     def holding(self) -> int:
@@ -189,42 +220,44 @@ class Admission:
 
     # -- load ---------------------------------------------------------------------------------------------
 
-    def _every_lane(self) -> list[_Lane]:
-        if not self._lanes:
-            self._lanes[HOUSE] = _Lane(self.settings, None, self._clock.monotonic_s())
-        return list(self._lanes.values())
-
-    def _level(self, lane: _Lane, now_s: float) -> int:
-        """Of the house (the ledger) and of the lane; what asks no operator yields to every lane's load."""
+    def _level(self, now_s: float) -> int:
+        """How many classes the ledger's load keeps out."""
         settings = self.settings
         load = self._ledger_waiting() / settings.ledger_waiting_high
         if self._holding:
             oldest_s = now_s - next(iter(self._holding)).since_s
             load = max(load, oldest_s / settings.hold_slow_s)
-        house = self._levels.see(load)
-        if lane is self._lanes.get(HOUSE):
-            own = max(one.levels.see(_below_full(one)) for one in self._lanes.values())
-        else:
-            own = lane.levels.see(_below_full(lane))
-        level = max(house, own)
-        if level and now_s - self._told_s >= _TOLD_S:
-            self._told_s = now_s
-            log.warn(
-                "much to do: {waiting} wait, {holding} are being written; refused up to {work}",
-                waiting=self.waiting,
-                holding=len(self._holding),
-                work=Work(level - 1).name.lower(),
-            )
-        return level
+        return self._levels.see(load)
 
-    def _refusal(self, work: Work, why: str) -> Refusal:
+    def _is_late_for(self, work: Work) -> bool:
+        """Whether so much waits for any operator that this class would not be let in there."""
+        share = self._shares[work]
+        return any(lane.room.fill >= share for lane in self._lanes.values() if len(lane.room))
+
+    def _refusal(self, work: Work, why: str) -> Crowded:
         counter = self._shed.get((work, why))
         if counter is None:
             counter = self._shed[work, why] = (self._registry or Registry()).counter(
                 "shed_total", "new work refused before the hold", work=work.name.lower(), why=why
             )
         counter.add()
-        return Refusal(Reason.BUSY, why)
+        self._tell(work)
+        return Crowded(work, why)
+
+    def _tell(self, work: Work) -> None:
+        """The log hears of it now and then."""
+        now_s = self._clock.monotonic_s()
+        if now_s - self._told_s >= _TOLD_S:
+            self._told_s = now_s
+            log.warn(
+                "too much to do: {work} refused; {waiting} wait, {holding} are being written",
+                work=work.name.lower(),
+                waiting=self.waiting,
+                holding=len(self._holding),
+            )
+
+    def _has_hands(self) -> bool:
+        return len(self._holding) + self._closing < self.settings.hands_max
 
     # -- turns --------------------------------------------------------------------------------------------
 
@@ -236,7 +269,7 @@ class Admission:
         self._holding[turn] = None
 
     def _pump(self) -> None:
-        """Admit whoever's turn it is: lane after lane, outlet after outlet."""
+        """Admit whoever's turn it is: the highest class, outlet after outlet."""
         if self._is_pumping:  # a turn that ends at once comes back here: the loop below goes on
             return
         self._is_pumping = True
@@ -252,18 +285,19 @@ class Admission:
         """The next turn, already admitted. What waited too long is refused on the way."""
         now_s = self._clock.monotonic_s()
         self._expire(now_s)
-        if len(self._holding) >= self.settings.holding_max:
+        if not self._has_hands():
             return None
+        self._turn += 1  # of lanes with equal classes another one each time
         lanes = list(self._lanes.values())
+        best: _Lane | None = None
         for step in range(len(lanes)):
             lane = lanes[(self._turn + step) % len(lanes)]
-            if lane.queue and lane.has_room(now_s):
-                self._turn = (self._turn + step + 1) % len(lanes)
-                turn = lane.queue.take()
-                assert turn is not None
-                self._admit(turn, now_s)
-                return turn
-        return None
+            if lane.room and lane.has_window(now_s) and (best is None or lane.room.top > best.room.top):
+                best = lane
+        turn = best.room.take() if best is not None else None
+        if turn is not None:
+            self._admit(turn, now_s)
+        return turn
 
     def _expire(self, now_s: float) -> None:
         """Refuse what has waited too long: its sender has given up, or will ask again."""
@@ -274,7 +308,7 @@ class Admission:
             self._waiters.popleft()
             ready, turn.ready = turn.ready, None
             if ready is not None:
-                turn.lane.queue.drop(turn.outlet, turn)
+                turn.lane.room.drop(turn.work, turn.outlet, turn)
                 ready.errback(self._refusal(turn.work, "age"))
 
     def _watch(self) -> None:
@@ -289,8 +323,3 @@ class Admission:
         self._pump()
         if self._waiters:
             self._watch()
-
-
-def _below_full(lane: _Lane) -> float:
-    """A lane's load: what waits. Never all: a full room refuses by itself, and by outlet, not by class."""
-    return min(lane.queue.fill, 0.999)

@@ -11,17 +11,15 @@ from collections import OrderedDict, deque
 from collections.abc import Sequence
 from typing import Generic, TypeVar
 
-__all__ = ["FairQueue", "Levels"]
+__all__ = ["FairQueue", "Levels", "Room"]
 
 T = TypeVar("T")
 
 
 class FairQueue(Generic[T]):
-    """At most ``total_max`` items, at most ``each_max`` of one key, taken one key after the other."""
+    """Items taken one key after the other."""
 
-    def __init__(self, total_max: int, each_max: int) -> None:
-        self._total_max = total_max
-        self._each_max = each_max
+    def __init__(self) -> None:
         self._queues: OrderedDict[str, deque[T]] = OrderedDict()  # first: whose turn it is
         self._count = 0
 
@@ -33,22 +31,14 @@ class FairQueue(Generic[T]):
         """Who waits, in the order of their turns."""
         return list(self._queues)
 
-    @property
-    def fill(self) -> float:
-        """The share of the room that is taken, 0..1."""
-        return self._count / self._total_max if self._total_max else 1.0
-
-    def put(self, key: str, item: T) -> bool:
-        """False: no room for this key. It may fill as much as stays free afterwards, and never over ``each_max``."""
+    def count(self, key: str) -> int:
+        """How many of this key wait."""
         queue = self._queues.get(key)
-        mine, free = len(queue) if queue else 0, self._total_max - self._count
-        if free <= 0 or mine >= self._each_max or (mine and mine >= free):
-            return False
-        if queue is None:
-            queue = self._queues[key] = deque()
-        queue.append(item)
+        return len(queue) if queue else 0
+
+    def put(self, key: str, item: T) -> None:
+        self._queues.setdefault(key, deque()).append(item)
         self._count += 1
-        return True
 
     def take(self) -> T | None:
         """The next item: the oldest of the key whose turn it is; None when nothing waits."""
@@ -68,6 +58,54 @@ class FairQueue(Generic[T]):
         self._count -= 1
         if not queue:
             del self._queues[key]
+
+
+class Room(Generic[T]):
+    """Where work of several classes waits: at most ``total_max`` items, at most ``each_max`` of one key in a class.
+
+    The highest class is taken first. ``shares[n]``: class n may come in while less than this share is taken.
+    """
+
+    def __init__(self, total_max: int, each_max: int, shares: Sequence[float]) -> None:
+        self._total_max = total_max
+        self._each_max = each_max
+        self._shares = tuple(shares)
+        self._queues: list[FairQueue[T]] = [FairQueue() for _ in shares]
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    @property
+    def fill(self) -> float:
+        """The share of the room that is taken, 0..1."""
+        return self._count / self._total_max if self._total_max else 1.0
+
+    @property
+    def top(self) -> int:
+        """The highest class that waits; -1 when nothing does."""
+        return next((n for n in reversed(range(len(self._queues))) if self._queues[n]), -1)
+
+    def put(self, level: int, key: str, item: T) -> bool:
+        """False: no room for this class or key. A key may fill half of what is free, and never over ``each_max``."""
+        queue, free = self._queues[level], self._total_max - self._count
+        mine = queue.count(key)
+        if free <= 0 or self.fill >= self._shares[level] or mine >= self._each_max or (mine and mine >= free):
+            return False
+        queue.put(key, item)
+        self._count += 1
+        return True
+
+    def take(self) -> T | None:
+        """The next item of the highest class that waits; None when nothing does."""
+        item = self._queues[self.top].take() if self._count else None
+        self._count -= item is not None
+        return item
+
+    def drop(self, level: int, key: str, item: T) -> None:
+        """Take an item out of its place. Raises KeyError or ValueError when it does not wait."""
+        self._queues[level].drop(key, item)
+        self._count -= 1
 
 
 class Levels:

@@ -92,6 +92,7 @@ async def carry(board: Board, held: Receipt) -> Receipt:
     began_s = board.clock.monotonic_s()
     try:
         command = await ask(board, plan, held)
+        board.admission.answered(held.order_id)
         asked_s = board.clock.monotonic_s()
         try:
             receipt = await board.ledger.do(command)

@@ -55,11 +55,11 @@ def asks(operation: Operation) -> Work:
 class AdmissionSettings:
     """How much comes in at once, and what goes first when it is too much (docs/overload.md)."""
 
-    holding_max: int = 128  # orders and questions that are being written down at once
-    waiting_max: int = 128  # that wait for their turn, for each operator and for the house
+    hands_max: int = 128  # orders and questions in our own hands: being written down, or their outcome
+    waiting_max: int = 64  # that wait for their turn, for each operator and for the house
     outlet_waiting_max: int = 8  # of one number; never more than stays free for others
     wait_max_s: float = 2.0  # what waited so long is refused
-    spare: int = 200  # recharges of an operator beyond its windows, while it answers quickly
+    spare: int = 50  # recharges of an operator beyond its windows, while it answers quickly
     ledger_waiting_high: int = 1_000  # commands before the ledger's writer that count as full load …
     hold_slow_s: float = 2.0  # … and so does a hold that takes so long
     report_at: float = 0.25  # load, 0..1, from which each class is refused; reports and statements
@@ -70,15 +70,20 @@ class AdmissionSettings:
     text_at: float = 0.7  # plain SMS
     call_at: float = 0.85  # USSD, IVR
     card_at: float = 1.0  # STK, POS
-    calm: float = 0.15  # a class comes back when the load is so far below
+    calm: float = 0.15  # after load of the ledger a class comes back when it is so far below
 
     def __post_init__(self) -> None:
         self.levels()
-        if min(self.holding_max, self.outlet_waiting_max) < 1 or min(self.waiting_max, self.spare) < 0:
-            raise ValueError("holding_max and outlet_waiting_max are at least 1, waiting_max and spare 0")
+        if min(self.hands_max, self.outlet_waiting_max) < 1 or min(self.waiting_max, self.spare) < 0:
+            raise ValueError("hands_max and outlet_waiting_max are at least 1, waiting_max and spare 0")
         if min(self.wait_max_s, self.hold_slow_s, float(self.ledger_waiting_high)) <= 0:
             raise ValueError("wait_max_s, hold_slow_s and ledger_waiting_high must be above 0")
 
+    @property
+    def shares(self) -> list[float]:
+        """The load from which each class is refused, by class."""
+        return [getattr(self, f"{work.name.lower()}_at") for work in Work]
+
     def levels(self) -> Levels:
         """Raises ValueError when a later class would go before an earlier one."""
-        return Levels([getattr(self, f"{work.name.lower()}_at") for work in Work], self.calm)
+        return Levels(self.shares, self.calm)

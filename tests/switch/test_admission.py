@@ -16,7 +16,7 @@ from aircharge.errors import Reason, Refusal
 from aircharge.ledger.commands import Inquire, OpenRecharge
 from aircharge.observe.metrics import Registry
 from aircharge.switch.admission import HOUSE, Admission, Turn
-from aircharge.switch.fairness import FairQueue, Levels
+from aircharge.switch.fairness import Levels, Room
 from aircharge.switch.inquiry import inquire, object_to
 from aircharge.switch.recharge import accept, carry
 from aircharge.switch.workload import CHANNELS, AdmissionSettings, Work, asks
@@ -40,7 +40,7 @@ class Gate:
             registry=self.registry,
             call_later=self.timers.callLater,
         )
-        self.came: list[str] = []  # outlets, in the order of their turns
+        self.came: list[Any] = []  # outlets, in the order of their turns
         self.refused: Count[str] = Count()
 
     def now_ms(self) -> int:
@@ -104,7 +104,7 @@ def test_thresholds_that_fall_are_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"holding_max": 0}, {"outlet_waiting_max": 0}, {"waiting_max": -1}, {"wait_max_s": 0.0}]
+    "wrong", [{"hands_max": 0}, {"outlet_waiting_max": 0}, {"waiting_max": -1}, {"wait_max_s": 0.0}]
 )
 def test_settings_that_would_stop_everything_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"must|at least"):
@@ -115,14 +115,16 @@ def test_settings_that_would_stop_everything_are_refused(wrong: dict[str, Any]) 
 @given(st.lists(st.one_of(st.none(), st.sampled_from("abcdefgh")), max_size=200), st.integers(1, 20))
 def test_no_outlet_waits_for_more_than_one_turn_of_each_other(steps: list[str | None], total: int) -> None:
     """A letter asks, None takes: whoever waits is served before any outlet, waiting or new, is served twice more."""
-    queue: FairQueue[str] = FairQueue(total, 5)
+    room: Room[str] = Room(total, 5, [1.0])
     passed: dict[str, Count[str]] = {}  # who was served while this outlet waited for its turn
+    waiting: Count[str] = Count()
     for step in steps:
         if step is not None:
-            if queue.put(step, step):
+            if room.put(0, step, step):
+                waiting[step] += 1
                 passed.setdefault(step, Count())
             continue
-        served = queue.take()
+        served = room.take()
         if served is None:
             assert not passed
             continue
@@ -130,39 +132,57 @@ def test_no_outlet_waits_for_more_than_one_turn_of_each_other(steps: list[str | 
         for turns in passed.values():
             turns[served] += 1
             assert turns[served] == 1
-        if served in queue.keys:
+        waiting[served] -= 1
+        if waiting[served]:
             passed[served] = Count()
-    assert sorted(passed) == sorted(queue.keys)
+    assert len(room) == waiting.total()
 
 
 @given(st.lists(st.sampled_from("abc"), max_size=60), st.integers(1, 30), st.integers(1, 30))
 def test_room_is_left_for_who_has_none(asked: list[str], total: int, each: int) -> None:
-    """Whatever three greedy outlets did, a fourth finds a place as long as there are more places than outlets."""
-    queue: FairQueue[str] = FairQueue(total, each)
+    """Each greedy outlet in turn takes half of what is free at most: after three of them an eighth is left."""
+    room: Room[str] = Room(total, each, [1.0])
     for key in asked:
-        queue.put(key, key)
-    assert len(queue) <= total
-    if total > 3:
-        assert queue.put("new", "new")
+        room.put(0, key, key)
+    assert len(room) <= total
+    if total >= 8:
+        assert room.put(0, "new", "new")
 
 
 def test_an_outlet_fills_at_most_what_stays_free() -> None:
-    queue: FairQueue[int] = FairQueue(10, 100)
-    assert sum(queue.put("bulk", n) for n in range(100)) == 5
-    assert sum(queue.put("other", n) for n in range(100)) == 3
-    assert queue.fill == 0.8
-    assert [queue.take() for _ in range(9)] == [0, 0, 1, 1, 2, 2, 3, 4, None]
+    room: Room[int] = Room(10, 100, [1.0])
+    assert sum(room.put(0, "bulk", n) for n in range(100)) == 5
+    assert sum(room.put(0, "other", n) for n in range(100)) == 3
+    assert room.fill == 0.8
+    assert [room.take() for _ in range(9)] == [0, 0, 1, 1, 2, 2, 3, 4, None]
+
+
+@given(st.lists(st.one_of(st.none(), st.tuples(st.integers(0, 2), st.sampled_from("ab"))), max_size=100))
+def test_the_highest_class_is_taken_first_and_finds_room_last(steps: list[tuple[int, str] | None]) -> None:
+    room: Room[int] = Room(12, 12, [0.25, 0.5, 1.0])
+    inside: Count[int] = Count()
+    for step in steps:
+        if step is None:
+            taken = room.take()
+            assert taken == max(+inside, default=None)
+            if taken is not None:
+                inside[taken] -= 1
+        elif room.put(step[0], step[1], step[0]):
+            assert inside.total() < 12 * [0.25, 0.5, 1.0][step[0]]
+            inside[step[0]] += 1
+        assert room.top == max(+inside, default=-1)
+        assert len(room) == inside.total()
 
 
 def test_dropping_one_that_does_not_wait_is_an_error() -> None:
-    queue: FairQueue[int] = FairQueue(10, 10)
-    queue.put("a", 1)
+    room: Room[int] = Room(10, 10, [1.0])
+    room.put(0, "a", 1)
     with pytest.raises(ValueError, match="not in deque"):
-        queue.drop("a", 2)
-    queue.drop("a", 1)
-    assert (len(queue), queue.keys, queue.take()) == (0, [], None)
+        room.drop(0, "a", 2)
+    room.drop(0, "a", 1)
+    assert (len(room), room.top, room.take()) == (0, -1, None)
     with pytest.raises(KeyError):
-        queue.drop("a", 1)
+        room.drop(0, "a", 1)
 
 
 # -- coming in ----------------------------------------------------------------------------------------------
@@ -180,7 +200,7 @@ def test_with_room_nothing_waits() -> None:
 
 
 def test_a_bulk_outlet_takes_turns_with_the_small_ones() -> None:
-    gate = Gate(holding_max=4, waiting_max=64, outlet_waiting_max=16)
+    gate = Gate(hands_max=4, waiting_max=64, outlet_waiting_max=16)
     inside = [gate.ask("bulk") for _ in range(100)]
     small = [gate.ask(f"small{n}") for n in range(5)]
     assert gate.refused == {"bulk": 100 - 4 - 16}
@@ -201,9 +221,11 @@ def test_an_operators_window_holds_back_its_own_orders_only() -> None:
     first[0].order_id = 11
     gate.admission.held(first[0])
     assert gate.admission.waiting == 1  # on disk, and now with the operator
+    gate.admission.answered(11)
     gate.admission.ended(11)
     assert (len(gate.came), gate.admission.waiting) == (5, 0)
     gate.admission.ended(11)  # twice is once
+    gate.admission.answered(99)
     gate.admission.ended(99)  # a reversal, an adopted order: it never came in here
     for turn in (*first[1:], asked, other):
         gate.admission.held(turn)
@@ -220,11 +242,27 @@ def test_an_operator_that_answers_slowly_gets_nothing_beyond_its_window() -> Non
     assert len(gate.came) == 40
     gate.timers.advance(30.0)
     gate.admission.ended(1)
+    assert gate.admission.holding == 0
     assert gate.admission.enter(gate.admission.turn(1, "x", Work.CARD)) is not None
 
 
+def test_what_an_operator_said_is_in_our_hands_until_it_is_written() -> None:
+    gate = Gate(hands_max=2)
+    for n in (1, 2):
+        turn = gate.ask()
+        turn.order_id = n
+        gate.admission.held(turn)
+    for n in (1, 2):
+        gate.admission.answered(n)
+        gate.admission.answered(n)  # twice is once
+    gate.ask("b")
+    assert (gate.came, gate.admission.waiting) == (["a", "a"], 1)
+    gate.admission.ended(1)
+    assert gate.came == ["a", "a", "b"]
+
+
 def test_what_waited_too_long_is_refused_even_when_nothing_moves() -> None:
-    gate = Gate(holding_max=1, wait_max_s=2.0, hold_slow_s=100.0)
+    gate = Gate(hands_max=1, wait_max_s=2.0, hold_slow_s=100.0)
     first = gate.ask("a")
     gate.ask("b")
     gate.timers.advance(1.0)
@@ -240,7 +278,7 @@ def test_what_waited_too_long_is_refused_even_when_nothing_moves() -> None:
 
 
 def test_many_turns_that_end_at_once_are_no_recursion() -> None:
-    gate = Gate(holding_max=1, waiting_max=3000, outlet_waiting_max=3000)
+    gate = Gate(hands_max=1, waiting_max=3000, outlet_waiting_max=3000)
     first, done = gate.ask(), 0
 
     def end(turn: Turn) -> None:
@@ -270,6 +308,24 @@ def test_every_class_goes_in_its_order_and_comes_back() -> None:
     assert gone == list(Work)
     gate.queued = 0
     assert not gate.admission.sheds(Work.REPORT)
+
+
+def test_what_waits_is_served_by_class_across_operators() -> None:
+    gate = Gate(hands_max=1, waiting_max=40)
+    inside = gate.ask("first")
+    for work, number in (
+        (Work.QUESTION, HOUSE),
+        (Work.TEXT, 1),
+        (Work.CARD, 2),
+        (Work.TEXT, 2),
+        (Work.CARD, 1),
+    ):
+        turn = gate.admission.turn(number, "o", work)
+        ready = gate.admission.enter(turn)
+        assert ready is not None
+        ready.addCallback(lambda _, turn=turn: gate.came.append(turn.work) or gate.admission.held(turn))
+    gate.admission.held(inside)
+    assert gate.came[1:] == [Work.CARD, Work.CARD, Work.TEXT, Work.TEXT, Work.QUESTION]
 
 
 def test_a_hold_that_takes_long_is_load() -> None:

@@ -7,9 +7,9 @@ Nothing here knows a socket or a clock. The role (MC or ESME) is independent of 
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from aircharge.errors import NotSent, WireError
 from aircharge.wire.framing import NEED_DATA, SmppSplitter
@@ -117,6 +117,7 @@ class Session:
         self.state = State.OPEN
         self.version = settings.interface_version
         self.is_throttling = False  # every new message is answered 0x58
+        self.gate: Callable[[bytes], bool] | None = None  # False: this message is answered 0x58, undecoded
         self.late_answers = 0  # responses nobody waited for any more
         self.unanswered_in = 0  # requests of the peer that we owe an answer
         self._splitter = SmppSplitter(settings.frame_max)
@@ -298,6 +299,10 @@ class Session:
         return events
 
     def _frame_received(self, frame: bytes, now: float, events: list[Event]) -> None:
+        later = _LATER.get(frame[4:8]) if self.gate is not None else None
+        if later is not None and later.command in self._peer_may and not self.gate(frame):  # type: ignore[misc]
+            self._out.append(later.before + frame[12:16] + later.behind)
+            return
         try:
             pdu = decode(frame)
         except WireError as error:
@@ -509,6 +514,22 @@ _CONTROL: Final = BINDS | {
     Command.ALERT_NOTIFICATION,
     Command.OUTBIND,
 }
+
+
+class _Later(NamedTuple):
+    """The response 0x58 to a message, before and behind its sequence number."""
+
+    command: Command
+    before: bytes
+    behind: bytes
+
+
+def _later(command: Command) -> _Later:
+    frame = encode(Pdu(command | RESPONSE_BIT, 1, Status.ESME_RTHROTTLED, {}))
+    return _Later(command, frame[:12], frame[16:])
+
+
+_LATER: Final = {command.to_bytes(4): _later(command) for command in (Command.SUBMIT_SM, Command.DELIVER_SM)}
 
 
 def _lost(entries: list[Outstanding]) -> list[Event]:
