@@ -1,0 +1,95 @@
+"""A place where payment terminals come in: where it listens, how they frame, how much they may do at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from aircharge.ports import Randomness
+from aircharge.wire.fsk_link import FskLink, FskSettings
+from aircharge.wire.fsk_link import Role as FskRole
+from aircharge.wire.hdlc_link import HdlcLink, HdlcSettings
+from aircharge.wire.hdlc_link import Role as HdlcRole
+from aircharge.wire.pos_link import CallerBlock, Envelope, Link
+from aircharge.wire.stx import StxLink, StxSettings
+from aircharge.wire.tpdu import TpduLink, TpduSettings
+
+__all__ = ["FRAMINGS", "PosPlace", "make_link"]
+
+APPLICATIONS: Final = ("iso8583", "fsk")
+_GATEWAY_HEARTBEAT: Final = 50
+
+
+@dataclass(frozen=True, slots=True)
+class PosPlace:
+    """One of ``[[pos.place]]``. Octets and seconds."""
+
+    name: str
+    endpoint: str  # Twisted's words: "tcp:8583:interface=127.0.0.1", "ssl:8583:privateKey=…:certKey=…"
+    framing: str = "tpdu"  # tpdu, hdlc, stx, fsk (octets of a voice call), fsk-gateway
+    application: str = "iso8583"  # or fsk: the message of fixed-line terminals
+    caller_block: str = "if present"  # never, if present, always
+    has_tpdu: bool = True  # inside hdlc and stx frames
+    longest: int = 1024
+    idle_s: float = 0.0  # tpdu: a connection that says nothing for so long is closed; 0 = never
+    frame_s: float = 10.0  # tpdu: a frame that began must be whole by then
+    is_length_bcd: bool = True  # stx
+    baud: int = 1200  # hdlc, stx, fsk: how fast the line behind it is
+    connections_max: int = 10_000
+    connections_per_address_max: int = 10_000  # an access server is one address
+    open_max: int = 64  # requests of one connection that wait for their answers
+    allow: tuple[str, ...] = ()  # networks that may connect; none = all
+
+    def __post_init__(self) -> None:
+        if self.framing not in FRAMINGS:
+            raise ValueError(f"framing {self.framing!r}: one of {', '.join(FRAMINGS)}")
+        if self.application not in APPLICATIONS:
+            raise ValueError(f"application {self.application!r}: one of {', '.join(APPLICATIONS)}")
+        CallerBlock(self.caller_block)
+        if min(self.longest, self.baud, self.connections_max, self.open_max) <= 0:
+            raise ValueError("longest, baud, connections_max and open_max: more than 0")
+
+    @property
+    def envelope(self) -> Envelope:
+        """What surrounds a message in its frame."""
+        is_bare = self.framing == "fsk"
+        return Envelope(
+            self.has_tpdu and not is_bare, CallerBlock.NEVER if is_bare else CallerBlock(self.caller_block)
+        )
+
+
+def _tpdu(place: PosPlace, now: float, chance: Randomness) -> tuple[Link, bytes]:
+    below = _GATEWAY_HEARTBEAT if place.framing == "fsk-gateway" else 1
+    settings = TpduSettings(place.envelope, place.longest, below, place.frame_s, place.idle_s)
+    return TpduLink(settings, now), b""
+
+
+def _hdlc(place: PosPlace, now: float, chance: Randomness) -> tuple[Link, bytes]:
+    link = HdlcLink(HdlcSettings(place.envelope, place.longest, bit_s=1 / place.baud), HdlcRole.PRIMARY, now)
+    return link, link.open(now)
+
+
+def _stx(place: PosPlace, now: float, chance: Randomness) -> tuple[Link, bytes]:
+    return StxLink(
+        StxSettings(place.envelope, place.longest, place.is_length_bcd, octet_s=10 / place.baud)
+    ), b""
+
+
+def _fsk(place: PosPlace, now: float, chance: Randomness) -> tuple[Link, bytes]:
+    link = FskLink(FskSettings(place.envelope, octet_s=10 / place.baud), FskRole.CENTRE, now)
+    return link, link.open(chance.token(4), now)
+
+
+FRAMINGS: Final[dict[str, Callable[[PosPlace, float, Randomness], tuple[Link, bytes]]]] = {
+    "tpdu": _tpdu,
+    "fsk-gateway": _tpdu,
+    "hdlc": _hdlc,
+    "stx": _stx,
+    "fsk": _fsk,
+}
+
+
+def make_link(place: PosPlace, now: float, chance: Randomness) -> tuple[Link, bytes]:
+    """The link of a new connection, and what it says first."""
+    return FRAMINGS[place.framing](place, now, chance)
