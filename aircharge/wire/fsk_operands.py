@@ -26,6 +26,7 @@ class FskOperation:
     MAC: Final = 0x0D
     REVERSAL: Final = 0x0F
     SERIAL: Final = 0x12
+    PARAMETERS: Final = 0x16
     PRINT: Final = 0x21
     SHOW: Final = 0x22
     SEND: Final = 0x24

@@ -19,7 +19,7 @@ from aircharge.wire.fsk_profiles import PROFILE_2001, Layout, MacPlace, MessageT
 from aircharge.wire.fsk_text import Lines, Shown, Slip
 from aircharge.wire.fsk_wishes import Wish
 
-__all__ = ["Answered", "Asked", "Head", "Reply", "WorkKey", "WorkKeys"]
+__all__ = ["Answered", "Asked", "Head", "Reply", "WorkKey", "WorkKeys", "parameter_rows"]
 
 _NO_MAC: Final = bytes(MAC_OCTETS)
 _KEY_OCTETS: Final = frozenset((8, 12, 16, 20, 24, 28))
@@ -193,41 +193,61 @@ class WorkKeys:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What the terminal shall do: keep keys, check the MAC, print, show, hang up (in this order)."""
+    """What the terminal shall do: keep keys, check the MAC, do ``more``, print, show, hang up (in this order)."""
 
     shown: Shown
     slip: Slip | None = None
     keys: WorkKeys | None = field(default=None, repr=False)
     hangs_up: bool = True
+    more: tuple[Operation, ...] = ()
+    """Operations of other kinds, as they are."""
 
     def operations(self, has_mac: bool, profile: Profile) -> tuple[Operation, ...]:
         """Raises WireError for what does not fit."""
         screen, paper = Lines(*profile.screen), Lines(*profile.paper)
-        rows = (
-            (FskOperation.UPDATE_KEYS, self.keys.encode() if self.keys else None),
-            (FskOperation.VERIFY_MAC, b"" if has_mac else None),
-            (FskOperation.PRINT, self.slip.encode(paper) if self.slip else None),
-            (FskOperation.SHOW, self.shown.encode(screen)),
-            (FskOperation.HANG_UP, b"" if self.hangs_up else None),
+        bare = Operation.bare
+        return (
+            *([bare(FskOperation.UPDATE_KEYS, self.keys.encode())] if self.keys else []),
+            *([bare(FskOperation.VERIFY_MAC)] if has_mac else []),
+            *self.more,
+            *([bare(FskOperation.PRINT, self.slip.encode(paper))] if self.slip else []),
+            bare(FskOperation.SHOW, self.shown.encode(screen)),
+            *([bare(FskOperation.HANG_UP)] if self.hangs_up else []),
         )
-        return tuple(Operation.bare(number, datum) for number, datum in rows if datum is not None)
 
     @classmethod
     def of(cls, message: FskMessage, profile: Profile) -> Reply:
         """Raises WireError for an answer that shows no result, or two."""
         screen, paper = Lines(*profile.screen), Lines(*profile.paper)
-        shown, slips, keys = (
-            message.data(number)
-            for number in (FskOperation.SHOW, FskOperation.PRINT, FskOperation.UPDATE_KEYS)
-        )
+        shown, slips, keys, ends, _ = (message.data(number) for number in _OF_A_REPLY)
         if len(shown) != 1 or len(slips) > 1 or len(keys) > 1:
             raise wrong("one result, at most one slip and one set of keys", "operations")
         return cls(
             Shown.decode(shown[0], screen),
             Slip.decode(slips[0], paper) if slips else None,
             WorkKeys.decode(keys[0]) if keys else None,
-            bool(message.data(FskOperation.HANG_UP)),
+            bool(ends),
+            tuple(operation for operation in message.operations if operation.number not in _OF_A_REPLY),
         )
+
+
+_OF_A_REPLY: Final = (
+    FskOperation.SHOW,
+    FskOperation.PRINT,
+    FskOperation.UPDATE_KEYS,
+    FskOperation.HANG_UP,
+    FskOperation.VERIFY_MAC,
+)
+
+
+def parameter_rows(*lines: bytes) -> Operation:
+    """Operation 16: ``(number 1 | length 1 | line)*``, numbered from 1. Raises WireError for more than 255 octets."""
+    rows = b"".join(
+        bytes([number, len(line)]) + line for number, line in enumerate(lines, 1) if len(line) < 256
+    )
+    if len(rows) > 255 or len(rows) != sum(map(len, lines)) + 2 * len(lines):
+        raise wrong("parameters of more than 255 octets", "parameters")
+    return Operation.bare(FskOperation.PARAMETERS, rows)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from aircharge.wire.fsk_wishes import (
     Balance,
     Echo,
     Last,
+    NumberCheck,
     Original,
     Parameters,
     Recharge,
@@ -79,24 +80,29 @@ def _write_original(original: Original) -> bytes:
     return _COUNT.write(original.trace) + _sized(original.mac, MAC_OCTETS)
 
 
-_DETAIL: Final = 9
-_DETAILS_CHUNK: Final = 4 * _DETAIL
-"""What one operation 0C of at most 40 octets takes."""
+_DETAIL: Final = 10
+
+
+def _read_detail(row: bytes) -> tuple[int, int]:
+    """``trace 3 | + or - | fen 6``."""
+    sign = {b"+": 1, b"-": -1}.get(row[3:4], 0)
+    if not sign:
+        raise ValueError
+    return _COUNT.read(row[:3]), sign * _FEN.read(row[4:])
 
 
 def _read_details(datum: bytes) -> tuple[tuple[int, int], ...]:
-    if not datum or len(datum) % _DETAIL:
-        raise ValueError
-    rows = (datum[at : at + _DETAIL] for at in range(0, len(datum), _DETAIL))
-    return tuple((_COUNT.read(row[:3]), _FEN.read(row[3:])) for row in rows)
+    return tuple(_read_detail(datum[at : at + _DETAIL]) for at in range(0, len(datum), _DETAIL))
 
 
 def _write_details(details: tuple[tuple[int, int], ...]) -> bytes:
-    return b"".join(_COUNT.write(trace) + _FEN.write(fen) for trace, fen in details)
+    return b"".join(
+        _COUNT.write(trace) + (b"-" if fen < 0 else b"+") + _FEN.write(abs(fen)) for trace, fen in details
+    )
 
 
 _DIGITS: Final = Coding(_read_digits, _write_digits)
-_BATCH: Final = Coding(
+_SIX_DIGITS: Final = Coding(
     lambda datum: int(_read_digits(_sized(datum, 6))), lambda value: _sized(_write_digits(f"{value:06d}"), 6)
 )
 _ORIGINAL: Final = Coding(
@@ -106,20 +112,21 @@ _DETAILS: Final = Coding(_read_details, _write_details)
 
 
 class Part(NamedTuple):
-    """One value of a wish: its name, its operation, its coding; an optional one may be empty and is left out then.
+    """One value of a wish: its name, its operation, its coding.
 
-    ``chunk``: the value takes as many operations as there are, each of up to so many octets.
+    A value equal to ``default`` (that of the wish) is left out; ... : it must be there. ``chunk``: the value takes as
+    many operations as there are, each of up to so many octets.
     """
 
     name: str
     operation: int
     coding: Coding
-    is_optional: bool = False
+    default: Any = ...
     chunk: int = 0
 
     def write(self, value: Any) -> list[bytes]:
         """The data of its operations. Raises WireError for a value that does not fit."""
-        if self.is_optional and not value:
+        if value == self.default:
             return []
         try:
             datum = self.coding.write(value)
@@ -132,41 +139,54 @@ class Part(NamedTuple):
         """The value by its name, none when it is left out. Raises WireError for what is missing or unreadable."""
         datum = b"".join(said) or None if self.chunk else next(said, None)
         if datum is None:
-            if self.is_optional:
-                return {}
-            raise wrong(f"operation {self.operation:02x} is missing", self.name)
+            if self.default is ...:
+                raise wrong(f"operation {self.operation:02x} is missing", self.name)
+            return {}
         try:
             return {self.name: self.coding.read(datum)}
         except (ValueError, OverflowError):
             raise wrong(f"operation {self.operation:02x} is not readable", self.name) from None
 
 
-_PIN: Final = Part("pin_block", FskOperation.PIN_BLOCK, _PIN_BLOCK, is_optional=True)
+_PIN: Final = Part("pin_block", FskOperation.PIN_BLOCK, _PIN_BLOCK, b"")
 _OLD_TRACE: Final = Part("trace", FskOperation.QUANTITY, _COUNT)
-_BATCH_PART: Final = Part("batch", FskOperation.CUSTOM, _BATCH)
+_NUMBER: Final = Part("number", FskOperation.BUSINESS_NUMBER, _DIGITS)
+_AMOUNT: Final = Part("amount_fen", FskOperation.AMOUNT, _FEN)
+_AMOUNT_TOO: Final = _AMOUNT._replace(default=0)
+_BATCH: Final = Part("batch", FskOperation.CUSTOM, _SIX_DIGITS)
+_BATCH_TOO: Final = _BATCH._replace(default=0)
 
 _PARTS: Final[dict[Transaction, tuple[type[Wish], tuple[Part, ...]]]] = {
     Transaction.ECHO: (Echo, ()),
     Transaction.PARAMETERS: (Parameters, ()),
-    Transaction.SIGN_IN: (SignIn, (Part("serial", FskOperation.SERIAL, _SERIAL, is_optional=True),)),
+    Transaction.SIGN_IN: (SignIn, (Part("serial", FskOperation.SERIAL, _SERIAL, b""),)),
     Transaction.SIGN_OUT: (SignOut, ()),
+    Transaction.NUMBER_CHECK: (NumberCheck, (_NUMBER,)),
     Transaction.RECHARGE: (
         Recharge,
-        (
-            Part("number", FskOperation.BUSINESS_NUMBER, _DIGITS),
-            Part("amount_fen", FskOperation.AMOUNT, _FEN),
-            _PIN,
-        ),
+        (_NUMBER, _AMOUNT, _PIN, Part("repeat", FskOperation.QUANTITY, _COUNT, 1), _BATCH_TOO),
     ),
     Transaction.BALANCE: (Balance, (_PIN,)),
     Transaction.LAST: (Last, (_PIN,)),
-    Transaction.VOID: (Void, (_OLD_TRACE, _PIN)),
-    Transaction.REPRINT: (Reprint, (_OLD_TRACE,)),
-    Transaction.REVERSAL: (Reversal, (Part("original", FskOperation.REVERSAL, _ORIGINAL),)),
+    Transaction.VOID: (
+        Void,
+        (
+            _OLD_TRACE,
+            _AMOUNT_TOO,
+            _PIN,
+            Part("consent", FskOperation.FINANCIAL_NUMBER, _DIGITS, ""),
+            _BATCH_TOO,
+        ),
+    ),
+    Transaction.REPRINT: (Reprint, (_OLD_TRACE, _BATCH_TOO)),
+    Transaction.REVERSAL: (
+        Reversal,
+        (Part("original", FskOperation.REVERSAL, _ORIGINAL), _AMOUNT_TOO, _BATCH_TOO),
+    ),
     Transaction.SETTLEMENT: (
         Settlement,
         (
-            _BATCH_PART,
+            _BATCH,
             Part("sales", FskOperation.QUANTITY, _COUNT),
             Part("sales_fen", FskOperation.AMOUNT, _FEN),
             Part("voids", FskOperation.QUANTITY, _COUNT),
@@ -175,7 +195,7 @@ _PARTS: Final[dict[Transaction, tuple[type[Wish], tuple[Part, ...]]]] = {
     ),
     Transaction.UPLOAD: (
         Upload,
-        (_BATCH_PART, Part("details", FskOperation.CUSTOM, _DETAILS, is_optional=True, chunk=_DETAILS_CHUNK)),
+        (_BATCH, Part("details", FskOperation.CUSTOM, _DETAILS, (), chunk=4 * _DETAIL)),
     ),
 }
 _TRANSACTIONS: Final = {made: transaction for transaction, (made, _) in _PARTS.items()}

@@ -16,6 +16,7 @@ __all__ = [
     "PROFILES",
     "PROFILE_2001",
     "PROFILE_FLOW",
+    "STRICT_RULES",
     "TRANSACTION_CODES",
     "Codes",
     "Kind",
@@ -96,6 +97,7 @@ class Transaction(Enum):
     """The details of a batch whose totals do not agree."""
     SIGN_OUT = auto()
     PARAMETERS = auto()
+    NUMBER_CHECK = auto()
     RECHARGE = auto()
     VOID = auto()
     BALANCE = auto()
@@ -115,9 +117,9 @@ TRANSACTION_CODES: Final[dict[int, Transaction]] = {
     102: Transaction.VOID,
     115: Transaction.BALANCE,
     313: Transaction.LAST,
-    **dict.fromkeys(
-        (170, 172, 174, 176, 178), Transaction.RECHARGE
-    ),  # an operator each: we know it by the number
+    # an operator each: we know it by the number
+    **dict.fromkeys((170, 172, 174, 176, 178), Transaction.RECHARGE),
+    **dict.fromkeys((171, 173, 175, 177, 179), Transaction.NUMBER_CHECK),
 }
 """Codes of requests; of several for one transaction we write the first."""
 
@@ -132,10 +134,13 @@ class MacRule(NamedTuple):
 MAC_RULES: Final[dict[Transaction, MacRule]] = {
     **dict.fromkeys(Transaction, MacRule(True, True)),
     Transaction.ECHO: MacRule(False, False),
-    Transaction.PARAMETERS: MacRule(False, False),
+    Transaction.PARAMETERS: MacRule(False, True),
     Transaction.SIGN_IN: MacRule(False, True),  # under the key that the answer brings
     Transaction.REVERSAL: MacRule(False, True),  # names trace and MAC of the request it takes back
 }
+
+STRICT_RULES: Final[dict[Transaction, MacRule]] = {**MAC_RULES, Transaction.REVERSAL: MacRule(True, True)}
+"""For a centre that keeps no MACs to compare: an automatic reversal must bear its own."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ __all__ = [
     "Balance",
     "Echo",
     "Last",
+    "NumberCheck",
     "Original",
     "Parameters",
     "Recharge",
@@ -56,12 +57,24 @@ class SignIn:
 
 
 @dataclass(frozen=True, slots=True)
+class NumberCheck:
+    """Whether ``number`` is served, and by whom."""
+
+    number: str
+
+
+@dataclass(frozen=True, slots=True)
 class Recharge:
-    """``amount_fen`` for ``number``; ``pin_block``: the outlet's PIN under the PIN key."""
+    """``amount_fen`` for ``number``; ``pin_block``: the outlet's PIN under the PIN key; ``repeat`` 2: yes, once more.
+
+    ``batch`` here and below: 0 where a terminal does not tell it.
+    """
 
     number: str
     amount_fen: int
     pin_block: bytes = b""
+    repeat: int = 1
+    batch: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +93,13 @@ class Last:
 
 @dataclass(frozen=True, slots=True)
 class Void:
-    """Take back the recharge of this trace."""
+    """Take back the recharge of this trace. ``amount_fen`` 0 and no ``consent`` (the customer's code): not told."""
 
     trace: int
+    amount_fen: int = 0
     pin_block: bytes = b""
+    consent: str = ""
+    batch: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,13 +107,16 @@ class Reprint:
     """The slip of the recharge of this trace again; 0: of the last one."""
 
     trace: int
+    batch: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Reversal:
-    """Automatic: no answer came to ``original``."""
+    """Automatic: no answer came to ``original``. ``amount_fen`` 0: not told."""
 
     original: Original
+    amount_fen: int = 0
+    batch: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +132,7 @@ class Settlement:
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """Details of a batch, as many as a message takes: ``(trace, fen)`` of recharges that stand; none: that is all."""
+    """Details of a batch, as many as a message takes: ``(trace, fen)``, voids below zero; none: that is all."""
 
     batch: int
     details: tuple[tuple[int, int], ...] = ()
@@ -124,6 +143,7 @@ Wish = (
     | Parameters
     | SignOut
     | SignIn
+    | NumberCheck
     | Recharge
     | Balance
     | Last
