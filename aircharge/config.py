@@ -24,6 +24,7 @@ from aircharge.ledger.writer import WriterSettings
 from aircharge.outlets.cards import KeyRing
 from aircharge.outlets.pins import PinHash
 from aircharge.ports import Randomness
+from aircharge.pos.door import PosSection
 from aircharge.protocols.operator_link import OperatorLinkSettings
 from aircharge.protocols.smpp import SmppPeer
 from aircharge.sms.door import SmsSettings
@@ -163,6 +164,7 @@ class Config:
     seal: SealSettings = field(default_factory=SealSettings)
     smpp: SmppSection = field(default_factory=SmppSection)
     operator: tuple[OperatorSection, ...] = ()
+    pos: PosSection = field(default_factory=PosSection)
     path: str = ""
 
     def resolve(self, name: str) -> Path:

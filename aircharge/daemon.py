@@ -33,6 +33,7 @@ from aircharge.observe.logs import standard_output
 from aircharge.observe.metrics import Registry
 from aircharge.outlets.consent import ConsentCode
 from aircharge.ports import Notice, Operator
+from aircharge.pos.door import PosDoor
 from aircharge.protocols.operator_link import OperatorLink
 from aircharge.protocols.shell import GateSettings
 from aircharge.protocols.smpp import PeerInfo, SmppClient, SmppGateway, SmppServer
@@ -126,6 +127,9 @@ class AirchargeService(Service):
             config.pin_hash().mark,
             self._send_packet,
             gate.refused,
+        )
+        self.pos = PosDoor(
+            self.board, config.key_ring(self._chance), config.pos, self._spawn, self._chance, reactor
         )
         self.gateway = SmppGateway(reactor, clock.now_ms, self.door.answer, self._receipt_received)
         self.gateway.gate = gate.admits
@@ -227,6 +231,7 @@ class AirchargeService(Service):
             "operators": {
                 link.name: {"lines": link.lines_bound, "ready": link.ready()} for link in self.links
             },
+            "terminals": self.pos.status(),
             "in_flight": len(self.board.in_flight),
             "notices_waiting": self.relay.waiting,
         }
@@ -309,6 +314,7 @@ class AirchargeService(Service):
             log.info("{count} open orders were taken up", count=recovered)
             self.doubts.start()
             self.parking.start()
+            self.pos.cancels.start()
             self.relay.start()
             self.days.start()
             self.prover.start()
@@ -317,6 +323,7 @@ class AirchargeService(Service):
             self.batches.start()
             for place in self._config.smpp.place:
                 await self._open_place(place)
+            await self.pos.open()
             if self._config.daemon.metrics_listen:
                 site = health_site(self.board.meters.registry, self._not_ready, self._status)
                 endpoint = serverFromString(self._reactor, self._config.daemon.metrics_listen)
@@ -379,10 +386,13 @@ class AirchargeService(Service):
         self.days.stop()
         self.prover.stop()
         self.parking.stop()
+        self.pos.close()
+        self.pos.cancels.stop()
         await self._wait_for_tasks(self._config.daemon.stop_wait_s)
         await self.relay.stop()
         for port in self._ports:
             await maybeDeferred(port.stopListening)
+        await self.pos.hang_up()
         for client in self._clients:
             client.stopService()
         await self.gateway.unbind_all()
@@ -436,6 +446,7 @@ class AirchargeService(Service):
             log.failure("THE LEDGER IS BROKEN, the doors close", failure=failure)
         self.board.closing = True
         self.gateway.throttle(True)
+        self.pos.close()
         if not self._is_failing:  # writer and lease may both have met it
             self._is_failing = True
             self._reactor.callLater(0.5, self._fail)

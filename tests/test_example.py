@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from aircharge.config import Config, OperatorSection, SmppPeerSection, SmppPlace, load
+from aircharge.pos.door import PosSection
 from aircharge.protocols.operator_link import OperatorLinkSettings
+from aircharge.protocols.pos_place import PosPlace
 from aircharge.protocols.smpp import SmppPeer
 from aircharge.wire.ota import CardProfile
 
@@ -22,7 +24,9 @@ def expected() -> Config:
     operator = OperatorSection(1, "keys/operator-secret", OperatorLinkSettings())
     config = Config()
     smpp = dataclasses.replace(config.smpp, place=(place,), peer=(peer,))
-    return dataclasses.replace(config, cards={"default": CardProfile()}, smpp=smpp, operator=(operator,))
+    pos = PosSection(place=(PosPlace("ip", "tcp:8583:interface=127.0.0.1"),))
+    cards = {"default": CardProfile()}
+    return dataclasses.replace(config, cards=cards, smpp=smpp, operator=(operator,), pos=pos)
 
 
 def test_the_example_holds_the_defaults() -> None:
