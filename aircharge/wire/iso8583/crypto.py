@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
@@ -81,14 +82,17 @@ def _xor(left: bytes, right: bytes) -> bytes:
 # -- MACs -------------------------------------------------------------------------------------------------
 
 
-def cup_ecb(key: bytes, data: bytes) -> bytes:
-    """Q/CUP 007: XOR of all blocks as 16 hexadecimal digits, two encryptions, the first 8 digits of the result."""
+def cup_ecb(key: bytes, data: bytes, second: int = 24) -> bytes:
+    """Q/CUP 007: XOR of all blocks as 16 hexadecimal digits, two encryptions, the first 8 digits of the result.
+
+    ``second``: octets of the key that the second encryption uses; some acquirers take single DES there (8).
+    """
     padded, folded = _padded(data), 0
     for at in range(0, len(padded), _BLOCK):
         folded ^= int.from_bytes(padded[at : at + _BLOCK], "big")
     digits = folded.to_bytes(_BLOCK, "big").hex().upper().encode()
     first = encrypt(key, digits[:_BLOCK])
-    return encrypt(key, _xor(first, digits[_BLOCK:])).hex().upper().encode()[:_BLOCK]
+    return encrypt(key[:second], _xor(first, digits[_BLOCK:])).hex().upper().encode()[:_BLOCK]
 
 
 def x9_9(key: bytes, data: bytes) -> bytes:
@@ -113,6 +117,7 @@ def aes_cmac(key: bytes, data: bytes) -> bytes:
 
 MACS: Final[dict[str, Callable[[bytes, bytes], bytes]]] = {
     "cup-ecb": cup_ecb,
+    "cup-ecb-des": partial(cup_ecb, second=_BLOCK),
     "x9.9": x9_9,
     "x9.19": x9_19,
     "aes-cmac": aes_cmac,

@@ -2,23 +2,30 @@
 
 Numbers and texts are ``str``, octets are ``bytes``. Whatever does not fit raises BadMessage with offset, element,
 what was read so far, and DE 39 = 30 ("format") as its hint; nothing is allocated by an announced length.
+Lenient with one thing only: the filling of an odd number of packed digits may be 0 or F.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from string import ascii_letters, digits, hexdigits
 from typing import Final, cast
 
 from aircharge.errors import WireError
 from aircharge.wire.iso8583.profile import Field, Kind, Profile
 
-__all__ = ["FORMAT_ERROR", "MAC", "BadMessage", "Message", "decode", "encode"]
+__all__ = ["FORMAT_ERROR", "MAC", "MAC_128", "BadMessage", "Message", "decode", "encode"]
 
 FORMAT_ERROR: Final = 30
 """DE 39 for a message that cannot be read."""
 MAC: Final = 64
-"""The last element of the first bitmap; in a second bitmap 128 takes its place."""
+"""The last element of the first bitmap."""
+MAC_128: Final = 128
+"""Where the MAC stands when there is a second bitmap."""
 _BITMAP_OCTETS: Final = 8
+_FILLINGS: Final = ("0", "f")
+_HEXADECIMAL: Final = hexdigits.encode("ascii")
+_LETTERS_AND_DIGITS: Final = ascii_letters + digits + " "
 _STANDARD: Final = "ISO 8583"
 
 Value = str | bytes
@@ -57,14 +64,19 @@ class BadMessage(WireError):
 class _Reader:
     """Takes what an element needs, never more than is there."""
 
-    def __init__(self, octets: bytes) -> None:
+    def __init__(self, octets: bytes, profile: Profile) -> None:
         self.octets = octets
+        self.profile = profile
         self.at = 0
+        self.start = 0  # where the element under way begins
         self.number = -1
         self.message = Message("")
 
+    def begin(self, number: int) -> None:
+        self.number, self.start = number, self.at
+
     def wrong(self, why: str) -> BadMessage:
-        return BadMessage(why, self.number, self.at, self.message)
+        return BadMessage(why, self.number, self.start, self.message)
 
     def take(self, size: int) -> bytes:
         end = self.at + size
@@ -74,95 +86,104 @@ class _Reader:
         self.at = end
         return taken
 
-    def digits(self, count: int, *, packed: bool) -> str:
-        if not packed:
-            octets = self.take(count)
-            text = octets.decode("ascii", "replace")
-        else:
-            text = self.take((count + 1) // 2).hex()
-            if count % 2:
-                if text[-1] not in "0f":
-                    raise self.wrong("an odd number of digits is not filled up with 0")
-                text = text[:-1]
-        if not (text.isascii() and text.isdecimal()) and count:
+    def nibbles(self, count: int) -> str:
+        """Characters, two in an octet when packed, the first one in its upper half."""
+        if not self.profile.packed:
+            return self.take(count).decode("ascii", "replace")
+        text = self.take((count + 1) // 2).hex()
+        if count % 2:
+            text, filling = (text[1:], text[0]) if self.profile.fills_left else (text[:-1], text[-1])
+            if filling not in _FILLINGS:
+                raise self.wrong("an odd number of digits is not filled up with 0")
+        return text
+
+    def digits(self, count: int) -> str:
+        text = self.nibbles(count)
+        if not _is_digits(text):
             raise self.wrong("not digits")
         return text
+
+    def octets_of(self, size: int) -> bytes:
+        """Octets, as they are or as two hexadecimal characters each."""
+        if self.profile.packed:
+            return self.take(size)
+        text = self.take(2 * size)
+        if text.strip(_HEXADECIMAL):
+            raise self.wrong("not hexadecimal")
+        return bytes.fromhex(text.decode("ascii"))
+
+
+def _is_digits(text: str) -> bool:
+    return not text.strip(digits)
+
+
+def _is_track(text: str) -> bool:
+    return _is_digits(text.replace("=", "0"))
+
+
+def _is_an(text: str) -> bool:
+    return not text.strip(_LETTERS_AND_DIGITS)
 
 
 def decode(octets: bytes, profile: Profile) -> Message:
     """Exactly one message, from its MTI on. Raises BadMessage."""
-    reader = _Reader(octets)
+    reader = _Reader(octets, profile)
     if len(octets) > profile.octets_max:
         raise reader.wrong(f"{len(octets)} octets are too many")
     message = reader.message
-    message.mti = reader.digits(4, packed=profile.packed)
-    reader.number = 0
-    for number in _bitmap(reader, profile):
-        reader.number = number
+    message.mti = reader.digits(4)
+    for number in _bitmap(reader):
+        reader.begin(number)
         spec = profile.fields.get(number)
         if spec is None:
             raise reader.wrong("no such element in this profile")
         message.fields[number] = _read(reader, spec, profile)
+    reader.start = reader.at
     if reader.at != len(octets):
         raise reader.wrong(f"{len(octets) - reader.at} octets behind the last element")
     return message
 
 
-def _bitmap(reader: _Reader, profile: Profile) -> list[int]:
-    first = _bitmap_octets(reader, profile)
-    bits = [number for number in range(1, 65) if first >> (64 - number) & 1]
-    if 1 in bits:
-        reader.number = 1
-        second = _bitmap_octets(reader, profile)
-        bits = bits[1:] + [number for number in range(65, 129) if second >> (128 - number) & 1]
-    return bits
-
-
-def _bitmap_octets(reader: _Reader, profile: Profile) -> int:
-    if profile.packed:
-        return int.from_bytes(reader.take(_BITMAP_OCTETS), "big")
-    text = reader.take(2 * _BITMAP_OCTETS)
-    try:
-        return int.from_bytes(bytes.fromhex(text.decode("ascii")), "big")
-    except ValueError:
-        raise reader.wrong("a bitmap that is not hexadecimal") from None
+def _bitmap(reader: _Reader) -> list[int]:
+    """The elements that follow, in order; element 1 is the second bitmap itself."""
+    numbers: list[int] = []
+    for place in (0, 1):
+        if place and 1 not in numbers:
+            break
+        reader.begin(place)
+        bits = int.from_bytes(reader.octets_of(_BITMAP_OCTETS), "big")
+        numbers += [64 * place + bit for bit in range(1, 65) if bits >> (64 - bit) & 1]
+    return [number for number in numbers if number != 1]
 
 
 def _read(reader: _Reader, spec: Field, profile: Profile) -> Value:
     size = spec.size
     if spec.prefix:
-        digits = spec.prefix + spec.prefix % 2 if profile.packed else spec.prefix
-        size = int(reader.digits(digits, packed=profile.packed))
+        size = int(reader.digits(_prefix_digits(spec, profile)))
         if size > spec.size:
             raise reader.wrong(f"a length of {size}, {spec.size} is the most")
-    if spec.kind is Kind.N:
-        return reader.digits(size, packed=profile.packed)
-    if spec.kind is Kind.Z:
-        return _track(reader, size, packed=profile.packed)
-    if spec.kind is Kind.B:
-        if profile.packed:
-            return reader.take(size)
-        try:
-            return bytes.fromhex(reader.take(2 * size).decode("ascii"))
-        except ValueError:
-            raise reader.wrong("not hexadecimal") from None
+    match spec.kind:
+        case Kind.N:
+            return reader.digits(size)
+        case Kind.B:
+            return reader.octets_of(size)
+        case Kind.Z:
+            text = reader.nibbles(size).replace("d", "=").replace("D", "=")
+            if not _is_track(text):
+                raise reader.wrong("not a track")
+            return text
     try:
         text = reader.take(size).decode(profile.charset)
     except UnicodeDecodeError:
         raise reader.wrong(f"not {profile.charset}") from None
-    if spec.kind is Kind.AN and not (text.isascii() and text.replace(" ", "").isalnum()) and text.strip():
+    if spec.kind is Kind.AN and not _is_an(text):
         raise reader.wrong("not letters and digits")
     return text
 
 
-def _track(reader: _Reader, size: int, *, packed: bool) -> str:
-    if packed:
-        text = reader.take((size + 1) // 2).hex()[:size].replace("d", "=")
-    else:
-        text = reader.take(size).decode("ascii", "replace")
-    if text.replace("=", "").isdecimal() or not text:
-        return text
-    raise reader.wrong("not a track")
+def _prefix_digits(spec: Field, profile: Profile) -> int:
+    """Digits of the length in front: packed ones fill whole octets, LLL takes two."""
+    return spec.prefix + spec.prefix % 2 if profile.packed else spec.prefix
 
 
 # -- out --------------------------------------------------------------------------------------------------
@@ -171,13 +192,15 @@ def _track(reader: _Reader, size: int, *, packed: bool) -> str:
 def encode(message: Message, profile: Profile) -> bytes:
     """The octets of a message. Raises BadMessage for a value that does not fit its element."""
     numbers = sorted(message.fields)
-    parts = [_digits(message.mti, 4, -1, message, packed=profile.packed)]
+    if len(message.mti) != 4 or not _is_digits(message.mti):
+        raise BadMessage("not 4 digits", -1, 0, message)
     if any(not 1 < number <= 128 for number in numbers):
         raise BadMessage("no such element", 0, 0, message)
     bits = sum(1 << (128 - number) for number in numbers)
     has_second = numbers[-1:] > [64]
-    bitmap = (bits | (1 << 127 if has_second else 0)).to_bytes(16, "big")[: 16 if has_second else 8]
-    parts.append(bitmap if profile.packed else bitmap.hex().upper().encode())
+    bitmap = (bits | (1 << 127 if has_second else 0)).to_bytes(16, "big")
+    bitmap = bitmap[: 2 * _BITMAP_OCTETS if has_second else _BITMAP_OCTETS]
+    parts = [_nibbles(message.mti, profile), _octets(bitmap, profile)]
     for number in numbers:
         spec = profile.fields.get(number)
         if spec is None:
@@ -191,41 +214,43 @@ def encode(message: Message, profile: Profile) -> bytes:
 
 def _write(message: Message, number: int, spec: Field, profile: Profile) -> bytes:
     value = message.fields[number]
-    if (spec.kind is Kind.B) != isinstance(value, bytes):
-        raise BadMessage(f"{type(value).__name__} is not what stands there", number, 0, message)
-    if isinstance(value, bytes):
-        size, body = len(value), value if profile.packed else value.hex().upper().encode()
-    elif spec.kind is Kind.N:
-        size = len(value)
-        body = _digits(value, size, number, message, packed=profile.packed)
-    elif spec.kind is Kind.Z:
-        size, body = len(value), _packed_track(value, number, message) if profile.packed else value.encode()
-    else:
-        try:
-            body = value.encode(profile.charset)
-        except UnicodeEncodeError:
-            raise BadMessage(f"not {profile.charset}", number, 0, message) from None
-        size = len(body)
+    try:
+        size, body = _body(value, spec.kind, profile)
+    except ValueError as error:  # UnicodeEncodeError is one
+        why = f"not {profile.charset}" if isinstance(error, UnicodeError) else str(error)
+        raise BadMessage(why, number, 0, message) from None
     if not spec.prefix and size != spec.size:
         raise BadMessage(f"a length of {size}, not {spec.size}", number, 0, message)
     if size > spec.size:
         raise BadMessage(f"a length of {size}, {spec.size} is the most", number, 0, message)
     if not spec.prefix:
         return body
-    digits = spec.prefix + spec.prefix % 2 if profile.packed else spec.prefix
-    return _digits(str(size).zfill(digits), digits, number, message, packed=profile.packed) + body
+    return _nibbles(str(size).zfill(_prefix_digits(spec, profile)), profile) + body
 
 
-def _digits(text: str, count: int, number: int, message: Message, *, packed: bool) -> bytes:
-    if len(text) != count or (text and not (text.isascii() and text.isdecimal())):
-        raise BadMessage(f"not {count} digits", number, 0, message)
-    if not packed:
-        return text.encode()
-    return bytes.fromhex(text + "0" * (len(text) % 2))
+def _body(value: Value, kind: Kind, profile: Profile) -> tuple[int, bytes]:
+    """Its length as a prefix would count it, and its octets. Raises ValueError."""
+    if (kind is Kind.B) != isinstance(value, bytes):
+        raise ValueError(f"{type(value).__name__} is not what stands there")
+    if isinstance(value, bytes):
+        return len(value), _octets(value, profile)
+    if kind in (Kind.N, Kind.Z):
+        if not (_is_digits(value) if kind is Kind.N else _is_track(value)):
+            raise ValueError("not digits" if kind is Kind.N else "not a track")
+        return len(value), _nibbles(value, profile)
+    if kind is Kind.AN and not _is_an(value):
+        raise ValueError("not letters and digits")
+    body = value.encode(profile.charset)
+    return len(body), body
 
 
-def _packed_track(text: str, number: int, message: Message) -> bytes:
-    if not text.replace("=", "").isdecimal() and text:
-        raise BadMessage("not a track", number, 0, message)
-    packed = text.replace("=", "d")
-    return bytes.fromhex(packed + "0" * (len(packed) % 2))
+def _nibbles(text: str, profile: Profile) -> bytes:
+    if not profile.packed:
+        return text.encode("ascii")
+    filling = "0" * (len(text) % 2)
+    text = text.replace("=", "d")
+    return bytes.fromhex(filling + text if profile.fills_left else text + filling)
+
+
+def _octets(value: bytes, profile: Profile) -> bytes:
+    return value if profile.packed else value.hex().upper().encode("ascii")

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
 
-__all__ = ["ASCII", "CUP", "PROFILES", "Field", "Kind", "Profile"]
+__all__ = ["ASCII", "BCD", "CUP", "CUP_AES", "PROFILES", "Field", "Kind", "Profile"]
 
 
 class Kind(Enum):
@@ -50,11 +50,16 @@ def _b(size: int, prefix: int = 0) -> Field:
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """A dialect. ``packed``: digits as BCD, odd ones filled up with a 0 on the right; else all is text."""
+    """A dialect. ``packed``: digits as BCD, two in an octet; else all is text, octets as hexadecimal digits.
+
+    An odd number of packed digits is filled up with a 0 on the right, or on the left with ``fills_left``.
+    ``charset`` is that of texts; no message is longer than ``octets_max``.
+    """
 
     name: str
     packed: bool
     fields: dict[int, Field] = field(default_factory=dict)
+    fills_left: bool = False
     charset: str = "gbk"
     octets_max: int = 1024
 
@@ -95,9 +100,19 @@ _FIELDS: Final[dict[int, Field]] = {
     61: _n(29, 3),  # original: batch 6, trace 6, date 4
     62: _b(512, 3),  # keys, parameters
     63: _ans(163, 3),  # operator, text for display or slip
-    64: _b(8),  # MAC
+    64: _b(8),  # MAC, where no element above 64 is there
+    70: _n(3),  # network management information code (ISO 8583:1987; banks)
+    90: _n(42),  # original data elements: type 4, trace 6, date and time 10, acquirer 11, forwarder 11
+    95: _an(42),  # replacement amounts
+    100: _n(11, 2),  # receiving institution
+    102: _ans(28, 2),  # account from
+    103: _ans(28, 2),  # account to
+    128: _b(8),  # MAC, where an element above 64 is there
 }
 
 CUP: Final = Profile("cup", packed=True, fields=_FIELDS)
+CUP_AES: Final = Profile("cup-aes", packed=True, fields={**_FIELDS, 52: _b(16)})
+"""ISO 9564 format 4 needs 16 octets for a PIN block, which no element of Q/CUP 007 has."""
+BCD: Final = Profile("bcd", packed=True, fields=_FIELDS, fills_left=True)
 ASCII: Final = Profile("ascii", packed=False, fields=_FIELDS)
-PROFILES: Final = {profile.name: profile for profile in (CUP, ASCII)}
+PROFILES: Final = {profile.name: profile for profile in (CUP, CUP_AES, BCD, ASCII)}

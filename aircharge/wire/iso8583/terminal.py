@@ -6,13 +6,16 @@ acquirer is ours: the customer's number stands in DE 2, a repeat count in DE 57.
 
 from __future__ import annotations
 
+import hmac
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Final
 
 from aircharge.errors import WireError
-from aircharge.wire.iso8583.crypto import MACS, is_mac
-from aircharge.wire.iso8583.message import FORMAT_ERROR, MAC, BadMessage, Message, decode, encode
+from aircharge.wire.iso8583.crypto import MACS, check_value, decrypt, encrypt, is_mac
+from aircharge.wire.iso8583.message import FORMAT_ERROR, MAC, MAC_128, BadMessage, Message
+from aircharge.wire.iso8583.message import decode as decode_message
+from aircharge.wire.iso8583.message import encode as encode_message
 from aircharge.wire.iso8583.profile import Profile
 
 __all__ = [
@@ -43,6 +46,7 @@ CURRENCY: Final = "156"
 HEADER_OCTETS: Final = 6
 _MAC_OCTETS: Final = 8
 _KCV_OCTETS: Final = 4
+_KEY_LAYOUTS: Final = {24: (8, 2), 36: (8, 3), 40: (16, 2), 60: (16, 3)}  # DE 62: octets of a key, keys
 _LINE_DIGITS: Final = 20
 _LINES_MAX: Final = 15
 
@@ -143,19 +147,23 @@ class Header:
 def open_message(octets: bytes, profile: Profile) -> tuple[Header, Message]:
     """Header and message. Raises WireError (BadMessage with what was read, once there is a message)."""
     header = Header.decode(octets)
-    return header, decode(octets[HEADER_OCTETS:], profile)
+    return header, decode_message(octets[HEADER_OCTETS:], profile)
 
 
 def seal_message(
     header: Header, message: Message, profile: Profile, mac: str = "", key: bytes = b""
 ) -> bytes:
-    """The octets; with a MAC over type to DE 63 when ``mac`` names one. Raises BadMessage."""
+    """The octets; with a MAC over everything before it, from the type on, when ``mac`` names one.
+
+    It stands in DE 64, in DE 128 where there are elements above 64. Raises BadMessage.
+    """
     if not mac:
-        return header.encode() + encode(message, profile)
-    message.fields[MAC] = bytes(_MAC_OCTETS)
-    body = _without_mac(encode(message, profile), profile)
-    message.fields[MAC] = MACS[mac](key, body)
-    return header.encode() + encode(message, profile)
+        return header.encode() + encode_message(message, profile)
+    number = MAC_128 if max(message.fields, default=0) > MAC else MAC
+    message.fields[number] = bytes(_MAC_OCTETS)
+    body = _without_mac(encode_message(message, profile), profile)
+    message.fields[number] = MACS[mac](key, body)
+    return header.encode() + encode_message(message, profile)
 
 
 def has_good_mac(octets: bytes, profile: Profile, mac: str, key: bytes) -> bool:
@@ -217,31 +225,52 @@ def missing(message: Message, act: Act) -> list[int]:
 class WorkingKeys:
     """DE 62 of a sign-in's answer: each key under the master key, with the first four octets of its check value.
 
-    ``PIK | check 4 | MAK | check 4``, keys of 8 or 16 octets; a MAK of 8 beside a PIK of 16 is filled up with zeros.
+    ``PIK | check 4 | MAK | check 4``, and for terminals with a track key ``| TDK | check 4``. Keys have 8 or 16
+    octets; a MAK of 8 beside a PIK of 16 is filled up with zeros.
     """
 
     pik: bytes
     pik_check: bytes
     mak: bytes
     mak_check: bytes
+    tdk: bytes = b""
+    tdk_check: bytes = b""
+
+    @classmethod
+    def wrapped(cls, master: bytes, *keys: bytes) -> WorkingKeys:
+        """Clear keys (PIK, MAK and perhaps TDK) as they are sent to the terminal that has this master key."""
+        return cls(*(part for key in keys for part in (encrypt(master, key), check_value(key, _KCV_OCTETS))))
+
+    def unwrapped(self, master: bytes) -> tuple[bytes, ...]:
+        """The clear keys, PIK, MAK and TDK if there is one. Raises WireError where a check value is wrong."""
+        keys = []
+        for name, key, check in self._parts():
+            clear = decrypt(master, key)
+            if not hmac.compare_digest(check_value(clear, _KCV_OCTETS), check):
+                raise WireError("Q/CUP 007", "sign-in", f"the check value of {name} is wrong", field="DE 62")
+            keys.append(clear)
+        return tuple(keys)
+
+    def _parts(self) -> list[tuple[str, bytes, bytes]]:
+        parts = [("PIK", self.pik, self.pik_check), ("MAK", self.mak, self.mak_check)]
+        return [*parts, ("TDK", self.tdk, self.tdk_check)] if self.tdk else parts
 
     def encode(self) -> bytes:
-        size = max(len(self.pik), len(self.mak))
-        return b"".join(
-            (self.pik.ljust(size, b"\0"), self.pik_check, self.mak.ljust(size, b"\0"), self.mak_check)
-        )
+        """24, 40 or 60 octets (or 36: three keys of 8)."""
+        size = max(len(self.pik), len(self.mak), len(self.tdk))
+        return b"".join(key.ljust(size, b"\0") + check for _, key, check in self._parts())
 
     @classmethod
     def decode(cls, octets: bytes) -> WorkingKeys:
-        """24 or 40 octets. Raises WireError."""
-        size = {24: 8, 40: 16}.get(len(octets))
-        if size is None:
+        """Raises WireError."""
+        size, count = _KEY_LAYOUTS.get(len(octets), (0, 0))
+        if not size:
             raise WireError("Q/CUP 007", "sign-in", f"{len(octets)} octets of keys", field="DE 62")
-        half = size + _KCV_OCTETS
-        mak = octets[half : half + size]
-        if size == 16 and not any(mak[8:]):
-            mak = mak[:8]
-        return cls(octets[:size], octets[size:half], mak, octets[half + size :])
+        parts = []
+        for at in range(0, count * (size + _KCV_OCTETS), size + _KCV_OCTETS):
+            key, check = octets[at : at + size], octets[at + size : at + size + _KCV_OCTETS]
+            parts += [key if any(key[8:]) else key[:8], check]
+        return cls(*parts)
 
 
 @dataclass(frozen=True, slots=True)
