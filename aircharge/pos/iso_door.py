@@ -135,7 +135,7 @@ class IsoDoor:
                 return self._plain(header, message, codes.UNKNOWN_FUNCTION)
             caller = frame.caller.ani if frame.caller else None
             request = Request(header, message, frame.content, act, caller)
-            if missing(message, act) or self._is_foreign(message):
+            if set(missing(message, act)) - {MAC} or self._is_foreign(message):
                 return self._plain(header, message, codes.FORMAT, act)
             said = await self._checked(request)
         except BadMessage as error:
@@ -193,17 +193,20 @@ class IsoDoor:
         return terminal is not None
 
     async def _proved(self, request: Request) -> str:
-        """Signed in, and the MAC is this session's."""
+        """Signed in, and the MAC is this session's; who bears none has not signed in, or is not who he says."""
+        has_mac = MAC in request.message.fields
         for is_fresh in (False, True):
             if is_fresh and not await self._fetched_anew(request):
                 return codes.TERMINAL_UNKNOWN
             terminal = request.known
-            if terminal.is_signed_in(self._board.clock.now_ms()) and has_good_mac(
-                request.octets, self._profile, self._settings.mac, terminal.mak
+            is_in = terminal.is_signed_in(self._board.clock.now_ms())
+            if (
+                is_in
+                and has_mac
+                and has_good_mac(request.octets, self._profile, self._settings.mac, terminal.mak)
             ):
                 return ""
         request.demand = Demand.SIGN_IN
-        is_in = request.known.is_signed_in(self._board.clock.now_ms())
         request.terminal = None  # nobody has proved to be this terminal: the answer bears no MAC
         return codes.MAC_WRONG if is_in else codes.SIGN_IN
 

@@ -1,0 +1,234 @@
+"""A terminal at the command line: ``python -m aircharge.simulators.pos --connect tcp:127.0.0.1:8583 … WORDS``.
+
+Words are statements, separated by ``,``; ``-`` reads them from standard input, one a line:
+``sign-in``, ``sale NUMBER YUAN [PIN] [FAULT]``, ``void TRACE [PIN]``, ``balance``, ``last``, ``check NUMBER``,
+``reprint TRACE``, ``clear`` (the reversal that is owed), ``settle``, ``download``, ``echo``, ``sign-out``,
+``forget NUMBER`` (drop the last sale from the journal: a settlement that differs), ``wait SECONDS``.
+Faults: ``aircharge.simulators.pos_terminal.FAULTS``. Exit code 0 when every statement was answered 00.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import secrets
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from twisted.internet import reactor as _reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import clientFromString
+from twisted.internet.task import deferLater
+
+from aircharge.errors import Refusal
+from aircharge.simulators.pos_call import CallFactory, PosCall
+from aircharge.simulators.pos_terminal import FAULTS, Memory, Outcome, PosTerminal, TerminalSettings
+from aircharge.values import Msisdn, mask_msisdn
+from aircharge.wire.lri import Caller
+
+__all__ = ["main", "perform"]
+
+reactor: Any = _reactor
+_ARGUMENTS: Final = {
+    "sign-in": (0, 0),
+    "sale": (2, 4),
+    "void": (1, 3),
+    "balance": (0, 1),
+    "last": (0, 0),
+    "check": (1, 1),
+    "reprint": (1, 1),
+    "clear": (0, 0),
+    "settle": (0, 0),
+    "download": (0, 0),
+    "echo": (0, 0),
+    "sign-out": (0, 0),
+    "forget": (0, 0),
+    "wait": (1, 1),
+}
+"""Statements: how many words follow, at least and at most."""
+
+
+class BadStatement(Exception):
+    """What was typed says nothing."""
+
+
+async def perform(terminal: PosTerminal, words: Sequence[str]) -> Outcome:
+    """One statement. Raises BadStatement."""
+    verb, *rest = words
+    least, most = _ARGUMENTS.get(verb, (1, 0))
+    if not least <= len(rest) <= most:
+        raise BadStatement(f"{' '.join(words)}: statements are {', '.join(_ARGUMENTS)}")
+    if verb in ("sale", "void"):
+        return await _paid(terminal, verb, rest)
+    if verb == "wait":
+        await deferLater(reactor, _seconds(rest[0]), lambda: None)
+        return Outcome("00")
+    if verb == "forget":
+        terminal.memory.journal[-1:] = []
+        return Outcome("00")
+    if verb == "clear":
+        return await terminal.clear() or Outcome("00", "nothing is owed")
+    if verb in ("check", "reprint"):
+        argument: Any = rest[0] if verb == "check" else _number(rest[0])
+        return await getattr(terminal, verb)(argument)  # type: ignore[no-any-return]
+    if verb == "balance":
+        return await terminal.balance(*rest)
+    return await getattr(terminal, verb.replace("-", "_"))()  # type: ignore[no-any-return]
+
+
+async def _paid(terminal: PosTerminal, verb: str, rest: list[str]) -> Outcome:
+    fault = rest.pop() if rest[-1] in FAULTS else ""
+    if verb == "void":
+        return await terminal.void(_number(rest[0]), rest[1] if len(rest) > 1 else "", fault=fault)
+    yuan, pin = rest[1], rest[2] if len(rest) > 2 else ""
+    if not (yuan.isascii() and yuan.isdecimal() and int(yuan) < 10**8):
+        raise BadStatement(f"{yuan}: whole yuan")
+    try:
+        target = Msisdn.parse(rest[0])
+    except Refusal:
+        raise BadStatement(f"{rest[0]}: not a mobile number") from None
+    return await terminal.sale(target, int(yuan) * 100, pin, fault=fault)
+
+
+def _number(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and len(text) <= 6):
+        raise BadStatement(f"{text}: a trace number")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    if not text.replace(".", "", 1).isdecimal():
+        raise BadStatement(f"{text}: seconds")
+    return float(text)
+
+
+def _shown(words: Sequence[str], outcome: Outcome, terminal: PosTerminal, *, as_json: bool) -> str:
+    said = [mask_msisdn(word) if word.isdecimal() and len(word) == 11 else word for word in words]
+    if words[0] in ("sale", "void", "balance"):
+        said = [word if at < 3 or word in FAULTS else "***" for at, word in enumerate(said)]
+    if as_json:
+        fields = {n: v for n, v in outcome.fields.items() if isinstance(v, str)}
+        return json.dumps(
+            {"say": said, "code": outcome.code, "fields": fields, "trace": terminal.memory.trace}
+        )
+    lines = outcome.slip.replace("\n", " | ")
+    for word in words:
+        if word.isdecimal() and len(word) == 11:
+            lines = lines.replace(word, mask_msisdn(word))
+    return f"{' '.join(said)}: {outcome.code or 'no answer'} {lines}".rstrip()
+
+
+def _statements(words: Sequence[str]) -> list[list[str]]:
+    if list(words) == ["-"]:
+        return [line.split() for line in sys.stdin if line.strip()]
+    statements: list[list[str]] = [[]]
+    for word in words:
+        bare = word.rstrip(",")
+        if bare:
+            statements[-1].append(bare)
+        if word.endswith(","):
+            statements.append([])
+    return [statement for statement in statements if statement]
+
+
+async def _run(options: argparse.Namespace) -> int:
+    factory = CallFactory(reactor, options.framing, options.baud, split=options.split)
+    endpoint = clientFromString(reactor, options.connect)
+    call: PosCall = await endpoint.connect(factory)
+    caller = Caller(options.caller.lstrip("0"), "95516") if options.caller else None
+
+    async def exchange(octets: bytes) -> bytes | None:
+        nonlocal call
+        if call.transport is None:
+            call = await endpoint.connect(factory)
+        source = options.source.to_bytes(2, "big")
+        answer = await call.exchange(octets, source, options.wait, caller)
+        if answer is None and options.framing != "tpdu" and call.transport is not None:
+            line: Any = call.transport
+            line.loseConnection()  # a dialled line is hung up
+            await deferLater(reactor, 0.1, lambda: None)
+        return answer
+
+    state = Path(options.state) if options.state else None
+    terminal = PosTerminal(_settings(options), exchange, _kept(state), secrets.token_bytes)
+    failed = 0
+    for words in _statements(options.words):
+        outcome = await perform(terminal, words)
+        failed += not outcome.is_approved
+        sys.stdout.write(_shown(words, outcome, terminal, as_json=options.json) + "\n")
+        sys.stdout.flush()
+        _keep(state, terminal.memory)
+    return 1 if failed else 0
+
+
+def _settings(options: argparse.Namespace) -> TerminalSettings:
+    master = bytes.fromhex(Path(options.master_key_file).read_text().strip())
+    return TerminalSettings(
+        options.terminal,
+        options.merchant,
+        master,
+        options.key_version,
+        options.profile,
+        options.mac,
+        not options.single_length,
+    )
+
+
+def _kept(state: Path | None) -> Memory:
+    return Memory.from_json(json.loads(state.read_text())) if state and state.exists() else Memory()
+
+
+def _keep(state: Path | None, memory: Memory) -> None:
+    if state is None:
+        return
+    made = state.with_suffix(".new")
+    made.touch(mode=0o600)
+    made.write_text(json.dumps(memory.to_json()))
+    os.replace(made, state)
+
+
+def _options(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="aircharge simulate pos", description="a payment terminal")
+    parser.add_argument("--connect", default="tcp:127.0.0.1:8583", help="endpoint of the door")
+    parser.add_argument("--framing", default="tpdu", choices=("tpdu", "hdlc", "stx", "fsk"))
+    parser.add_argument("--baud", type=int, default=1200)
+    parser.add_argument("--terminal", default="10000001")
+    parser.add_argument("--merchant", default="898110200000001")
+    parser.add_argument("--master-key-file", required=True, help="the terminal's master key, hexadecimal")
+    parser.add_argument("--key-version", type=int, default=0)
+    parser.add_argument("--profile", default="cup")
+    parser.add_argument("--mac", default="cup-ecb")
+    parser.add_argument("--single-length", action="store_true", help="ask for DES keys")
+    parser.add_argument("--state", default="", help="file that keeps batch, trace, keys and journal")
+    parser.add_argument("--source", type=int, default=1, help="TPDU source")
+    parser.add_argument("--caller", default="", help="the number it dials from (caller block)")
+    parser.add_argument("--wait", type=float, default=40.0, help="seconds for an answer")
+    parser.add_argument("--split", action="store_true", help="send every octet by itself")
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("words", nargs="+")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Returns the exit code: 0 all answered 00, 1 not, 2 nothing could be done."""
+    options = _options(sys.argv[1:] if arguments is None else arguments)
+    result: list[int] = []
+
+    def ended(outcome: Any) -> None:
+        if isinstance(outcome, int):
+            result.append(outcome)
+        else:
+            sys.stderr.write(outcome.getErrorMessage() + "\n")
+            result.append(2)
+        reactor.stop()
+
+    reactor.callWhenRunning(lambda: Deferred.fromCoroutine(_run(options)).addBoth(ended))
+    reactor.run()
+    return result[0] if result else 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,327 @@
+"""A payment terminal: it signs in, sells, takes back what is not answered, settles its batch. True ISO 8583.
+
+``PosTerminal`` knows no line: it hands octets to ``exchange`` and gets the answer's octets, or None when none came.
+What it must not forget (batch, trace, keys, journal, a reversal that is owed) is in ``Memory``, which a file may keep.
+Faults are asked for by name, per call (``FAULTS``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final
+
+from aircharge.errors import WireError
+from aircharge.wire.iso8583.crypto import check_value, decrypt, encrypt, pin_block
+from aircharge.wire.iso8583.message import Message
+from aircharge.wire.iso8583.profile import PROFILES
+from aircharge.wire.iso8583.terminal import (
+    CURRENCY,
+    Demand,
+    Header,
+    Line,
+    Sums,
+    WorkingKeys,
+    has_good_mac,
+    open_message,
+    seal_message,
+    write_lines,
+)
+
+__all__ = ["FAULTS", "Memory", "Outcome", "PosTerminal", "Sold", "TerminalSettings"]
+
+Exchange = Callable[[bytes], Awaitable[bytes | None]]
+
+FAULTS: Final = (
+    "lose-answer",  # the answer comes and is not seen
+    "repeat",  # the same octets twice; the second answer counts
+    "wrong-mac",  # the last octet of the MAC is another
+    "trailing",  # an octet too many
+    "no-bitmap",  # the bitmap says nothing
+    "other-content",  # once as meant, then the same trace with another amount
+    "never-sent",  # the request is lost before it leaves; the terminal does not know
+)
+_LINES: Final = 15
+_BITMAP_AT: Final = 8
+_APPROVED: Final = "00"
+_TRACES: Final = 999_999
+
+
+@dataclass(frozen=True, slots=True)
+class TerminalSettings:
+    """What a terminal is set up with; ``profile`` and ``mac`` as the centre's."""
+
+    code: str = "10000001"
+    merchant: str = "898110200000001"
+    master: bytes = field(default=bytes(16), repr=False)
+    key_version: int = 0  # said in DE 57 when not 0
+    profile: str = "cup"
+    mac: str = "cup-ecb"
+    double_length: bool = True  # asks for keys of 16 octets
+    operator: str = "001"
+
+
+@dataclass(slots=True)
+class Sold:
+    """A line of the terminal's journal."""
+
+    trace: int
+    amount_fen: int
+    target: str = ""
+    is_void: bool = False
+    voided: bool = False
+
+
+@dataclass(slots=True)
+class Memory:
+    """What survives a switch-off."""
+
+    batch: int = 1
+    trace: int = 0
+    pik: str = field(default="", repr=False)  # hexadecimal
+    mak: str = field(default="", repr=False)
+    journal: list[Sold] = field(default_factory=list)
+    owed: dict[str, Any] | None = None  # the reversal that must be answered before the next sale
+    parameters: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, kept: dict[str, Any]) -> Memory:
+        return cls(**{**kept, "journal": [Sold(**line) for line in kept["journal"]]})
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What the clerk sees: DE 39 ("" = no answer), the slip, and what else was said."""
+
+    code: str
+    slip: str = ""
+    fields: dict[int, Any] = field(default_factory=dict)
+
+    @property
+    def is_approved(self) -> bool:
+        return self.code == _APPROVED
+
+
+class PosTerminal:
+    """One terminal; one exchange at a time."""
+
+    def __init__(
+        self,
+        settings: TerminalSettings,
+        exchange: Exchange,
+        memory: Memory | None = None,
+        token: Callable[[int], bytes] = bytes,
+    ) -> None:
+        self.settings = settings
+        self.memory = memory or Memory()
+        self.wants = Demand.NONE  # what the centre asked for last
+        self._exchange = exchange
+        self._token = token
+        self._profile = PROFILES[settings.profile]
+
+    # -- what a clerk can do ----------------------------------------------------------------------------------
+
+    async def sign_in(self) -> Outcome:
+        """New working keys; refused by the terminal itself when their check values are wrong ("key")."""
+        settings = self.settings
+        version = {57: f"KEY={settings.key_version}"} if settings.key_version else {}
+        network = "003" if settings.double_length else "001"
+        answer = await self._ask("0800", {63: settings.operator, **version}, network, signed=False)
+        if answer is None or answer.text(39) != _APPROVED:
+            return self._outcome(answer)
+        try:
+            sent = WorkingKeys.decode(answer.octets(62))
+        except WireError:
+            return Outcome("key")
+        pik, mak = decrypt(settings.master, sent.pik), decrypt(settings.master, sent.mak)
+        if (check_value(pik), check_value(mak)) != (sent.pik_check, sent.mak_check):
+            return Outcome("key")
+        memory = self.memory
+        memory.pik, memory.mak = pik.hex(), mak.hex()
+        batch = int(answer.text(60)[2:8])
+        if batch != memory.batch:
+            memory.batch, memory.journal = batch, []
+        return self._outcome(answer)
+
+    async def sale(
+        self, target: str, amount_fen: int, pin: str = "", repeat: int = 1, fault: str = ""
+    ) -> Outcome:
+        """A recharge. Without an answer it is taken back before the next one."""
+        if not self.memory.mak:
+            return Outcome("77")  # sign in first
+        extra: dict[int, Any] = {2: target, 3: "500000", 4: f"{amount_fen:012d}"}
+        if repeat > 1:
+            extra[57] = f"REPEAT={repeat}"
+        answer = await self._pay(extra, pin, fault)
+        if answer is not None and answer.text(39) == _APPROVED:
+            self.memory.journal.append(Sold(int(answer.text(11)), amount_fen, target))
+        return self._outcome(answer)
+
+    async def void(self, trace: int, pin: str = "", fault: str = "") -> Outcome:
+        """Takes back a sale of this batch, today."""
+        if not self.memory.mak:
+            return Outcome("77")
+        sold = next((line for line in self.memory.journal if line.trace == trace and not line.is_void), None)
+        amount_fen = sold.amount_fen if sold else 0
+        original = f"{self.memory.batch:06d}{trace:06d}0000"
+        answer = await self._pay({3: "200000", 4: f"{amount_fen:012d}", 61: original}, pin, fault)
+        if answer is not None and answer.text(39) == _APPROVED and sold is not None:
+            sold.voided = True
+            self.memory.journal.append(Sold(int(answer.text(11)), amount_fen, sold.target, is_void=True))
+        return self._outcome(answer)
+
+    async def clear(self) -> Outcome | None:
+        """Ask for the reversal that is owed until it is answered; None: nothing is owed."""
+        owed = self.memory.owed
+        if owed is None:
+            return None
+        fields = {int(number): value for number, value in owed.items()}
+        answer = await self._send(Message("0400", dict(fields)), signed=True)
+        if answer is not None and answer.text(39) not in ("77", "A0"):
+            self.memory.owed = None
+        return self._outcome(answer)
+
+    async def balance(self, pin: str = "") -> Outcome:
+        extra = {3: "310000", 49: CURRENCY, **(self._sealed(pin) if pin else {})}
+        return self._outcome(await self._ask("0200", extra))
+
+    async def last(self) -> Outcome:
+        return self._outcome(await self._ask("0200", {3: "320000"}))
+
+    async def check(self, target: str) -> Outcome:
+        """Who serves that number?"""
+        return self._outcome(await self._ask("0200", {2: target, 3: "330000"}))
+
+    async def reprint(self, trace: int) -> Outcome:
+        original = f"{self.memory.batch:06d}{trace:06d}0000"
+        return self._outcome(await self._ask("0200", {3: "380000", 61: original}))
+
+    async def settle(self) -> Outcome:
+        """Totals; on a difference every line; then the next batch. Code "differs" when lines did."""
+        journal = self.memory.journal
+        sales = [line.amount_fen for line in journal if not line.is_void]
+        voids = [line.amount_fen for line in journal if line.is_void]
+        sums = Sums(sum(sales), len(sales), sum(voids), len(voids))
+        answer = await self._ask("0500", {48: sums.encode()}, "201")
+        if answer is None or answer.text(39) != _APPROVED:
+            return self._outcome(answer)
+        if Sums.decode(answer).said != "1":
+            answer = await self._upload()
+            if answer is None or answer.text(39) != _APPROVED:
+                return self._outcome(answer)
+        self.memory.batch, self.memory.journal = self.memory.batch % _TRACES + 1, []
+        return self._outcome(answer)
+
+    async def _upload(self) -> Message | None:
+        journal = self.memory.journal
+        for at in range(0, len(journal), _LINES):
+            lines = [Line(line.trace, line.amount_fen, line.is_void) for line in journal[at : at + _LINES]]
+            answer = await self._ask("0320", {48: write_lines(lines)}, "201")
+            if answer is None or answer.text(39) != _APPROVED:
+                return answer
+        return await self._ask("0320", {48: f"{len(journal):04d}"}, "202")
+
+    async def download(self) -> Outcome:
+        answer = await self._ask("0800", {}, "360")
+        if answer is not None and answer.text(39) == _APPROVED:
+            self.memory.parameters = answer.octets(62).decode("gbk", "replace")
+        return self._outcome(answer)
+
+    async def echo(self) -> Outcome:
+        return self._outcome(await self._ask("0820", {}, "301", signed=False))
+
+    async def sign_out(self) -> Outcome:
+        outcome = self._outcome(await self._ask("0820", {}, "002"))
+        if outcome.is_approved:
+            self.memory.pik = self.memory.mak = ""
+        return outcome
+
+    # -- messages ---------------------------------------------------------------------------------------------
+
+    def _sealed(self, pin: str, pan: str = "") -> dict[int, Any]:
+        """DE 26, 52 and 53: the PIN under the session's key."""
+        key = bytes.fromhex(self.memory.pik)
+        how = ("2" if pan else "1") + ("6" if len(key) > 8 else "0")
+        return {26: f"{len(pin):02d}", 52: encrypt(key, pin_block(pin, pan)), 53: how.ljust(16, "0")}
+
+    def _message(self, mti: str, extra: dict[int, Any], network: str) -> Message:
+        memory, settings = self.memory, self.settings
+        memory.trace = memory.trace % _TRACES + 1
+        own = {11: f"{memory.trace:06d}", 41: settings.code, 42: settings.merchant}
+        return Message(mti, {**own, 60: f"22{memory.batch:06d}{network}", **extra})
+
+    async def _ask(
+        self, mti: str, extra: dict[int, Any], network: str = "000", *, signed: bool = True, fault: str = ""
+    ) -> Message | None:
+        return await self._send(self._message(mti, extra, network), signed=signed, fault=fault)
+
+    async def _pay(self, extra: dict[int, Any], pin: str, fault: str) -> Message | None:
+        """A request that moves money: what is owed is cleared first, and what is not answered is owed."""
+        if self.memory.owed is not None:
+            await self.clear()
+            if self.memory.owed is not None:
+                return None  # the line is dead: nothing new before that
+        body: dict[int, Any] = {22: "011" if pin else "012", 25: "00", 49: CURRENCY, **extra}
+        if pin:
+            body |= self._sealed(pin, body.get(2, ""))
+        message = self._message("0200", body, "000")
+        kept = {n: message.fields[n] for n in (3, 4, 11, 22, 25, 41, 42, 49, 60, 61) if n in message.fields}
+        self.memory.owed = {str(number): value for number, value in kept.items()} | {"39": "98"}
+        answer = await self._send(message, signed=True, fault=fault)
+        if answer is not None:
+            self.memory.owed = None
+        return answer
+
+    async def _send(self, message: Message, *, signed: bool, fault: str = "") -> Message | None:
+        """One exchange; None: no answer, or none that is ours and sound."""
+        mak = bytes.fromhex(self.memory.mak) if signed else b""
+        octets = seal_message(Header(), message, self._profile, self.settings.mac if mak else "", mak)
+        octets = _spoiled(octets, fault)
+        if fault == "never-sent":
+            return None
+        answer = await self._exchange(octets)
+        if fault == "repeat":
+            answer = await self._exchange(octets)
+        if fault == "other-content":
+            other = Message(message.mti, {**message.fields, 4: "000000009900"})
+            mac = self.settings.mac if mak else ""
+            answer = await self._exchange(seal_message(Header(), other, self._profile, mac, mak))
+        if answer is None or fault == "lose-answer":
+            return None
+        return self._sound(message, answer, mak)
+
+    def _sound(self, message: Message, octets: bytes, mak: bytes) -> Message | None:
+        """The answer, when it is to this request and nobody has touched it. An approval without a MAC is none."""
+        try:
+            header, answer = open_message(octets, self._profile)
+        except WireError:
+            return None
+        is_ours = answer.mti == message.answer_mti and all(
+            answer.fields.get(n, message.fields[n]) == message.fields[n] for n in (11, 41)
+        )
+        has_mac = 64 in answer.fields
+        if has_mac and not (mak and has_good_mac(octets, self._profile, self.settings.mac, mak)):
+            return None
+        if not is_ours or (mak and not has_mac and answer.text(39) == _APPROVED):
+            return None
+        self.wants = Demand(header.demand) if header.demand in "0134" else Demand.NONE
+        return answer
+
+    @staticmethod
+    def _outcome(answer: Message | None) -> Outcome:
+        return (
+            Outcome("") if answer is None else Outcome(answer.text(39), answer.text(63), dict(answer.fields))
+        )
+
+
+def _spoiled(octets: bytes, fault: str) -> bytes:
+    if fault == "wrong-mac":
+        return octets[:-1] + bytes([octets[-1] ^ 1])
+    if fault == "trailing":
+        return octets + b"\0"
+    if fault == "no-bitmap":
+        return octets[:_BITMAP_AT] + bytes(8) + octets[_BITMAP_AT + 8 :]
+    return octets
