@@ -8,14 +8,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from tests.fuzz import files, gsm, operator_line, ota, pos, pos_frames, pos_fsk, smpp, smpp_session
+from tests.fuzz import files, gsm, operator_line, ota, pos, pos_frames, pos_fsk, pos_iso, smpp, smpp_session
 from tests.fuzz.target import Target
 
 __all__ = ["CORPUS", "TARGETS", "corpus_of"]
 
 TARGETS: Final[dict[str, Target]] = {
     name: target
-    for module in (smpp, smpp_session, operator_line, gsm, ota, pos_frames, pos, pos_fsk, files)
+    for module in (smpp, smpp_session, operator_line, gsm, ota, pos_frames, pos, pos_fsk, pos_iso, files)
     for name, target in module.TARGETS.items()
 }
 

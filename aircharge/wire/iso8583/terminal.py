@@ -167,12 +167,16 @@ def seal_message(
 
 
 def has_good_mac(octets: bytes, profile: Profile, mac: str, key: bytes) -> bool:
-    """Whether the MAC at the end of a message that has one (DE 64) is the key's."""
+    """Whether a message ends in the key's MAC; never when another element stands at its end."""
     body = octets[HEADER_OCTETS:]
-    given = body[len(_without_mac(body, profile)) :]
+    covered = _without_mac(body, profile)
+    given = body[len(covered) :]
     if not profile.packed:
-        given = bytes.fromhex(given.decode("ascii"))
-    return is_mac(mac, key, _without_mac(body, profile), given)
+        try:
+            given = bytes.fromhex(given.decode("ascii"))
+        except ValueError:  # the end of some text
+            return False
+    return is_mac(mac, key, covered, given)
 
 
 def _without_mac(body: bytes, profile: Profile) -> bytes:
