@@ -87,7 +87,7 @@ _FIELDS: Final[dict[int, Field]] = {
     41: _ans(8),  # terminal
     42: _ans(15),  # merchant
     44: _ans(25, 2),  # additional response data
-    47: _ans(512, 3),
+    47: _b(512, 3),  # the acquirer's own; terminals put octets there
     48: _n(322, 3),  # settlement totals, uploaded lines
     49: _an(3),  # currency
     52: _b(8),  # PIN block

@@ -13,7 +13,7 @@ __all__ = ["PEERS", "Peer"]
 _TABLE: Final = """
 2 n ..19 | 3 n 6 | 4 n 12 | 7 n 10 | 11 n 6 | 12 n 6 | 13 n 4 | 14 n 4 | 15 n 4 | 22 n 3 | 23 n 3 | 25 n 2 | 26 n 2
 32 n ..11 | 35 z ..37 | 36 z ...104 | 37 an 12 | 38 an 6 | 39 an 2 | 41 ans 8 | 42 ans 15 | 44 ans ..25
-47 ans ...512 | 48 n ...322 | 49 an 3 | 52 b 8 | 53 n 16 | 54 ans ...40 | 55 b ...255 | 57 ans ...100 | 58 ans ...100
+47 b ...512 | 48 n ...322 | 49 an 3 | 52 b 8 | 53 n 16 | 54 ans ...40 | 55 b ...255 | 57 ans ...100 | 58 ans ...100
 60 n ...17 | 61 n ...29 | 62 b ...512 | 63 ans ...163 | 64 b 8 | 70 n 3 | 90 n 42 | 95 an 42 | 100 n ..11
 102 ans ..28 | 103 ans ..28 | 128 b 8
 """
@@ -54,7 +54,7 @@ class Peer:
         self._spec["t"]["max_len"] = 2 if packed else 4
         self._spec["p"] = self._spec["1"] = _spec("p", "b", "8", packed=packed, pad=pad)
         # As characters its LLL counts hexadecimal digits; ours, like jPOS's IFA_LLLBINARY, counts octets.
-        self.knows = frozenset(_KINDS) - (frozenset() if packed else {55, 62})
+        self.knows = frozenset(_KINDS) - (frozenset() if packed else {47, 55, 62})
 
     def encode(self, message: Message) -> bytes:
         fields = {str(number): self._out(number, value) for number, value in message.fields.items()}
