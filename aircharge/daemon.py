@@ -49,6 +49,7 @@ from aircharge.switch.funding import Expiry
 from aircharge.switch.lease import LeasedLine, LeaseKeeper
 from aircharge.switch.parking import ParkedOrders
 from aircharge.switch.proof import Prover
+from aircharge.switch.workload import Work
 from aircharge.wire.gsm import Element
 from aircharge.wire.gsm_udh import RESPONSE_PACKET
 from aircharge.wire.smpp.receipt import DeliveryReceipt
@@ -117,7 +118,7 @@ class AirchargeService(Service):
         self.parking = ParkedOrders(self.board, reactor, self._spawn)
         shelf = CardShelf(self.ledger, config.key_ring(), config.card_profiles())
         unread = self.board.meters.registry.counter("unread_total", "messages told to come later, undecoded")
-        gate = SmsGate(clock, config.sms.refused_per_s, unread)
+        gate = SmsGate(clock, config.sms.refused_per_s, self.board.admission.is_roomy, unread)
         self.door = SmsDoor(
             self.board,
             shelf,
@@ -144,6 +145,7 @@ class AirchargeService(Service):
             node=config.daemon.node if self._is_shared else None,
             orphans=self.lease.orphans if self._is_shared else None,
         )
+        self.relay.is_busy = partial(self.board.admission.sheds, Work.NOTICE)
         self.ledger.on_notices(self.relay.take)
         self.ledger.on_broken(self._broken)
         operators = [section.id for section in config.operator]

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
@@ -26,6 +26,9 @@ from aircharge.switch.board import LedgerPort
 __all__ = ["NoticeRelay", "RelaySettings"]
 
 log = Logger()
+
+_DELAY_MAX_MS: Final = 30_000
+"""Under load, what belongs to no order (answers to questions, help texts) waits so long at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +71,9 @@ class NoticeRelay:
         self._clock = clock
         self._reactor = reactor
         self._settings = settings
+        self.is_busy: Callable[[], bool] = lambda: False  # what can wait is to wait
         self._queue: deque[NoticeRow] = deque()
+        self._patient: deque[NoticeRow] = deque()  # what can wait, and does
         self._known: set[int] = set()  # queued, under way, or their outcome not yet seen by a poll
         self._written: set[int] = set()  # outcome written: the next poll to begin cannot find them any more
         self._under_way = 0
@@ -90,26 +95,46 @@ class NoticeRelay:
         if self._loop.running:
             self._loop.stop()
         self._queue.clear()
+        self._patient.clear()
         await self._flush()
 
     @property
     def waiting(self) -> int:
         """Notices queued or under way in this process."""
-        return len(self._queue) + self._under_way
+        return self._queued + self._under_way
+
+    @property
+    def _queued(self) -> int:
+        return len(self._queue) + len(self._patient)
 
     def take(self, notices: Iterable[NoticeRow]) -> None:
         """Notices fresh from a commit, or found by the poll. Known ones are passed over."""
         for notice in notices:
-            if notice.notice_id in self._known or len(self._queue) >= self._settings.queue_max:
+            if notice.notice_id in self._known or self._queued >= self._settings.queue_max:
                 continue
             self._known.add(notice.notice_id)
             self._queue.append(notice)
         self._pump()
 
     def _pump(self) -> None:
-        while self._queue and self._under_way < self._settings.concurrency_max and self._sink.ready():
+        while self._under_way < self._settings.concurrency_max and self._sink.ready():
+            row = self._next()
+            if row is None:
+                return
             self._under_way += 1
-            Deferred.fromCoroutine(self._send(self._queue.popleft()))
+            Deferred.fromCoroutine(self._send(row))
+
+    def _next(self) -> NoticeRow | None:
+        """What is to be sent next: under load not what can wait, unless it has waited long enough."""
+        while self._queue:
+            row = self._queue.popleft()
+            if row.order_id or self._is_due(row):
+                return row
+            self._patient.append(row)
+        return self._patient.popleft() if self._patient and self._is_due(self._patient[0]) else None
+
+    def _is_due(self, row: NoticeRow) -> bool:
+        return not self.is_busy() or self._clock.now_ms() - row.created_ms >= _DELAY_MAX_MS
 
     async def _send(self, row: NoticeRow) -> None:
         try:
@@ -154,7 +179,7 @@ class NoticeRelay:
             self._written.update(done.sent, (notice for notice, _ in done.retry), done.expired)
 
     async def _poll(self) -> None:
-        room = self._settings.queue_max - len(self._queue)
+        room = self._settings.queue_max - self._queued
         if room <= 0 or not self._sink.ready():
             return
         now_ms = self._clock.now_ms()

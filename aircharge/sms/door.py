@@ -115,7 +115,7 @@ class SmsDoor:
         chance: Randomness,
         pin_mark: Callable[[Pin | None], str],
         send_packet: SendPacket | None = None,
-        told_later: Callable[[MobileMessage], None] = lambda message: None,
+        told_later: Callable[[MobileMessage, Crowded], None] = lambda message, crowded: None,
     ) -> None:
         """``told_later``: who hears of a message whose like would be refused now."""
         self._told_later = told_later
@@ -143,7 +143,7 @@ class SmsDoor:
         except Refusal as refusal:
             if refusal.reason is Reason.BUSY:
                 if isinstance(refusal, Crowded) and self._is_typical(refusal.work, message):
-                    self._told_later(message)
+                    self._told_later(message, refusal)
                 return CommandStatus.ESME_RTHROTTLED
             log.warn("a message was dropped: {reason}", reason=refusal.reason.name)
         except LedgerError:

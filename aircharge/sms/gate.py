@@ -7,10 +7,13 @@ second are opened and then refused is what stays bounded: the more numbers are t
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Final
 
 from aircharge.observe.metrics import Counter
 from aircharge.ports import Clock
+from aircharge.switch.admission import Crowded
+from aircharge.switch.workload import Work
 from aircharge.wire.smpp.glance import glance
 from aircharge.wire.smpp.message import MobileMessage
 
@@ -30,35 +33,52 @@ _Stream = tuple[bytes, bytes, bool]
 class SmsGate:
     """``refused`` is told of each refusal of new work, ``admits`` looks at each message before it is decoded."""
 
-    def __init__(self, clock: Clock, opened_per_s: float, unread: Counter | None = None) -> None:
-        """``opened_per_s``: how many messages a second may be opened only to be refused."""
+    def __init__(
+        self,
+        clock: Clock,
+        opened_per_s: float,
+        is_roomy: Callable[[int, Work], bool] = lambda number, work: False,
+        unread: Counter | None = None,
+    ) -> None:
+        """``opened_per_s``: how many messages a second may be opened only to be refused. ``is_roomy``: Admission's."""
         self._clock = clock
         self._opened_per_s = opened_per_s
+        self._is_roomy = is_roomy
         self._unread = unread or Counter()
-        self._until_s: OrderedDict[_Stream, float] = OrderedDict()  # nearly in order of their ends
+        self._hot: OrderedDict[_Stream, tuple[float, Crowded]] = (
+            OrderedDict()
+        )  # nearly in order of their ends
 
-    def refused(self, message: MobileMessage) -> None:
+    def refused(self, message: MobileMessage, crowded: Crowded) -> None:
         """Work of this kind from this number was told "later"."""
-        now_s, until_s = self._clock.monotonic_s(), self._until_s
-        while until_s and (next(iter(until_s.values())) <= now_s or len(until_s) >= _NUMBERS_MAX):
-            until_s.popitem(last=False)
+        now_s, hot = self._clock.monotonic_s(), self._hot
+        while hot and (next(iter(hot.values()))[0] <= now_s or len(hot) >= _NUMBERS_MAX):
+            hot.popitem(last=False)
         stream = (
             message.source.encode("latin-1", "replace"),
             message.destination.encode("latin-1", "replace"),
             bool(message.elements),
         )
-        so_far_s = max(now_s, until_s.pop(stream, 0.0))
-        until_s[stream] = so_far_s + (len(until_s) + 1) / self._opened_per_s
+        before = hot.pop(stream, None)
+        until_s = max(now_s, before[0] if before else 0.0) + (len(hot) + 1) / self._opened_per_s
+        hot[stream] = (until_s, crowded)
 
     def admits(self, frame: bytes) -> bool:
-        """Whether a submit_sm or deliver_sm is to be read; else it is answered "later" at once."""
-        if not self._until_s:
+        """Whether a submit_sm or deliver_sm is to be read; else it is answered "later" at once.
+
+        An outlet that sends too much waits for its time to be over; where a class was refused because of all that
+        came, the next is read as soon as there is room.
+        """
+        if not self._hot:
             return True
         seen = glance(frame)
-        if seen is None:
+        told = self._hot.get(seen[:3]) if seen is not None else None
+        if seen is None or told is None:
             return True
-        until_s = self._until_s.get(seen[:3])
-        if until_s is None or until_s <= self._clock.monotonic_s() or seen.said.startswith(_ALWAYS):
+        until_s, crowded = told
+        if until_s <= self._clock.monotonic_s() or seen.said.startswith(_ALWAYS):
+            return True
+        if crowded.for_all and self._is_roomy(crowded.number, crowded.work):
             return True
         self._unread.add()
         return False

@@ -7,7 +7,7 @@ written, nobody is told by SMS. Answers of operators, settlement, reversals, rec
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from twisted.internet.defer import Deferred
@@ -16,7 +16,7 @@ from twisted.logger import Logger
 from aircharge.errors import Reason, Refusal
 from aircharge.observe.metrics import Counter, Registry
 from aircharge.ports import Clock
-from aircharge.switch.fairness import Room
+from aircharge.switch.lane import Lane
 from aircharge.switch.workload import AdmissionSettings, Work
 
 __all__ = ["HOUSE", "Admission", "Crowded", "Turn"]
@@ -26,17 +26,17 @@ log = Logger()
 HOUSE: Final = 0
 """The lane of what no operator is asked for: questions, transfers, deposits."""
 
-_SMOOTH: Final = 1 / 32  # weight of the last answer's time in an operator's mean
-_PATIENCE_S: Final = 1.0  # what waits behind a full window should be sent within this time
 _TOLD_S: Final = 10.0  # the log is told of load so often at most
 
 
 class Crowded(Refusal):
-    """BUSY: too much to do for work of this class, or from this outlet."""
+    """BUSY: too much to do for work of this class in this lane (``for_all``), or from this outlet."""
 
-    def __init__(self, work: Work, why: str) -> None:
+    def __init__(self, number: int, work: Work, why: str) -> None:
         super().__init__(Reason.BUSY, f"{work.name.lower()}: {why}")
+        self.number = number
         self.work = work
+        self.for_all = why in ("load", "room")
 
 
 class Turn:
@@ -54,7 +54,7 @@ class Turn:
         "work",
     )
 
-    lane: _Lane
+    lane: Lane[Turn]
     since_s: float  # waiting since, then with the ledger since, then with the operator since
 
     def __init__(self, admission: Admission, number: int, outlet: str, work: Work) -> None:
@@ -74,35 +74,6 @@ class Turn:
 
     async def __aexit__(self, *error: object) -> None:
         self._admission.held(self)
-
-
-class _Lane:
-    """One operator, or the house."""
-
-    __slots__ = ("answer_s", "busy", "heard_s", "room", "settings", "window")
-
-    def __init__(self, settings: AdmissionSettings, window: Callable[[], int] | None, now_s: float) -> None:
-        self.settings = settings
-        self.window = window
-        self.room: Room[Turn] = Room(settings.waiting_max, settings.outlet_waiting_max, settings.shares)
-        self.busy = 0  # admitted, and the operator's answer is not there yet
-        self.answer_s = 0.0  # mean time of its answers
-        self.heard_s = now_s  # when it answered last, or the first was asked
-
-    def has_window(self, now_s: float) -> bool:
-        if self.window is None:
-            return True
-        window = self.window()
-        if self.busy < window:
-            return True
-        silence_s = max(self.answer_s, now_s - self.heard_s)
-        soon = int(window * _PATIENCE_S / silence_s) if silence_s > 0 else self.settings.spare
-        return self.busy < window + min(self.settings.spare, soon)
-
-    def answered(self, now_s: float, since_s: float) -> None:
-        self.busy -= 1
-        self.heard_s = now_s
-        self.answer_s += (now_s - since_s - self.answer_s) * _SMOOTH
 
 
 class Admission:
@@ -126,7 +97,7 @@ class Admission:
         self._ledger_waiting = ledger_waiting
         self._registry = registry
         self._call_later = call_later
-        self._lanes: dict[int, _Lane] = {}
+        self._lanes: dict[int, Lane[Turn]] = {}
         self._levels = self.settings.levels()  # by the ledger's load
         self._shares = self.settings.shares
         self._holding: OrderedDict[Turn, None] = OrderedDict()  # the oldest first
@@ -152,16 +123,19 @@ class Admission:
         now_s = turn.since_s = self._clock.monotonic_s()
         lane = self._lanes.get(turn.number)
         if lane is None:
-            lane = _Lane(self.settings, self._windows.get(turn.number), now_s)
+            lane = Lane(self.settings, self._windows.get(turn.number), now_s)
             self._lanes[turn.number] = lane
         turn.lane = lane
-        if turn.work < self._level(now_s) or (turn.number == HOUSE and self._is_late_for(turn.work)):
-            raise self._refusal(turn.work, "load")
+        if turn.work < self._level(now_s) or self._is_late_for(turn.number, turn.work, now_s):
+            raise self._refusal(turn, "load")
         if not lane.room and self._has_hands() and lane.has_window(now_s):
             self._admit(turn, now_s)
             return None
         if not lane.room.put(turn.work, turn.outlet, turn):
-            raise self._refusal(turn.work, "room")
+            if lane.is_roomy(turn.work):
+                raise self._refusal(turn, "outlet")
+            lane.keep_for(turn.work, now_s)
+            raise self._refusal(turn, "room")
         ready: Deferred[None] = Deferred()
         turn.ready = ready
         self._waiters.append(turn)
@@ -203,7 +177,15 @@ class Admission:
 
     def sheds(self, work: Work) -> bool:
         """Whether this class is refused now, or would be, whatever it is about."""
-        return work < self._level(self._clock.monotonic_s()) or self._is_late_for(work)
+        now_s = self._clock.monotonic_s()
+        return work < self._level(now_s) or self._is_late_for(HOUSE, work, now_s)
+
+    def is_roomy(self, number: int, work: Work) -> bool:
+        """Whether a class that was refused in a lane would find much room there again."""
+        now_s = self._clock.monotonic_s()
+        return work >= self._levels.level and all(
+            lane.is_roomy(work) and not lane.is_kept_for(work, now_s) for lane in self._reach(number)
+        )
 
     @property
     def level(self) -> int:
@@ -229,12 +211,21 @@ class Admission:
             load = max(load, oldest_s / settings.hold_slow_s)
         return self._levels.see(load)
 
-    def _is_late_for(self, work: Work) -> bool:
-        """Whether so much waits for any operator that this class would not be let in there."""
-        share = self._shares[work]
-        return any(lane.room.fill >= share for lane in self._lanes.values() if len(lane.room))
+    def _reach(self, number: int) -> Iterable[Lane[Turn]]:
+        """The lanes whose load is this one's: what asks no operator yields to what asks any."""
+        lane = self._lanes.get(number)
+        return self._lanes.values() if lane is None or number == HOUSE else (lane,)
 
-    def _refusal(self, work: Work, why: str) -> Crowded:
+    def _is_late_for(self, number: int, work: Work, now_s: float) -> bool:
+        """Whether more important work is refused, or so much waits that this class would not be let in to wait."""
+        share = self._shares[work]
+        return any(
+            lane.is_kept_for(work, now_s) or (number == HOUSE and len(lane.room) and lane.room.fill >= share)
+            for lane in self._reach(number)
+        )
+
+    def _refusal(self, turn: Turn, why: str) -> Crowded:
+        work = turn.work
         counter = self._shed.get((work, why))
         if counter is None:
             counter = self._shed[work, why] = (self._registry or Registry()).counter(
@@ -242,7 +233,7 @@ class Admission:
             )
         counter.add()
         self._tell(work)
-        return Crowded(work, why)
+        return Crowded(turn.number, work, why)
 
     def _tell(self, work: Work) -> None:
         """The log hears of it now and then."""
@@ -289,7 +280,7 @@ class Admission:
             return None
         self._turn += 1  # of lanes with equal classes another one each time
         lanes = list(self._lanes.values())
-        best: _Lane | None = None
+        best: Lane[Turn] | None = None
         for step in range(len(lanes)):
             lane = lanes[(self._turn + step) % len(lanes)]
             if lane.room and lane.has_window(now_s) and (best is None or lane.room.top > best.room.top):
@@ -309,7 +300,7 @@ class Admission:
             ready, turn.ready = turn.ready, None
             if ready is not None:
                 turn.lane.room.drop(turn.work, turn.outlet, turn)
-                ready.errback(self._refusal(turn.work, "age"))
+                ready.errback(self._refusal(turn, "age"))
 
     def _watch(self) -> None:
         """A timer while something waits: when nothing ends, nobody else would look."""

@@ -14,10 +14,10 @@ from aircharge.ports import Notice
 from tests.switch.world import NOW_MS, ScriptedClock, now
 
 
-def row(number: int, *, attempts: int = 0, expires_ms: int = NOW_MS + 1000) -> NoticeRow:
+def row(number: int, *, attempts: int = 0, expires_ms: int = NOW_MS + 1000, order_id: int = 1) -> NoticeRow:
     return NoticeRow(
         notice_id=number,
-        order_id=1,
+        order_id=order_id,
         topic="customer.settled",
         recipient="13812345678",
         sender="0353911",
@@ -156,3 +156,29 @@ def test_stopping_writes_down_what_is_known() -> None:
     box.relay.take([row(1)])
     now(box.relay.stop())
     assert box.done[0].sent == (1,)
+
+
+def test_under_load_what_belongs_to_no_order_waits_and_is_sent() -> None:
+    box = Outbox()
+    is_busy = True
+    box.relay.is_busy = lambda: is_busy
+    box.relay.take([row(1, order_id=0), row(2), row(3, order_id=0, expires_ms=NOW_MS + 60_000), row(4)])
+    assert box.ids() == [2, 4]
+    assert box.relay.waiting == 2
+    is_busy = False
+    box.relay.take([row(5)])
+    assert box.ids() == [2, 4, 5, 1, 3]
+    is_busy = True
+    box.relay.take([row(6, order_id=0, expires_ms=NOW_MS + 60_000)])
+    assert box.relay.waiting == 1
+    box.clock.ms += 30_000  # long enough, whatever there is to do
+    box.relay.take([])
+    assert (box.ids()[5:], box.relay.waiting) == ([6], 0)
+
+
+def test_stopping_leaves_what_waits_to_the_next_start() -> None:
+    box = Outbox()
+    box.relay.is_busy = lambda: True
+    box.relay.take([row(1, order_id=0)])
+    now(box.relay.stop())
+    assert (box.ids(), box.done, box.relay.waiting) == ([], [], 0)

@@ -23,7 +23,9 @@ from aircharge.outlets.registry import Desk, OutletForm, block_card_txn
 from aircharge.protocols.smpp import PeerInfo
 from aircharge.sms.cardshelf import CardShelf
 from aircharge.sms.door import SmsDoor
+from aircharge.switch.admission import Admission
 from aircharge.switch.board import Board, CodeTable, DoubtPolicy, OperatorPlan, Products
+from aircharge.switch.workload import Work
 from aircharge.values import Msisdn, Pin
 from aircharge.wire.gsm import Element
 from aircharge.wire.ota import Check, Command, KeySet, PorWhen, Spi, Sts, open_response, seal_command
@@ -279,6 +281,39 @@ def test_a_full_ledger_slows_the_sms_centre_down(world: World) -> None:
     world.board.ledger = dataclasses.make_dataclass("Full", [])()
     world.board.ledger.do = full  # type: ignore[attr-defined]
     assert world.plain("13812345678 50") == Status.ESME_RTHROTTLED
+
+
+def test_under_load_the_sms_centre_is_told_to_come_later_and_nobody_else_anything(world: World) -> None:
+    told: list[tuple[str, Work]] = []
+    world.door._told_later = lambda message, crowded: told.append((message.destination, crowded.work))
+    world.board.admission = Admission(world.clock, ledger_waiting=lambda: 10_000)
+    packets = [
+        world.packet(world.message(1)),
+        world.packet(world.message(2, StkOperation.BALANCE)),
+        world.packet(world.message(3, StkOperation.PIN_CHANGE, new_pin=Pin("842651"))),
+    ]
+    texts = [("13812345678 50", "0353911"), ("00", "0353910"), ("nonsense", "0353911")]
+    assert {world.stk(packet) for packet in packets} == {Status.ESME_RTHROTTLED}
+    assert {world.plain(text, to=to) for text, to in texts} == {Status.ESME_RTHROTTLED}
+    assert (world.topics(), world.asked(), world.proofs) == ([], 0, [])
+    # What may be of another class than the like of it is not held against those.
+    assert told == [
+        ("0353911", Work.CARD),
+        ("0353911", Work.CARD),
+        ("0353911", Work.TEXT),
+        ("0353910", Work.QUESTION),
+    ]
+    world.board.admission = Admission(world.clock)
+    assert [world.stk(packet) for packet in packets] == [Status.ESME_ROK] * 3
+    assert world.topics() == [*SETTLED, "outlet.balance", "outlet.pin-changed"]
+
+
+def test_a_reversal_comes_in_whatever_there_is_to_do(world: World) -> None:
+    world.plain("13812345678 50")
+    world.topics()
+    world.board.admission = Admission(world.clock, ledger_waiting=lambda: 10_000)
+    assert world.plain(f"14 13812345678 50 {DEMO_PIN}") == Status.ESME_ROK
+    assert world.topics() == ["outlet.reversed", "customer.reversed"]
 
 
 def test_an_unknown_commit_is_to_be_delivered_again(world: World) -> None:

@@ -209,7 +209,7 @@ def test_a_bulk_outlet_takes_turns_with_the_small_ones() -> None:
         gate.admission.held(turn)
     assert gate.came[:7] == ["bulk", "small0", "small1", "small2", "small3", "small4", "bulk"]
     assert gate.refused["bulk"] == 80
-    assert gate.shed(Work.CARD, "room") == 80
+    assert gate.shed(Work.CARD, "outlet") == 80
 
 
 def test_an_operators_window_holds_back_its_own_orders_only() -> None:
@@ -308,6 +308,38 @@ def test_every_class_goes_in_its_order_and_comes_back() -> None:
     assert gone == list(Work)
     gate.queued = 0
     assert not gate.admission.sheds(Work.REPORT)
+
+
+def test_while_important_work_is_refused_nothing_else_comes_in() -> None:
+    """What it frees is freed in bursts: a class below must not take what the next moment's cards need."""
+    gate = Gate(hands_max=8, waiting_max=4, outlet_waiting_max=1)
+    inside = [gate.ask(f"o{n}") for n in range(13)]
+    assert gate.refused == {"o12": 1}
+    for turn in inside[:8]:
+        gate.admission.held(turn)
+    assert (gate.admission.waiting, gate.admission.holding) == (0, 4)
+    assert not gate.admission.is_roomy(1, Work.TEXT)
+    assert gate.admission.is_roomy(1, Work.CARD)
+    gate.ask("text", Work.TEXT)
+    gate.ask("question", Work.QUESTION, HOUSE)
+    gate.ask("elsewhere", Work.TEXT, 2)
+    assert (gate.refused["text"], gate.refused["question"], gate.refused["elsewhere"]) == (1, 1, 0)
+    gate.timers.advance(0.5)
+    gate.ask("text", Work.TEXT)
+    gate.ask("question", Work.QUESTION, HOUSE)
+    assert gate.came[-2:] == ["text", "question"]
+    assert gate.admission.is_roomy(1, Work.TEXT)
+
+
+def test_a_class_that_is_too_much_by_itself_goes_on() -> None:
+    gate = Gate(hands_max=1, waiting_max=10, outlet_waiting_max=10)
+    inside = gate.ask("first")
+    for n in range(10):
+        gate.ask(f"o{n}", Work.TEXT)
+    assert gate.refused.total() == 3  # plain SMS fill seven tenths of the room
+    gate.admission.held(inside)
+    gate.ask("again", Work.TEXT)
+    assert gate.refused["again"] == 0
 
 
 def test_what_waits_is_served_by_class_across_operators() -> None:

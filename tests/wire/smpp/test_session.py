@@ -175,6 +175,29 @@ def test_throttling_answers_58() -> None:
     assert [p.status for p in said(mc)] == [Status.ESME_RTHROTTLED]
 
 
+def test_what_the_gate_keeps_out_is_answered_58_undecoded() -> None:
+    mc, seen = bound_mc(), []
+    mc.gate = lambda frame: bool(seen.append(frame))  # type: ignore[func-returns-value]
+    broken = encode(submit(sequence=3))[:-1] + b"\xff"  # what a decoder would object to is not looked at
+    wanted = encode(Pdu(Command.ENQUIRE_LINK, 4, 0, {}))
+    assert mc.receive(encode(submit(sequence=2)) + broken + wanted, 1.0) == []
+    assert [(p.command, p.sequence, p.status) for p in said(mc)] == [
+        (Command.SUBMIT_SM_RESP, 2, Status.ESME_RTHROTTLED),
+        (Command.SUBMIT_SM_RESP, 3, Status.ESME_RTHROTTLED),
+        (Command.ENQUIRE_LINK_RESP, 4, 0),
+    ]
+    assert len(seen) == 2
+    mc.gate = lambda frame: True
+    assert len(mc.receive(encode(submit(sequence=5)), 1.0)) == 1
+
+
+def test_the_gate_is_not_asked_about_what_is_illegal_anyway() -> None:
+    mc = Session(Side.MC, SETTINGS, 0.0)
+    mc.gate = lambda frame: False
+    mc.receive(encode(submit(sequence=2)), 1.0)
+    assert [p.status for p in said(mc)] == [Status.ESME_RINVBNDSTS]
+
+
 def test_response_time_out_is_unknown_and_queued_is_not_sent() -> None:
     esme = bound_esme()
     for number in range(3):
