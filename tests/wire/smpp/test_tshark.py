@@ -19,11 +19,11 @@ REP_NUM = bytes.fromhex("060400020003")
 ALL = [(pdu, VERSION_34) for pdu in SAMPLES_34] + [(pdu, VERSION_50) for pdu in SAMPLES_50]
 
 
-def pcap(frames: list[bytes]) -> bytes:
+def pcap(frames: list[bytes], port: int = PORT) -> bytes:
     """A capture file: one TCP segment a frame, each from its own port. LINKTYPE_RAW (101), no checksums."""
     records = [struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 262144, 101)]
     for place, frame in enumerate(frames):
-        tcp = struct.pack(">HHIIBBHHH", 20000 + place, PORT, 1, 1, 0x50, 0x18, 65535, 0, 0) + frame
+        tcp = struct.pack(">HHIIBBHHH", 20000 + place, port, 1, 1, 0x50, 0x18, 65535, 0, 0) + frame
         address = bytes((127, 0, 0, 1))
         packet = (
             struct.pack(">BBHHHBBH4s4s", 0x45, 0, 20 + len(tcp), place, 0, 64, 6, 0, address, address) + tcp
