@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from aircharge.wire.iso8583.message import BadMessage, Message, Value
-from aircharge.wire.iso8583.terminal import CURRENCY, Act, Line, Sums, write_lines
+from aircharge.wire.iso8583.terminal import CURRENCY, Act, Line, Sums, fixed, write_lines
 
 __all__ = ["Desk", "available_fen", "with_pin"]
 
@@ -64,27 +64,27 @@ class Desk:
         mti, elements, code = _ROWS[act]
         fields: dict[int, Value] = {
             **elements,
-            11: f"{trace:06d}",
+            11: fixed(trace, 6),
             41: self.terminal,
             42: self.merchant,
-            60: f"{self.kind}{self.batch:06d}{network or code}",
+            60: f"{self.kind}{fixed(self.batch, 6)}{network or code}",
             **(more or {}),
         }
         return Message(mti, fields)
 
     def sale(self, trace: int, number: str, amount_fen: int, repeat: int = 1) -> Message:
         """``repeat`` 2 and up: yes, the same number and amount again."""
-        more: dict[int, Value] = {2: number, 4: f"{amount_fen:012d}"}
+        more: dict[int, Value] = {2: number, 4: fixed(amount_fen, 12)}
         if repeat > 1:
             more[57] = f"REPEAT={repeat}"
         return self.request(Act.SALE, trace, more)
 
     def original(self, trace: int, date: str, batch: int = 0) -> str:
         """DE 61: a transaction of this batch, or of another one; ``date`` is its DE 13."""
-        return f"{batch or self.batch:06d}{trace:06d}{date}"
+        return f"{fixed(batch or self.batch, 6)}{fixed(trace, 6)}{date}"
 
     def void(self, trace: int, amount_fen: int, original: str) -> Message:
-        return self.request(Act.VOID, trace, {4: f"{amount_fen:012d}", 61: original})
+        return self.request(Act.VOID, trace, {4: fixed(amount_fen, 12), 61: original})
 
     def settle(self, trace: int, sums: Sums) -> Message:
         return self.request(Act.SETTLE, trace, {48: sums.encode()})
@@ -94,7 +94,7 @@ class Desk:
 
     def upload_end(self, trace: int, count: int) -> Message:
         """``count``: lines of the whole upload."""
-        return self.request(Act.UPLOAD_END, trace, {48: f"{count:04d}"})
+        return self.request(Act.UPLOAD_END, trace, {48: fixed(count, 4)})
 
     @staticmethod
     def reversal(request: Message, code: str = _TIMED_OUT) -> Message:

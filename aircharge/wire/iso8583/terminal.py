@@ -30,6 +30,7 @@ __all__ = [
     "Sums",
     "WorkingKeys",
     "act_of",
+    "fixed",
     "has_good_mac",
     "missing",
     "network",
@@ -183,6 +184,14 @@ def _without_mac(body: bytes, profile: Profile) -> bytes:
     return body[: -_MAC_OCTETS if profile.packed else -2 * _MAC_OCTETS]
 
 
+def fixed(value: int, count: int) -> str:
+    """A number in so many digits: one too long would move what stands behind it. Raises WireError."""
+    text = f"{value:0{count}d}"
+    if len(text) != count or value < 0:
+        raise WireError("Q/CUP 007", "fields", f"{value} does not go into {count} digits")
+    return text
+
+
 def network(message: Message) -> tuple[str, int, str]:
     """DE 60: type, batch number, network management code. Raises BadMessage."""
     digits = message.text(60)
@@ -288,7 +297,9 @@ class Sums:
     said: str = ""  # answer: 1 equal, 2 not
 
     def encode(self) -> str:
-        return f"{self.sale_fen:012d}{self.sale_n:03d}{self.void_fen:012d}{self.void_n:03d}{self.said}"
+        """Raises WireError: more than 999 of a kind do not fit into one batch."""
+        sales = fixed(self.sale_fen, 12) + fixed(self.sale_n, 3)
+        return sales + fixed(self.void_fen, 12) + fixed(self.void_n, 3) + self.said
 
     @classmethod
     def decode(cls, message: Message) -> Sums:
@@ -310,10 +321,10 @@ class Line:
 
 
 def write_lines(lines: list[Line]) -> str:
-    """DE 48 of an upload: count 2 digits, then 2 + 6 + 12 a line; 15 lines at most."""
+    """DE 48 of an upload: count 2 digits, then 2 + 6 + 12 a line; 15 lines at most. Raises WireError."""
     assert len(lines) <= _LINES_MAX
     return f"{len(lines):02d}" + "".join(
-        f"{'20' if line.is_void else '00'}{line.trace:06d}{line.amount_fen:012d}" for line in lines
+        ("20" if line.is_void else "00") + fixed(line.trace, 6) + fixed(line.amount_fen, 12) for line in lines
     )
 
 

@@ -22,6 +22,7 @@ from aircharge.wire.iso8583.terminal import (
     Sums,
     WorkingKeys,
     act_of,
+    fixed,
     has_good_mac,
     missing,
     network,
@@ -224,6 +225,26 @@ def test_what_are_no_sums(digits: str) -> None:
 def test_what_are_no_lines(digits: str, why: str) -> None:
     with pytest.raises(BadMessage, match=why):
         read_lines(Message("0320", {48: digits}))
+
+
+@pytest.mark.parametrize(
+    ("value", "digits"), [(1000, 3), (-1, 3), (10**12, 12), (-(10**11), 12), (10**6, 6)], ids=str
+)
+def test_a_number_that_would_move_its_neighbours_is_not_written(value: int, digits: int) -> None:
+    with pytest.raises(WireError, match=f"{value} does not go into {digits} digits"):
+        fixed(value, digits)
+
+
+def test_sums_lines_and_requests_that_do_not_fit() -> None:
+    for make in (
+        lambda: Sums(sale_n=1000).encode(),
+        lambda: write_lines([Line(1, 10**12)]),
+        lambda: DESK.sale(10**6, "13812345678", 5000),
+        lambda: Desk("T0000001", "M00000000000001", 10**6).request(Act.ECHO, 1),
+        lambda: DESK.upload_end(1, 10**4),
+    ):
+        with pytest.raises(WireError, match="digits"):
+            make()
 
 
 # -- a terminal's requests ------------------------------------------------------------------------------------
