@@ -152,10 +152,9 @@ class Till:
             return self._of(receipt.reason)
         return Said(APPROVED, {"order_id": receipt.order_id})
 
-    def _cancelled_void(self, known: OrderSeen) -> Said | None:
-        """A void is never taken back: that would be a second recharge. Its end is told by SMS."""
-        if known.state.is_open:
-            return None
+    def _cancelled_void(self, known: OrderSeen) -> Said:
+        """A void is never taken back: that would be a second recharge. Its end is told by SMS, also of an open one:
+        a terminal that had to wait for it could sell nothing meanwhile."""
         return Said(APPROVED) if known.state in _NO else self._of(Reason.NOT_REVERSIBLE)
 
     async def void(

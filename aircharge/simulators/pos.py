@@ -18,7 +18,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from twisted.internet import reactor as _reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import clientFromString
 from twisted.internet.task import deferLater
@@ -31,7 +30,6 @@ from aircharge.wire.lri import Caller
 
 __all__ = ["main", "perform"]
 
-reactor: Any = _reactor
 _ARGUMENTS: Final = {
     "sign-in": (0, 0),
     "sale": (2, 4),
@@ -55,7 +53,7 @@ class BadStatement(Exception):
     """What was typed says nothing."""
 
 
-async def perform(terminal: PosTerminal, words: Sequence[str]) -> Outcome:
+async def perform(reactor: Any, terminal: PosTerminal, words: Sequence[str]) -> Outcome:
     """One statement. Raises BadStatement."""
     verb, *rest = words
     least, most = _ARGUMENTS.get(verb, (1, 0))
@@ -134,7 +132,7 @@ def _statements(words: Sequence[str]) -> list[list[str]]:
     return [statement for statement in statements if statement]
 
 
-async def _run(options: argparse.Namespace) -> int:
+async def _run(reactor: Any, options: argparse.Namespace) -> int:
     factory = CallFactory(reactor, options.framing, options.baud, split=options.split)
     endpoint = clientFromString(reactor, options.connect)
     call: PosCall = await endpoint.connect(factory)
@@ -156,7 +154,7 @@ async def _run(options: argparse.Namespace) -> int:
     terminal = PosTerminal(_settings(options), exchange, _kept(state), secrets.token_bytes)
     failed = 0
     for words in _statements(options.words):
-        outcome = await perform(terminal, words)
+        outcome = await perform(reactor, terminal, words)
         failed += not outcome.is_approved
         sys.stdout.write(_shown(words, outcome, terminal, as_json=options.json) + "\n")
         sys.stdout.flush()
@@ -215,6 +213,9 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Returns the exit code: 0 all answered 00, 1 not, 2 nothing could be done."""
     options = _options(sys.argv[1:] if arguments is None else arguments)
+    from twisted.internet import reactor as installed
+
+    reactor: Any = installed
     result: list[int] = []
 
     def ended(outcome: Any) -> None:
@@ -225,7 +226,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             result.append(2)
         reactor.stop()
 
-    reactor.callWhenRunning(lambda: Deferred.fromCoroutine(_run(options)).addBoth(ended))
+    reactor.callWhenRunning(lambda: Deferred.fromCoroutine(_run(reactor, options)).addBoth(ended))
     reactor.run()
     return result[0] if result else 2
 

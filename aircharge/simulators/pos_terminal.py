@@ -39,6 +39,7 @@ FAULTS: Final = (
     "trailing",  # an octet too many
     "no-bitmap",  # the bitmap says nothing
     "other-content",  # once as meant, then the same trace with another amount
+    "overtaken",  # its own reversal arrives before it
     "never-sent",  # the request is lost before it leaves; the terminal does not know
 )
 _LINES: Final = 15
@@ -182,6 +183,8 @@ class PosTerminal:
         answer = await self._send(Message("0400", dict(fields)), signed=True)
         if answer is not None and answer.text(39) not in ("77", "A0"):
             self.memory.owed = None
+            trace = int(owed["11"])
+            self.memory.journal = [line for line in self.memory.journal if line.trace != trace]
         return self._outcome(answer)
 
     async def balance(self, pin: str = "") -> Outcome:
@@ -270,8 +273,10 @@ class PosTerminal:
         message = self._message("0200", body, "000")
         kept = {n: message.fields[n] for n in (3, 4, 11, 22, 25, 41, 42, 49, 60, 61) if n in message.fields}
         self.memory.owed = {str(number): value for number, value in kept.items()} | {"39": "98"}
+        if fault == "overtaken":
+            await self.clear()
         answer = await self._send(message, signed=True, fault=fault)
-        if answer is not None:
+        if answer is not None and fault != "overtaken":
             self.memory.owed = None
         return answer
 

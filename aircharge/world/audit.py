@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any, Final
 
+from aircharge.ledger.chart import CANCEL_STANDS, CANCEL_WANTED
 from aircharge.ledger.dialect import open_engine
 from aircharge.ledger.verify import verify
 from aircharge.values import Operation, State
@@ -55,6 +56,7 @@ def audit(world: World) -> list[str]:
             _notices,
             _texts,
             _recovered,
+            _tills,
             _logs,
         ):
             found += rule(book, world)
@@ -248,6 +250,56 @@ def _recovered(book: _Book, world: World) -> Iterator[str]:
 
 def _statuses(asked: Asked) -> list[int | None]:
     return [one.status for one in asked.deliveries]
+
+
+def _tills(book: _Book, world: World) -> Iterator[str]:
+    """What a clerk was told is so: sold is sold, taken back is taken back or the outlet knows better, totals agree."""
+    wishes = dict(book.db.execute("SELECT txn_id, state FROM pos_reversal").fetchall())
+    for terminal, till in world.tills.tills.items():
+        excused = False
+        for rung in till.rung:
+            marks = [row for row in book.orders if row["idem_scope"] == f"pos:{terminal}"]
+            rows = [row for row in marks if int(row["idem_key"][6:]) == rung.trace]
+            sold = [row for row in rows if _took(row) and row["msisdn"] == rung.target]
+            name = f"the sale {rung.trace} of terminal {terminal} for {rung.target}"
+            states = {State(row["state"]) for row in sold}
+            lied = any(row["op_ref"] in book.lied_about for row in sold)
+            stands = any(wishes.get(row["id"]) == CANCEL_STANDS for row in sold)
+            asked_about = any(
+                row["id"] in book.perhaps_taken_back for row in sold
+            )  # its reversal is in doubt
+            waits = any(wishes.get(row["id"]) == CANCEL_WANTED for row in sold)
+            excused |= lied or stands or waits or bool(states & {State.IN_DOUBT, State.MANUAL}) or rung.voided
+            if rung.code == "00" and not rung.taken_back and not states & {State.SETTLED, State.REVERSED}:
+                yield f"{name} was approved and is {sorted(state.name for state in states)}"
+            if rung.code == "00" and not (rung.taken_back or rung.voided) and State.REVERSED in states:
+                yield f"{name} was approved and is taken back"
+            is_broken = (
+                rung.fault == "other-content"
+            )  # it asks twice under one trace, and hears of the second
+            excused |= is_broken
+            if rung.code not in ("", "00") and states & {State.SETTLED} and not (lied or is_broken):
+                yield f"{name} was refused with {rung.code} and is sold"
+            if rung.taken_back and State.SETTLED in states and not (stands or lied or waits):
+                yield f"{name} was taken back and stands"
+            if (
+                rung.taken_back
+                and waits
+                and not asked_about
+                and states & {State.SETTLED, State.VOIDED, State.REVERSED}
+            ):
+                yield f"{name} was taken back, and nobody has seen to it"
+        if till.rung and till.terminal.memory.owed is not None:
+            yield f"terminal {terminal} was never answered"
+        if till.rung and till.settled != "00":
+            yield f"terminal {terminal} could not settle"
+        unequal = book.db.execute(
+            "SELECT count(*) FROM pos_batch b JOIN terminal t ON t.id = b.terminal_id"
+            " WHERE t.code = ? AND b.state <> 1",
+            (terminal,),
+        ).fetchone()[0]
+        if unequal and not excused:
+            yield f"the totals of terminal {terminal} are not ours"
 
 
 def _logs(book: _Book, world: World) -> Iterator[str]:

@@ -8,11 +8,18 @@ from pathlib import Path
 from random import Random
 from typing import Any, Final
 
+from sqlalchemy import insert, update
+
 from aircharge.config import Config, load
+from aircharge.ledger.chart import KEY_ACTIVE
+from aircharge.ledger.tables import metadata
 from aircharge.office import Office, OutletForm
+from aircharge.outlets.desk import Desk
 from aircharge.outlets.limitbook import LimitForm, TransferForm, add_limit_txn, add_transfer_rule_txn
+from aircharge.outlets.terminals import add_terminal_txn
+from aircharge.pos.shelf import bound_master
 from aircharge.values import Pin
-from aircharge.world.plan import LIMIT_COUNT, LIMITED, OUTLETS, PIN, Plan
+from aircharge.world.plan import COUNTERS, LIMIT_COUNT, LIMITED, OUTLETS, PIN, POS_PORT, Plan
 
 __all__ = ["OPERATOR_PORT", "SMPP_PORT", "Base", "SeededRandomness"]
 
@@ -77,7 +84,13 @@ class Base:
             office.add_card(seat.code, seat.iccid, seat.phone, actor="w")
             request = office.propose_funding(seat.code, seat.float_fen, f"slip-{seat.code}", maker="a")
             office.approve_funding(request, checker="b")
+        self.masters = {counter.terminal: chance.token(16) for counter in COUNTERS}
         with office.desk("w") as desk:
+            ring = config.key_ring(chance)
+            for counter in COUNTERS:
+                number = add_terminal_txn(desk, counter.outlet, counter.terminal)
+                master = self.masters[counter.terminal]
+                _inject(desk, number, counter.merchant, ring.seal(bound_master(number, 1), master))
             add_limit_txn(desk, LimitForm("outlet", "recharge", "day", count_max=LIMIT_COUNT, value=LIMITED))
             for other in ("W2", "W3"):
                 add_transfer_rule_txn(desk, TransferForm(from_code="W1", to_code=other))
@@ -101,6 +114,15 @@ class Base:
         path = self.folder / f"{name}-{node}.toml"
         path.write_text(_toml(self.folder / f"{name}.db", plan, node), encoding="utf-8")
         return load(path)
+
+
+def _inject(desk: Desk, number: int, merchant: str, wrapped: bytes) -> None:
+    """A terminal's merchant and its master key, as if two people had brought them."""
+    terminal, key = metadata.tables["terminal"], metadata.tables["terminal_key"]
+    bound = {"merchant": merchant, "key_version": 1}
+    desk.txn.execute(update(terminal).where(terminal.c.id == number).values(**bound))
+    row = {"terminal_id": number, "version": 1, "wrapped": wrapped, "family": "3des", "state": KEY_ACTIVE}
+    desk.txn.execute(insert(key).values(**row, made_ms=desk.now_ms))
 
 
 def _toml(ledger: Path, plan: Plan, node: int) -> str:
@@ -138,6 +160,13 @@ sent_time_tlv = 0x1401
 window_max = 50
 enquire_link_s = 5.0
 response_s = 5.0
+
+[pos.door]
+answer_s = 8.0
+
+[[pos.place]]
+name = "tills"
+endpoint = "tcp:{POS_PORT}:interface=127.0.0.1"
 
 [[operator]]
 id = 1

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Final
 
-__all__ = ["OUTLETS", "PIN", "Plan", "Seat", "Step", "make_plan"]
+__all__ = ["COUNTERS", "OUTLETS", "PIN", "POS_PORT", "Counter", "Plan", "Seat", "Step", "make_plan"]
 
 PIN: Final = "736194"
 WRONG_PIN: Final = "111111"
@@ -34,6 +34,19 @@ OUTLETS: Final = (
     Seat("W3", "13900000003", "89860000000000000003", 2_000_000),  # has a limit of recharges a day
     Seat("W4", "13900000004", "89860000000000000004", 2_000_000),  # its PIN is tried
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Counter:
+    """A payment terminal of the world."""
+
+    terminal: str
+    outlet: str
+    merchant: str = "898110200000001"
+
+
+COUNTERS: Final = (Counter("10000001", "W1"), Counter("10000002", "W2"))
+POS_PORT: Final = 8583
 LIMITED: Final = "W3"
 LIMIT_COUNT: Final = 3
 TRIED: Final = "W4"
@@ -94,6 +107,7 @@ def make_plan(seed: int) -> Plan:
     steps = [*_asking(chance), *_breaking(chance)]
     if chance.random() < 0.35:
         steps += _trying_pins(chance)
+    steps += _ringing(Random(f"tills {seed}"))
     steps.sort(key=lambda step: step.at_s)
     return Plan(seed, chance.choice(_MODES), starts_ms, chance.uniform(3.0, 25.0), tuple(steps))
 
@@ -147,6 +161,40 @@ def _after(chance: Random, at_s: float, code: str, target: str, amount_fen: int)
         if chance.random() < 0.5:
             about["fates"] = [chance.choice(_FATES)]
         yield Step(later_s, "reversal", about)
+
+
+_FAULTS: Final = (
+    "lose-answer", "lose-answer", "repeat", "wrong-mac", "trailing", "other-content", "never-sent", "overtaken",
+)  # fmt: skip
+
+
+def _ringing(chance: Random) -> Iterator[Step]:
+    """What happens at terminals, in three worlds of five: sales that get lost, are repeated, taken back, voided."""
+    if chance.random() < 0.4:
+        return
+    for number in range(chance.randint(4, 10)):
+        at_s = chance.uniform(1.0, STORM_S)
+        counter = chance.choice(COUNTERS)
+        target = f"139{chance.randrange(10_000, 99_999)}{number:03d}"
+        about: dict[str, Any] = {
+            "terminal": counter.terminal,
+            "outlet": counter.outlet,
+            "target": target,
+            "amount_fen": chance.choice((3_000, 5_000)),
+        }
+        if chance.random() < 0.5:
+            about["fault"] = chance.choice(_FAULTS)
+        if chance.random() < 0.4:
+            about["fates"] = [chance.choice(_FATES) for _ in range(chance.choice((1, 2)))]
+        yield Step(at_s, "till", about)
+        mark = chance.random()
+        if mark < 0.3:
+            yield Step(at_s + chance.uniform(0.5, 15.0), "till_void", {"terminal": counter.terminal})
+        elif mark < 0.5:
+            yield Step(at_s + chance.uniform(0.5, 15.0), "till_replay", {"terminal": counter.terminal})
+    for _ in range(chance.randint(0, 2)):
+        kind = chance.choice(("cut_tills", "deaf_tills"))
+        yield Step(chance.uniform(1.0, STORM_S), kind)
 
 
 def _breaking(chance: Random) -> Iterator[Step]:

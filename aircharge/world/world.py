@@ -30,9 +30,11 @@ from aircharge.simulators.sim_card import SimCard
 from aircharge.simulators.sms_centre import SmsCentre
 from aircharge.simulators.sms_delivery import Delivery, Redelivery
 from aircharge.world.base import OPERATOR_PORT, SMPP_PORT, Base, SeededRandomness
+from aircharge.world.breaking import Breaking
 from aircharge.world.disk import Died, Disk, WorldLedger, WorldStore, WorldWorker
 from aircharge.world.network import Network, Weather
-from aircharge.world.plan import OUTLETS, PIN, WRONG_PIN, Plan, Step
+from aircharge.world.plan import COUNTERS, OUTLETS, PIN, WRONG_PIN, Plan, Step
+from aircharge.world.till import Tills
 from aircharge.world.timeline import Host, Timeline
 
 __all__ = ["Asked", "World"]
@@ -85,7 +87,7 @@ class _Fates(Faults):
         return self._chance.uniform(0.001, slowest_s)
 
 
-class World:
+class World(Breaking):
     """Build it, ``run()`` it, look at it, ``close()`` it. ``made_service`` is told of each daemon that is built."""
 
     def __init__(self, base: Base, plan: Plan, name: str = "world") -> None:
@@ -118,6 +120,7 @@ class World:
         log_publisher.addObserver(self._observer)
         self._build_operator()
         self._build_centre()
+        self.tills = Tills(Host("tills", self.timeline, self.network), self.met, base.masters, COUNTERS)
         self.start_daemon()
 
     # -- clocks -------------------------------------------------------------------------------------------
@@ -288,8 +291,12 @@ class World:
             opened = txn.exec_driver_sql(
                 "SELECT count(*) FROM txn WHERE state BETWEEN 1 AND ?", (last,)
             ).scalar()
+            wished = txn.exec_driver_sql(
+                "SELECT count(*) FROM pos_reversal w JOIN txn t ON t.id = w.txn_id"
+                " WHERE w.state = 0 AND t.state IN (0, 4, 5, 7)"
+            ).scalar()
             unsent = txn.exec_driver_sql("SELECT count(*) FROM outbox WHERE state = 0").scalar()
-        return bool(opened or unsent or self.centre.postman.open)
+        return bool(opened or wished or unsent or self.tills.is_busy or self.centre.postman.open)
 
     def orders(self) -> int:
         return len(self.asked)
@@ -314,6 +321,9 @@ class World:
         )
         self._do_card(step)
         self.probes.append(self.asked[-1])
+        for counter in COUNTERS:
+            if self.tills.tills[counter.terminal].rung:
+                self.tills.do(counter.terminal, "settle")
 
     def apply(self, step: Step) -> None:
         self.timeline.note("step", step.kind)
@@ -435,117 +445,18 @@ class World:
             "sms", {"from": _PHONES[step.about["outlet"]], "to": "0353910", "text": step.about["text"]}
         )
 
-    # -- what breaks --------------------------------------------------------------------------------------
+    def _do_till(self, step: Step) -> None:
+        asked = self._target(step)
+        self.asked.append(asked)
+        about = step.about
+        sale = {"target": asked.target, "amount_fen": asked.amount_fen, "fault": about.get("fault", "")}
+        self.tills.do(about["terminal"], "sale", **sale)
 
-    def _do_crash(self, step: Step) -> None:
-        self._down_s = step.about["down_s"]
-        for host in self._living():
-            self.met("crash")
-            host.die(silent=step.about["silent"])
+    def _do_till_void(self, step: Step) -> None:
+        self.tills.do(step.about["terminal"], "void")
 
-    def _do_crash_before(self, step: Step) -> None:
-        self._down_s = step.about["down_s"]
-        self.disk.later(step.about["commits"], "crash_before")
-
-    def _do_crash_after(self, step: Step) -> None:
-        self._down_s = step.about["down_s"]
-        self.disk.later(step.about["commits"], "crash_after")
-
-    def _do_fail(self, step: Step) -> None:
-        self.disk.later(step.about["commits"], "fail")
-
-    def _do_unknown(self, step: Step) -> None:
-        self.disk.later(step.about["commits"], "unknown")
-
-    def _do_pause(self, step: Step) -> None:
-        for host in self._living():
-            self.met("pause")
-            host.sleep(self.timeline.now_s + step.about["for_s"])
-
-    def _do_standby(self, step: Step) -> None:
-        """The daemon stands still for longer than its lease, and another takes its place; then it wakes."""
-        living = self._living()
-        if len(living) != 1:
-            return
-        self.met("standby")
-        living[0].sleep(self.timeline.now_s + 14.0)
-        self.timeline.at(self.operator_host, self.timeline.now_s + step.about["down_s"], self._stand_by)
-
-    def _stand_by(self) -> None:
-        if len(self._living()) == 1:
-            node = 2 if self._living()[0].name.startswith("daemon.1") else 1
-            self.start_daemon(node)
-
-    def _do_stop(self, step: Step) -> None:
-        for host in self._living():
-            self.met("orderly stop")
-            host.callLater(0.0, host.stop)
-
-    def _cut(self, port: int, name: str) -> None:
-        for connection in self.network.between(port):
-            self.met(f"cut {name}")
-            connection.cut()
-
-    def _do_cut_operator(self, step: Step) -> None:
-        self._cut(OPERATOR_PORT, "operator")
-
-    def _do_cut_centre(self, step: Step) -> None:
-        self._cut(SMPP_PORT, "centre")
-
-    def _deafen(self, port: int, name: str) -> None:
-        for connection in self.network.between(port):
-            self.met(f"half-open {name}")
-            connection.is_deaf = True
-
-    def _do_deaf_operator(self, step: Step) -> None:
-        self._deafen(OPERATOR_PORT, "operator")
-
-    def _do_deaf_centre(self, step: Step) -> None:
-        self._deafen(SMPP_PORT, "centre")
-
-    def _for_a_while(self, step: Step, weather: Weather) -> None:
-        self.met(step.kind)
-        self.network.weather = weather
-        self.timeline.at(self.operator_host, self.timeline.now_s + step.about["for_s"], self._fair)
-
-    def _fair(self) -> None:
-        self.network.weather = Weather()
-
-    def _do_slow(self, step: Step) -> None:
-        self._for_a_while(step, Weather(0.2, 2.5))
-
-    def _do_pieces(self, step: Step) -> None:
-        self._for_a_while(step, Weather(split=0.6, octets=0.4))
-
-    def _do_full(self, step: Step) -> None:
-        self.met("disk full")
-        self.disk.is_full = True
-        self.timeline.at(self.operator_host, self.timeline.now_s + step.about["for_s"], self._empty)
-
-    def _empty(self) -> None:
-        self.disk.is_full = False
-
-    def _do_broken(self, step: Step) -> None:
-        self.met("disk broken")
-        self._down_s = step.about["down_s"]
-        self.disk.is_broken = True
-
-    def _do_clock(self, step: Step) -> None:
-        self.met("clock jump")
-        self._offset_ms += step.about["by_s"] * 1000
-
-    def _do_drop_responses(self, step: Step) -> None:
-        self.met("answers lost")
-        self.centre.postman.responses_to_drop = step.about["n"]
-
-    def _do_refuse_texts(self, step: Step) -> None:
-        self.met("texts refused")
-        self.centre._mt_refusals = [0x58] * step.about["n"]
-
-    def _do_freeze(self, step: Step) -> None:
-        for line in list(self.operator.lines):
-            self.met("operator freezes")
-            line.freeze()
+    def _do_till_replay(self, step: Step) -> None:
+        self.tills.do(step.about["terminal"], "replay")
 
     # -- the end ------------------------------------------------------------------------------------------
 

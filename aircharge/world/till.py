@@ -1,0 +1,212 @@
+"""Tills of the world: terminals behind one access server, each doing one thing after the other, some of it wrong."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import clientFromString
+from twisted.internet.error import ConnectError
+from twisted.internet.task import deferLater
+
+from aircharge.simulators.pos_call import CallFactory, PosCall
+from aircharge.simulators.pos_terminal import Outcome, PosTerminal, TerminalSettings
+from aircharge.world.plan import PIN, POS_PORT, Counter
+from aircharge.world.timeline import Host
+
+__all__ = ["Rung", "Till", "Tills"]
+
+_WAIT_S: Final = 12.0
+_AGAIN_S: Final = 1.5
+_SIGN_IN: Final = ("77", "A0", "95")
+_TRIES: Final = 40
+
+
+@dataclass(slots=True, eq=False)
+class Rung:
+    """A sale as its clerk saw it. ``code``: DE 39, "" = no answer; ``taken_back``: the reversal was answered 00."""
+
+    terminal: str
+    trace: int
+    target: str
+    amount_fen: int
+    fault: str = ""
+    code: str = ""
+    taken_back: bool = False
+    voided: bool = False
+
+
+@dataclass(eq=False)
+class Till:
+    """One terminal and what it still has to do."""
+
+    counter: Counter
+    source: bytes
+    terminal: PosTerminal
+    rung: list[Rung] = field(default_factory=list)
+    to_do: deque[tuple[str, dict[str, Any]]] = field(default_factory=deque)
+    is_at_work: bool = False
+    settled: str = ""  # what came of the settlement at the end
+    sent: list[bytes] = field(default_factory=list)
+
+
+class Tills:
+    """The access server: one connection for all terminals, dialled again whenever one of them speaks."""
+
+    def __init__(
+        self, host: Host, met: Callable[[str], None], masters: dict[str, bytes], counters: tuple[Counter, ...]
+    ) -> None:
+        self._host = host
+        self._met = met
+        self._factory = CallFactory(host)
+        self._call: PosCall | None = None
+        self.tills: dict[str, Till] = {}
+        for number, counter in enumerate(counters, 1):
+            settings = TerminalSettings(counter.terminal, counter.merchant, masters[counter.terminal])
+            source = number.to_bytes(2, "big")
+            till = Till(counter, source, PosTerminal(settings, self._exchange_of(source, counter.terminal)))
+            self.tills[counter.terminal] = till
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a clerk still has something to do, or a reversal is owed."""
+        return any(till.to_do or till.is_at_work or till.terminal.memory.owed for till in self.tills.values())
+
+    def do(self, terminal: str, verb: str, **about: Any) -> None:
+        """Something more for a clerk; begun when all before it is done."""
+        till = self.tills[terminal]
+        till.to_do.append((verb, about))
+        if not till.is_at_work:
+            till.is_at_work = True
+            self._host.callLater(0.0, self._begin, till)
+
+    def _begin(self, till: Till) -> None:
+        Deferred.fromCoroutine(self._work(till))
+
+    async def _work(self, till: Till) -> None:
+        try:
+            while till.to_do:
+                verb, about = till.to_do.popleft()
+                await getattr(self, f"_do_{verb}")(till, **about)
+        finally:
+            till.is_at_work = False
+
+    # -- the line ---------------------------------------------------------------------------------------------
+
+    def _exchange_of(self, source: bytes, name: str) -> Callable[[bytes], Any]:
+        async def exchange(octets: bytes) -> bytes | None:
+            call = await self._line()
+            if call is None:
+                return None
+            self.tills[name].sent.append(octets)
+            answer = await call.exchange(octets, source, _WAIT_S)
+            if answer is None:
+                self._hang_up(call)
+            return answer
+
+        return exchange
+
+    def _hang_up(self, call: PosCall) -> None:
+        """What does not answer is dialled anew."""
+        if self._call is call:
+            self._call = None
+        line: Any = call.transport
+        if line is not None:
+            line.loseConnection()
+
+    async def _line(self) -> PosCall | None:
+        call = self._call
+        if call is not None and call.transport is not None and not call.link.has_ended:
+            return call
+        endpoint = clientFromString(self._host, f"tcp:127.0.0.1:{POS_PORT}")
+        try:
+            self._call = await endpoint.connect(self._factory)
+        except ConnectError:
+            await self._pause()
+            return None
+        return self._call
+
+    async def _pause(self) -> None:
+        clock: Any = self._host
+        await deferLater(clock, _AGAIN_S, lambda: None)
+
+    # -- what clerks do ---------------------------------------------------------------------------------------
+
+    async def _signed_in(self, till: Till) -> None:
+        for _ in range(_TRIES):
+            if (await till.terminal.sign_in()).is_approved:
+                return
+            await self._pause()
+
+    async def _clear(self, till: Till) -> None:
+        """The reversal that is owed, until it is answered."""
+        memory = till.terminal.memory
+        for _ in range(_TRIES):
+            if memory.owed is None:
+                return
+            about = memory.owed
+            outcome = await till.terminal.clear()
+            if outcome is not None and outcome.is_approved:
+                for rung in till.rung:
+                    if rung.trace == int(about["11"]):
+                        rung.taken_back = True
+                return
+            if outcome is not None and outcome.code in _SIGN_IN:
+                await self._signed_in(till)
+            await self._pause()
+
+    async def _do_sale(self, till: Till, target: str, amount_fen: int, fault: str = "") -> None:
+        if not till.terminal.memory.mak:
+            await self._signed_in(till)
+        await self._clear(till)
+        if fault:
+            self._met(f"terminal {fault}")
+        outcome = await self._rung(till, target, amount_fen, fault)
+        if (
+            outcome.code in _SIGN_IN
+        ):  # nothing has happened: the keys or the batch were not those of the centre
+            await self._signed_in(till)
+            await self._rung(till, target, amount_fen, "")
+        await self._clear(till)
+
+    async def _rung(self, till: Till, target: str, amount_fen: int, fault: str) -> Outcome:
+        terminal = till.terminal
+        rung = Rung(till.counter.terminal, terminal.memory.trace + 1, target, amount_fen, fault)
+        till.rung.append(rung)
+        outcome = await terminal.sale(target, amount_fen, fault=fault)
+        rung.code = outcome.code
+        return outcome
+
+    async def _do_void(self, till: Till) -> None:
+        """The last approved sale, on second thoughts."""
+        await self._clear(till)
+        sold = [rung for rung in till.rung if rung.code == "00" and not rung.voided and not rung.taken_back]
+        if not sold:
+            return
+        outcome = await till.terminal.void(sold[-1].trace, PIN)
+        sold[-1].voided = outcome.code in ("00", "")  # unanswered: who knows
+        await self._clear(till)
+
+    async def _do_replay(self, till: Till) -> None:
+        """An attacker on the line sends an old message again, from a place of his own."""
+        if not till.sent:
+            return
+        self._met("terminal replay")
+        call = await self._line()
+        if call is not None:
+            await call.exchange(till.sent[-1], b"\x7f\xff", _WAIT_S)
+
+    async def _do_settle(self, till: Till) -> None:
+        """The end of the day: what is owed, a sign-in where it is asked for, and the totals."""
+        await self._clear(till)
+        for _ in range(_TRIES):
+            outcome = await till.terminal.settle()
+            if outcome.is_approved:
+                till.settled = outcome.code
+                return
+            if outcome.code in _SIGN_IN:
+                await self._signed_in(till)
+            await self._pause()
