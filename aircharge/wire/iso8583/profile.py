@@ -64,38 +64,60 @@ class Profile:
     octets_max: int = 1024
 
 
-_FIELDS: Final[dict[int, Field]] = {
+_FIELDS: Final[dict[int, Field]] = {  # those that we do not read are there for terminals that send them
     2: _n(19, 2),  # primary account number: here the customer's number
     3: _n(6),  # processing code
     4: _n(12),  # amount in fen
+    5: _n(12),  # amount, settlement
+    6: _n(12),  # amount, cardholder billing
     7: _n(10),  # transmission date and time
+    8: _n(8),  # amount, cardholder billing fee
+    9: _n(8),  # conversion rate, settlement
+    10: _n(8),  # conversion rate, cardholder billing
     11: _n(6),  # system trace audit number
     12: _n(6),  # local time hhmmss
     13: _n(4),  # local date MMDD
     14: _n(4),  # expiration date
     15: _n(4),  # settlement date
+    16: _n(4),  # conversion date
+    17: _n(4),  # capture date
+    18: _n(4),  # merchant's type
+    19: _n(3),  # acquirer's country
+    20: _n(3),  # account's country
+    21: _n(3),  # forwarder's country
     22: _n(3),  # point of service entry mode
     23: _n(3),  # card sequence number
+    24: _n(3),  # network international identifier
     25: _n(2),  # point of service condition code
     26: _n(2),  # PIN capture code
+    27: _n(1),  # length of DE 38
     32: _n(11, 2),  # acquiring institution
+    33: _n(11, 2),  # forwarding institution
     35: Field(Kind.Z, 37, 2),  # track 2
     36: Field(Kind.Z, 104, 3),  # track 3
     37: _an(12),  # retrieval reference number
     38: _an(6),  # authorisation identification response
     39: _an(2),  # response code
+    40: _an(3),  # service restriction code
     41: _ans(8),  # terminal
     42: _ans(15),  # merchant
+    43: _ans(40),  # acceptor's name and place
     44: _ans(25, 2),  # additional response data
+    45: _ans(76, 2),  # track 1
+    46: _b(600, 3),  # the acquirer's own
     47: _b(512, 3),  # the acquirer's own; terminals put octets there
     48: _n(322, 3),  # settlement totals, uploaded lines
     49: _an(3),  # currency
+    50: _an(3),  # currency, settlement
+    51: _an(3),  # currency, cardholder billing
     52: _b(8),  # PIN block
     53: _n(16),  # security control information
     54: _ans(40, 3),  # additional amounts
     55: _b(255, 3),  # chip data
+    56: _b(600, 3),  # the acquirer's own
     57: _ans(100, 3),  # our own: name=value;…
     58: _ans(100, 3),
+    59: _b(600, 3),  # the acquirer's own
     60: _n(17, 3),  # type 2, batch 6, network code 3, …
     61: _n(29, 3),  # original: batch 6, trace 6, date 4
     62: _b(512, 3),  # keys, parameters
@@ -114,5 +136,5 @@ CUP: Final = Profile("cup", packed=True, fields=_FIELDS)
 CUP_AES: Final = Profile("cup-aes", packed=True, fields={**_FIELDS, 52: _b(16)})
 """ISO 9564 format 4 needs 16 octets for a PIN block, which no element of Q/CUP 007 has."""
 BCD: Final = Profile("bcd", packed=True, fields=_FIELDS, fills_left=True)
-ASCII: Final = Profile("ascii", packed=False, fields=_FIELDS)
+ASCII: Final = Profile("ascii", packed=False, fields=_FIELDS, octets_max=2000)
 PROFILES: Final = {profile.name: profile for profile in (CUP, CUP_AES, BCD, ASCII)}

@@ -153,7 +153,7 @@ BAD_CUP: tuple[tuple[str, str, int, str], ...] = (
     ("0200 0000", "8 octets wanted, 2 left", 2, "bitmap"),
     ("0200 80" + "00" * 7 + "0000", "8 octets wanted, 2 left", 10, "bitmap"),
     ("0200 80" + "00" * 7 + "80" + "00" * 7, "no such element in this profile", 18, "DE 65"),
-    ("0200 01" + "00" * 7 + "00", "no such element in this profile", 10, "DE 8"),
+    ("0200 000000 10 000000 00" + "00", "no such element in this profile", 10, "DE 28"),
     ("0200 20" + "00" * 7 + "50A000", "not digits", 10, "DE 3"),
     ("0200 20" + "00" * 7 + "5000", "3 octets wanted, 2 left", 10, "DE 3"),
     ("0200 40" + "00" * 7 + "20" + "11" * 10, "a length of 20, 19 is the most", 10, "DE 2"),
@@ -202,7 +202,7 @@ def test_bad_characters(octets: bytes, why: str, field: str) -> None:
         ("02x0", {}, "not 4 digits", "mti"),
         ("0200", {1: "0"}, "no such element", "bitmap"),
         ("0200", {129: "0"}, "no such element", "bitmap"),
-        ("0200", {8: "0"}, "no such element in this profile", "DE 8"),
+        ("0200", {28: "0"}, "no such element in this profile", "DE 28"),
         ("0200", {3: "50000"}, "a length of 5, not 6", "DE 3"),
         ("0200", {3: "50000x"}, "not digits", "DE 3"),
         ("0200", {3: "٥٠٠٠٠٠"}, "not digits", "DE 3"),
@@ -254,3 +254,11 @@ def refused(octets: bytes, profile: Profile) -> bool:
     except BadMessage:
         return True
     return False
+
+
+@ALL
+def test_the_longest_parameter_download_fits(profile: Profile) -> None:
+    message = with_mac(
+        Message("0810", {39: "00", 41: "T" * 8, 42: "M" * 15, 60: "22000001360", 62: bytes(512)})
+    )
+    assert decode(encode(message, profile), profile) == message
