@@ -17,8 +17,8 @@ class PosSettings:
     service: str = "0353911"  # the number that SMS about a terminal's orders come from
     answer_s: float = 25.0  # what is not known by then is not answered: the terminal takes it back
     session_s: float = 86_400.0  # working keys are good so long; then the terminal must sign in again
-    profile: str = "cup"  # how messages are packed: cup (BCD) or ascii
-    mac: str = "cup-ecb"  # cup-ecb, x9.9, x9.19 or aes-cmac
+    profile: str = "cup"  # how messages are packed: cup, bcd, cup-aes or ascii
+    mac: str = "cup-ecb"  # cup-ecb, cup-ecb-des, x9.9, x9.19 or aes-cmac
     key_octets: int = 16  # the PIN key of a session: 8 (DES) or 16 (3DES)
     mak_octets: int = 16  # its MAC key; stock Q/CUP 007 terminals want 8
     pin_needed: bool = False  # every sale wants the outlet's service PIN; else its own policy
