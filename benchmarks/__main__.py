@@ -15,6 +15,7 @@ PARTS = (
     "verify",
     "stages",
     "recharge",
+    "pos",
     "overload",
 )
 

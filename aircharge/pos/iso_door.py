@@ -144,7 +144,12 @@ class IsoDoor:
             log.error("a terminal's request is not answered: {why}", why=str(error))
             self._count("unknown", "silence")
             return None
-        return self._reply(request, said)
+        try:
+            return self._reply(request, said)
+        except BadMessage as error:  # ours does not fit: a fault of ours, and no reason to say anything false
+            log.error("an answer to a terminal cannot be written: {why}", why=str(error))
+            self._count(request.act.value, "silence")
+            return None
 
     @staticmethod
     def _is_foreign(message: Message) -> bool:
