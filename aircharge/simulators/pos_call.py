@@ -61,12 +61,13 @@ class PosCall(WireShell):
     async def exchange(
         self, octets: bytes, source: bytes = b"\x00\x01", wait_s: float = 30.0, caller: Caller | None = None
     ) -> bytes | None:
-        """The answer to a message; None when none comes in time, or the line ends."""
+        """The answer to a message; None when none comes in time, the line ends, or its terminal asks something else."""
         if self._opened is not None:
             await self._opened_within(wait_s)
         if self.transport is None:
             return None
         answer: Deferred[bytes | None] = Deferred()
+        self._answered(source, None)
         self._waiting[source] = answer
         late = self._clock.callLater(wait_s, self._answered, source, None)
         message = Message(octets, None if self._is_bare else Tpdu(NII, source), caller)
@@ -74,9 +75,8 @@ class PosCall(WireShell):
             self._write(self.link.send(message, self.now()))
         except (NotSent, WireError):
             self._answered(source, None)
+        answer.addBoth(_stopped, late)
         said = await answer
-        if late.active():
-            late.cancel()
         return said
 
     async def _opened_within(self, wait_s: float) -> None:
@@ -140,6 +140,13 @@ class PosCall(WireShell):
 
     def _wake(self) -> None:
         self.pump(self.link.tick(self.now()))
+
+
+def _stopped(result: Any, late: Any) -> Any:
+    """The timer of what has ended must not end what came after it."""
+    if late.active():
+        late.cancel()
+    return result
 
 
 class CallFactory(Factory):
