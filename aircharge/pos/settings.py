@@ -35,5 +35,7 @@ class PosSettings:
             raise ValueError(f"profile: one of {', '.join(PROFILES)}; mac: one of {', '.join(MACS)}")
         if self.mac in ("x9.19", "aes-cmac") and self.mak_octets != 16:
             raise ValueError(f"mak_octets: {self.mac} wants 16")
+        if self.profile == "cup-aes" and self.key_octets != 16:
+            raise ValueError("key_octets: cup-aes wants 16")
         if not (self.answer_s > 0 and self.session_s > 0):
             raise ValueError("answer_s and session_s: more than 0")

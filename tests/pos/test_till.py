@@ -50,7 +50,17 @@ def test_every_reason_has_a_code() -> None:
     assert [reason for reason, value in CODES.items() if value == "00"] == [Reason.OK]
 
 
-@pytest.mark.parametrize("wrong", [{"key_octets": 24}, {"answer_s": 0}, {"session_s": -1}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"key_octets": 24},
+        {"key_octets": 8, "mak_octets": 8, "profile": "cup-aes"},
+        {"mak_octets": 8, "mac": "x9.19"},
+        {"profile": "ebcdic"},
+        {"answer_s": 0},
+        {"session_s": -1},
+    ],
+)
 def test_settings_that_cannot_be(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         PosSettings(**wrong)
