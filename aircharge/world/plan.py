@@ -169,8 +169,8 @@ _FAULTS: Final = (
 
 
 def _ringing(chance: Random) -> Iterator[Step]:
-    """What happens at terminals, in three worlds of five: sales that get lost, are repeated, taken back, voided."""
-    if chance.random() < 0.4:
+    """What happens at terminals, in two worlds of five: sales that get lost, are repeated, taken back, voided."""
+    if chance.random() < 0.6:
         return
     for number in range(chance.randint(4, 10)):
         at_s = chance.uniform(1.0, STORM_S)
