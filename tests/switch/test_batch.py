@@ -13,7 +13,9 @@ from aircharge.ledger.batching import EndBatch, OpenLine
 from aircharge.ledger.commands import CloseRecharge
 from aircharge.ledger.pending import WaitingLine, batch_counts, running_batches
 from aircharge.ports import OperatorAnswer
+from aircharge.switch.admission import Admission
 from aircharge.switch.batch import BatchRunner, offers_of
+from aircharge.switch.workload import AdmissionSettings, Work
 from aircharge.values import State
 from tests.switch.world import World, now, receipt
 
@@ -115,6 +117,39 @@ def test_nothing_is_begun_on_the_way_out(stop: str) -> None:
         made.stop()
     assert now(made.round()) == 0
     assert not world.commands(OpenLine)
+
+
+def test_under_load_the_lines_of_a_file_wait_in_the_ledger() -> None:
+    world, queued = World(), 1000
+    ledger = FileLedger(world, 3)
+    world.board.admission = Admission(world.clock, ledger_waiting=lambda: queued)
+    made = runner(world, ledger)
+    assert now(made.round()) == 0
+    assert (world.trace, len(ledger.waiting)) == ([], 3)
+    queued = 0
+    assert now(made.round()) == 3
+    assert world.commands(EndBatch) == [EndBatch(BATCH, 3, 1)]
+
+
+def test_a_file_has_its_outlets_turns_and_goes_on_when_they_come() -> None:
+    world = World()
+    ledger = FileLedger(world, 9)
+    limits = AdmissionSettings(hands_max=1, waiting_max=16, outlet_waiting_max=2)
+    admission = world.board.admission = Admission(world.clock, limits)
+    first = admission.turn(1, "13900000009", Work.CARD)
+    assert admission.enter(first) is None
+    running = Deferred.fromCoroutine(runner(world, ledger, width=4).round())
+    assert admission.waiting == 2  # of four workers: no more of one outlet, whatever brings them
+    other = admission.turn(1, "13900000008", Work.CARD)
+    waits = admission.enter(other)
+    assert waits is not None
+    waits.addCallback(lambda _: world.trace.append("other"))
+    admission.held(first)
+    assert world.trace == ["other"]  # its class goes first
+    admission.held(other)
+    assert now(running) == 9
+    assert len(world.commands(CloseRecharge)) == 9
+    assert (admission.waiting, admission.holding) == (0, 0)
 
 
 def test_a_file_that_was_cancelled_meanwhile() -> None:
