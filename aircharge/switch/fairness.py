@@ -26,11 +26,6 @@ class FairQueue(Generic[T]):
     def __len__(self) -> int:
         return self._count
 
-    @property
-    def keys(self) -> list[str]:
-        """Who waits, in the order of their turns."""
-        return list(self._queues)
-
     def count(self, key: str) -> int:
         """How many of this key wait."""
         queue = self._queues.get(key)
