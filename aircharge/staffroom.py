@@ -249,6 +249,10 @@ def _by_card(txn: Connection, iccid: str) -> list[int]:
     return list(txn.execute(select(_card.c.outlet_id).where(_card.c.iccid == iccid)).scalars())
 
 
+def _by_terminal(txn: Connection, terminal: str) -> list[int]:
+    return outlets_of(txn, {"terminal": terminal})
+
+
 def _by_order(txn: Connection, number: str) -> list[int]:
     accounts = [order["outlet_acct"] for order in orders_by_number(txn, number)]
     return list(txn.execute(select(_outlet.c.id).where(_outlet.c.float_id.in_(accounts))).scalars())
@@ -258,6 +262,7 @@ _OUTLETS: Final[dict[str, Callable[[Connection, str], list[int]]]] = {
     "code": _by_code,
     "parent": _by_code,
     "iccid": _by_card,
+    "terminal": _by_terminal,
     "number": _by_order,
 }
 """The outlet that an argument of a command means (``rights.Action.within``)."""

@@ -17,6 +17,7 @@ from aircharge.instance import Instance, Ports, Shop
 from aircharge.ledger.tables import metadata
 from aircharge.office import Office
 from aircharge.outlets.rights import FREE
+from aircharge.outlets.terminals import add_terminal_txn
 
 HUGE: Final = "10000000000000000000"
 READS: Final = frozenset(
@@ -47,6 +48,9 @@ READS: Final = frozenset(
         "seal.head",
         "staff.list",
         "statement",
+        "terminal.key.compare",
+        "terminal.list",
+        "terminal.show",
         "transfer-rule.list",
     )
 )
@@ -148,6 +152,20 @@ BAD: Final = f"""
     staff reset x                                               | no staff yet
     staff role x clerk                                          | no staff yet
     staff unblock x                                             | no staff yet
+    terminal bind T77 --merchant 898330154110001                | no terminal T77
+    terminal bind T0000001 --merchant 12                        | 15 letters and digits
+    terminal bind T0000001 --merchant 898330154110001 --module 1 | 16 letters and digits
+    terminal bind T0000001 --merchant 898330154110001 --rights fly | fly
+    terminal block T77                                          | no terminal T77
+    terminal unblock T77                                        | no terminal T77
+    terminal unblock T0000001                                   | active already
+    terminal sign-out T0000001                                  | not signed in
+    terminal key file KEYS                                      | nothing has changed
+    terminal key file FILE                                      | may be read by others
+    terminal key file KEYS --transport aes-kw                   | go together
+    terminal key retire T77 1                                   | no terminal T77
+    terminal key retire T0000001 1                              | no key of version 1
+    terminal key retire T0000001 256                            | Invalid value
     transfer-rule add --from Z --to A1 --most 10                | Error
     transfer-rule add --from A1 --to B1 --most {HUGE}           | Error
     transfer-rule off 77                                        | 77
@@ -158,7 +176,7 @@ ROWS: Final = [tuple(part.strip() for part in line.split("|")) for line in BAD.s
 
 def _action(words: str) -> str:
     commands, first = leaves(main), words.split()
-    return ".".join(first[:2]) if ".".join(first[:2]) in commands else first[0]
+    return next(name for count in (3, 2, 1) if (name := ".".join(first[:count])) in commands)
 
 
 def test_no_command_is_forgotten() -> None:
@@ -176,7 +194,12 @@ def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
     (folder / "file.csv").write_text('code,"name\n1,2,3,4,5\n\x00', encoding="utf-8")
     (folder / "empty.csv").write_text("outlet,amount,slip\n", encoding="utf-8")
     (folder / "short.csv").write_text("outlet,amount,slip\nA1,10\n", encoding="utf-8")
+    keys = folder / "keys.csv"
+    keys.touch(mode=0o600)
+    keys.write_text(f"terminal,version,family,key,kcv\nT77,1,3des,{'1' * 32},000000\n", encoding="utf-8")
     made = Office(load(folder / "aircharge.toml"))
+    with made.desk("wang") as desk:
+        add_terminal_txn(desk, "A1", "T0000001")
     yield made
     made.close()
 
@@ -198,6 +221,7 @@ def test_bad_input_changes_nothing(office: Office, waiting: str, words: str, sai
         "FILE": str(folder / "file.csv"),
         "PINS": str(folder / "pins"),
         "EMPTY": str(folder / "empty.csv"),
+        "KEYS": str(folder / "keys.csv"),
         "SHORT": str(folder / "short.csv"),
         "WAITING": waiting,
     }

@@ -12,6 +12,7 @@ from aircharge.cli.root import main
 from aircharge.cli.signed import sign_all
 from aircharge.cli.staff import login, logout, staff
 from aircharge.cli.tariff import price, product
+from aircharge.cli.terminal import terminal
 
 __all__ = ["main"]
 
@@ -24,6 +25,7 @@ main.add_command(outlet)
 main.add_command(request)
 main.add_command(reversal)
 main.add_command(staff)
+main.add_command(terminal)
 main.add_command(login)
 main.add_command(logout)
 for group in (product, price, limit, transfer_rule, lists_group, rules, parked):

@@ -30,6 +30,7 @@ from aircharge.outlets.profile import change_profile_txn, profile_of
 from aircharge.outlets.registry import Desk
 from aircharge.outlets.rights import NotAllowed, ids_within
 from aircharge.outlets.sheets import ENCODINGS, write_sheet
+from aircharge.outlets.terminal_injection import UNBLOCK
 from aircharge.outlets.terminals import add_terminal_txn, block_terminal_txn, move_terminal_txn
 from aircharge.outlets.tree import downline, move_txn, moves
 from aircharge.staffroom import Staffroom, sees
@@ -143,7 +144,7 @@ def outlet_release_phone(context: click.Context, code: str, number: str, note: s
 @click.option("--kind", default="pos")
 @click.option("--move", "is_move", is_flag=True, help="It stands at another outlet now.")
 @click.option("--block", is_flag=True)
-@click.option("--lift", is_flag=True, help="Lift the block.")
+@click.option("--lift", is_flag=True, help="Ask to lift the block; a second person confirms.")
 @click.option("--actor", required=True)
 @click.pass_context
 def outlet_terminal(
@@ -157,16 +158,28 @@ def outlet_terminal(
     actor: str,
 ) -> None:
     """Put a new terminal at an outlet, move it there, or block it."""
-    with desk_of(context) as office, office.desk(actor) as desk:
-        if block or lift or is_move:
-            _check_stand(desk, office, terminal, "" if is_move else code)
-        if block or lift:
-            block_terminal_txn(desk, terminal, lift=lift)
-        elif is_move:
-            move_terminal_txn(desk, terminal, code)
-        else:
-            add_terminal_txn(desk, code, terminal, kind)
+    with desk_of(context) as office:
+        if lift:
+            with office.desk(actor) as desk:
+                _check_stand(desk, office, terminal, code)
+            out.print(Staffroom(office).change(UNBLOCK, {"terminal": terminal}, actor=actor))
+            return
+        with office.desk(actor) as desk:
+            _stand(desk, office, code, terminal, kind, is_move=is_move, block=block)
         out.print(f"terminal {terminal}: done")
+
+
+def _stand(
+    desk: Desk, office: Office, code: str, terminal: str, kind: str, *, is_move: bool, block: bool
+) -> None:
+    if block or is_move:
+        _check_stand(desk, office, terminal, "" if is_move else code)
+    if block:
+        block_terminal_txn(desk, terminal)
+    elif is_move:
+        move_terminal_txn(desk, terminal, code)
+    else:
+        add_terminal_txn(desk, code, terminal, kind)
 
 
 # -- master data -------------------------------------------------------------------------------------------

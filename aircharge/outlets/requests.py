@@ -34,6 +34,7 @@ from aircharge.outlets.registry import (
 )
 from aircharge.outlets.rulebook import activate_rules_txn, retire_rules_txn
 from aircharge.outlets.signing_in import Passwords, random_password
+from aircharge.outlets.terminal_injection import OF_TERMINALS
 from aircharge.ports import Randomness
 from aircharge.values import Operation, Pin, State, mask_msisdn
 
@@ -57,7 +58,10 @@ _t = metadata.tables["change_request"]
 _order = metadata.tables["txn"]
 _outlet = metadata.tables["outlet"]
 _card = metadata.tables["card"]
+_terminal = metadata.tables["terminal"]
 _SECOND: Final = "a second person"
+_SHOWN: Final = 20  # of a list
+_SEALED: Final = "sealed"  # keys of terminals: gone when the request is closed
 ASKED, APPROVED, DECLINED = range(3)
 
 Payload = Mapping[str, Any]
@@ -159,6 +163,7 @@ KINDS: Final[dict[str, Apply]] = {
     "staff.unblock": _unblock_staff,  # login
     "staff.reset": _reset_staff,  # login
     **LOOSENING,
+    **OF_TERMINALS,
 }
 """What a confirmed request does, and what its payload names."""
 
@@ -189,11 +194,13 @@ def propose_txn(desk: Desk, what: str, payload: Payload, tools: Tools | None) ->
 
 
 def masked(payload: Payload) -> Payload:
-    """A payload as audit and lists may show it: no whole phone numbers, in a reason or a note neither."""
-    return {name: _masked(name, value) for name, value in payload.items()}
+    """A payload as audit and lists may show it: no whole phone numbers, in a reason or a note neither; no keys."""
+    return {name: _masked(name, value) for name, value in payload.items() if name != _SEALED}
 
 
 def _masked(name: str, value: Any) -> Any:
+    if isinstance(value, list):
+        return value[:_SHOWN]
     if not isinstance(value, str):
         return value
     return mask_msisdn(value) if name in ("value", "phone") else mask_text(value)
@@ -274,6 +281,9 @@ def decline_txn(desk: Desk, number: int, note: str) -> None:
 
 def _close(desk: Desk, row: Any, state: int, note: str) -> None:
     values = {"state": state, "checker": desk.actor, "checked_ms": desk.now_ms, "note": note[:200]}
+    payload = json.loads(row.payload)
+    if payload.pop(_SEALED, None) is not None:
+        values["payload"] = json.dumps(payload, sort_keys=True, ensure_ascii=False)
     changed = desk.txn.execute(update(_t).where(_t.c.id == row.id, _t.c.state == ASKED).values(**values))
     if changed.rowcount != 1:
         raise RequestError(f"no request {row.id} waits to be confirmed")
@@ -313,7 +323,10 @@ def thing_of(what: str, payload: Payload) -> str:
     """What a request is about, in a word."""
     if "iccid" in payload:
         return f"card {str(payload['iccid'])[-4:]}"
-    for name in ("outlet", "login", "order", "version", "operator", "file"):
+    if "keys" in payload:
+        first, *more = (str(key["terminal"]) for key in payload["keys"])
+        return f"{first} and {len(more)} more" if more else first
+    for name in ("outlet", "terminal", "login", "order", "version", "operator", "file"):
         if name in payload:
             return str(payload[name])
     return what
@@ -325,6 +338,9 @@ def outlets_of(txn: Connection, payload: Payload) -> list[int]:
         question = select(_outlet.c.id).where(_outlet.c.code == payload["outlet"])
     elif "iccid" in payload:
         question = select(_card.c.outlet_id).where(_card.c.iccid == payload["iccid"])
+    elif "terminal" in payload or "keys" in payload:
+        codes = {key["terminal"] for key in payload.get("keys", (payload,))}
+        question = select(_terminal.c.outlet_id).where(_terminal.c.code.in_(codes))
     elif "order" in payload:
         question = (
             select(_outlet.c.id)

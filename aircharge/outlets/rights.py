@@ -68,10 +68,10 @@ class Person:
 class Action:
     """``by``: who may do it or, where ``check`` names somebody, ask for it; one of ``check`` must confirm.
 
-    ``within``: which argument of the command names the outlet ("code", "parent"), its card ("iccid"), its order
-    ("number") or the requests to be decided ("request", "requests"), which must be of kinds the person may confirm;
-    "payload" = the request's own says it; "inside" = the command looks itself; "-" = no single outlet is meant;
-    "house" = it holds for all outlets: for nobody who works in a part of the tree.
+    ``within``: which argument of the command names the outlet ("code", "parent"), its card ("iccid"), its terminal
+    ("terminal"), its order ("number") or the requests to be decided ("request", "requests"), which must be of kinds
+    the person may confirm; "payload" = the request's own says it; "inside" = the command looks itself; "-" = no
+    single outlet is meant; "house" = it holds for all outlets: for nobody who works in a part of the tree.
     """
 
     by: frozenset[Role]
@@ -112,6 +112,16 @@ _TABLE: Final = """
     outlet.release-phone CM.R.. ......  code
     outlet.terminal     CM....  ......  code
     outlet.profile      CM....  ......  code
+    terminal.bind       CM....  ......  terminal
+    terminal.block      CM.R..  ......  terminal
+    terminal.unblock    CM.R..  .M.R..  terminal
+    terminal.sign-out   CM.R..  ......  terminal
+    terminal.list       CMFRUA  ......  inside
+    terminal.show       CMFRUA  ......  terminal
+    terminal.key.file   .....A  ......  inside
+    terminal.key.compare ...RUA ......  inside
+    terminal.key.retire ...R.A  ......  terminal
+    terminal.inject     ...R.A  ...R.A  payload
     outlet.import       CM....  ......  inside
     outlet.export       CMFRUA  ......  inside
     language            CM....  ......  -

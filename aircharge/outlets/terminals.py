@@ -1,8 +1,10 @@
-"""The terminals that stand at an outlet: added, blocked, moved to another."""
+"""The terminals that stand at an outlet: added, bound to merchant and module, blocked, signed out, moved."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from sqlalchemy import Connection, func, insert, select, update
@@ -13,17 +15,37 @@ from aircharge.outlets.desk import Desk, RegistryError, lock_registry_txn, open_
 __all__ = [
     "TERMINAL_ACTIVE",
     "TERMINAL_BLOCKED",
+    "Binding",
     "add_terminal_txn",
+    "bind_terminal_txn",
     "block_terminal_txn",
     "check_terminal",
+    "end_session",
     "move_terminal_txn",
+    "sign_out_txn",
+    "terminal_row",
+    "terminal_sheet",
+    "terminals_among",
     "terminals_of",
 ]
 
 _terminal, _outlet = metadata.tables["terminal"], metadata.tables["outlet"]
+_key, _session = metadata.tables["terminal_key"], metadata.tables["terminal_session"]
 _CODE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,15}")
 _KIND: Final = re.compile(r"[a-z][a-z0-9-]{0,15}")
+_DE_41: Final = re.compile(r"[A-Za-z0-9]{8}")  # ISO 8583: ans 8; signs would only be mistyped
+_DE_42: Final = re.compile(r"[A-Za-z0-9]{15}")
+_MODULE: Final = re.compile(r"[A-Za-z0-9]{16}")
 TERMINAL_ACTIVE, TERMINAL_BLOCKED = 1, 2
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """What a terminal says of itself, and may do."""
+
+    merchant: str  # DE 42
+    module: str = ""  # security module (PSAM) of a fixed-line terminal
+    rights: int = 3  # RIGHT_RECHARGE …, as of phones
 
 
 def check_terminal(code: str, kind: str) -> None:
@@ -48,24 +70,68 @@ def add_terminal_txn(desk: Desk, code: str, terminal: str, kind: str = "pos") ->
     return number
 
 
+def bind_terminal_txn(desk: Desk, terminal: str, form: Binding) -> None:
+    """Say which merchant and security module a terminal has. What changes who it is, ends its session."""
+    row = terminal_row(desk.txn, terminal)
+    if not _DE_41.fullmatch(terminal):
+        raise RegistryError(f"terminal {terminal}: a code on the wire (DE 41) has 8 letters and digits")
+    if not _DE_42.fullmatch(form.merchant):
+        raise RegistryError("a merchant's code (DE 42) has 15 letters and digits")
+    if form.module and not _MODULE.fullmatch(form.module):
+        raise RegistryError("a security module's number has 16 letters and digits")
+    if not 1 <= form.rights <= 7:
+        raise RegistryError("rights: recharge, query, admin in any choice")
+    lock_registry_txn(desk.txn)
+    other = select(_terminal.c.code).where(_terminal.c.module == form.module, _terminal.c.id != row.id)
+    if form.module and (taken := desk.txn.execute(other).scalar()):
+        raise RegistryError(f"that security module is in terminal {taken}")
+    new = asdict(form)
+    changed = {
+        name: [row._mapping[name], value] for name, value in new.items() if row._mapping[name] != value
+    }
+    if not changed:
+        raise RegistryError(f"terminal {terminal} is bound so already")
+    desk.txn.execute(update(_terminal).where(_terminal.c.id == row.id).values(**new))
+    if changed.keys() & {"merchant", "module"}:
+        end_session(desk, row.id)
+    desk.note("terminal.bind", terminal, **changed)
+
+
+def sign_out_txn(desk: Desk, terminal: str) -> None:
+    """Take a terminal's working keys from it: it must sign in again."""
+    if not end_session(desk, terminal_row(desk.txn, terminal).id):
+        raise RegistryError(f"terminal {terminal} is not signed in")
+    desk.note("terminal.sign-out", terminal, forced=True)
+
+
+def end_session(desk: Desk, terminal_id: int) -> bool:
+    """Whether there was one."""
+    is_open = (_session.c.terminal_id == terminal_id) & _session.c.mak_wrapped.is_not(None)
+    values = {"pik_wrapped": None, "mak_wrapped": None, "until_ms": desk.now_ms}
+    return desk.txn.execute(update(_session).where(is_open).values(**values)).rowcount > 0
+
+
 def block_terminal_txn(desk: Desk, terminal: str, *, lift: bool = False) -> None:
-    """Refuse a terminal, or lift that."""
-    row = _row(desk.txn, terminal)
+    """Refuse a terminal and end its session, or lift that."""
+    row = terminal_row(desk.txn, terminal)
     status = TERMINAL_ACTIVE if lift else TERMINAL_BLOCKED
     if row.status == status:
         raise RegistryError(f"terminal {terminal} is {'active' if lift else 'blocked'} already")
     desk.txn.execute(update(_terminal).where(_terminal.c.id == row.id).values(status=status))
+    if not lift:
+        end_session(desk, row.id)
     desk.note("terminal.unblock" if lift else "terminal.block", terminal)
 
 
 def move_terminal_txn(desk: Desk, terminal: str, code: str) -> None:
     """A terminal now stands at another outlet."""
-    row = _row(desk.txn, terminal)
+    row = terminal_row(desk.txn, terminal)
     outlet = open_row(desk.txn, code)
     if outlet.id == row.outlet_id:
         raise RegistryError(f"terminal {terminal} stands at {code} already")
     before = desk.txn.execute(select(_outlet.c.code).where(_outlet.c.id == row.outlet_id)).scalar_one()
     desk.txn.execute(update(_terminal).where(_terminal.c.id == row.id).values(outlet_id=outlet.id))
+    end_session(desk, row.id)
     desk.note("terminal.move", terminal, outlet=[before, code])
 
 
@@ -74,7 +140,27 @@ def terminals_of(txn: Connection, outlet_id: int) -> list[dict[str, Any]]:
     return [dict(row) for row in txn.execute(found).mappings()]
 
 
-def _row(txn: Connection, terminal: str) -> Any:
+def terminals_among(txn: Connection, codes: Collection[str]) -> dict[str, Any]:
+    """Rows of terminals by code, of those that are there."""
+    found = select(_terminal).where(_terminal.c.code.in_(codes))
+    return {row.code: row for row in txn.execute(found)}
+
+
+def terminal_sheet(txn: Connection, terminal: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """A terminal with its outlet's code and its session's numbers; and its keys without the keys."""
+    row = terminal_row(txn, terminal)
+    outlet = txn.execute(select(_outlet.c.code).where(_outlet.c.id == row.outlet_id)).scalar_one()
+    found = txn.execute(select(_session).where(_session.c.terminal_id == row.id)).mappings().first()
+    session: dict[str, Any] = dict(found) if found else {}
+    numbers = {name: session.get(name, 0) for name in ("session", "batch", "signed_ms", "until_ms")}
+    keys = select(_key).where(_key.c.terminal_id == row.id).order_by(_key.c.version)
+    sheet = {**row._mapping, "outlet": outlet, **numbers, "signed_in": bool(session.get("mak_wrapped"))}
+    shown = ("version", "kcv", "family", "state", "made_ms", "author")
+    return sheet, [{name: key[name] for name in shown} for key in txn.execute(keys).mappings()]
+
+
+def terminal_row(txn: Connection, terminal: str) -> Any:
+    """Raises RegistryError when there is none."""
     row = txn.execute(select(_terminal).where(_terminal.c.code == terminal)).first()
     if row is None:
         raise RegistryError(f"no terminal {terminal}")

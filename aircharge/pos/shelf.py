@@ -8,27 +8,13 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass, field
-from typing import Final
 
 from aircharge.ledger.terminal_reading import TerminalRow, read_terminal
 from aircharge.outlets.cards import KeyRing
+from aircharge.outlets.terminal_keys import MAK, PIK, bound_master, bound_working
 from aircharge.switch.board import LedgerPort
 
 __all__ = ["MAK", "PIK", "Terminal", "TerminalShelf", "bound_master", "bound_working"]
-
-PIK: Final = b"PIK"
-MAK: Final = b"MAK"
-_WORKING: Final = b"terminal|%d|session %d|%s"
-
-
-def bound_master(terminal_id: int, version: int) -> bytes:
-    """What a wrapped master key is bound to: it opens for no other terminal or version."""
-    return b"terminal|%d|%d" % (terminal_id, version)
-
-
-def bound_working(terminal_id: int, session: int, purpose: bytes) -> bytes:
-    """What a wrapped working key is bound to."""
-    return _WORKING % (terminal_id, session, purpose)
 
 
 @dataclass(frozen=True, slots=True)
