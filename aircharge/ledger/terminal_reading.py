@@ -73,7 +73,7 @@ def read_terminal(txn: Connection, code: str = "", module: str = "") -> Terminal
     if row is None:
         return None
     keys = select(_key.c.version, _key.c.wrapped).where(
-        _key.c.terminal_id == row["id"], _key.c.state != KEY_RETIRED
+        _key.c.terminal_id == row["id"], _key.c.state != KEY_RETIRED, _key.c.family != "aes"
     )
     phones = select(_phone.c.msisdn).where(_phone.c.outlet_id == row["outlet_id"]).order_by(_phone.c.msisdn)
     is_new = row["session"] is None

@@ -9,6 +9,7 @@ from typing import Any
 
 from twisted.internet.defer import maybeDeferred
 from twisted.internet.endpoints import serverFromString
+from twisted.logger import Logger
 
 from aircharge.outlets.cards import KeyRing
 from aircharge.ports import Randomness
@@ -23,6 +24,8 @@ from aircharge.switch.board import Board
 from aircharge.switch.cancelling import Cancels
 
 __all__ = ["PosDoor", "PosSection"]
+
+log = Logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,12 @@ class PosDoor:
         self._reactor = reactor
         self._ports: list[Any] = []
         answers: dict[str, Answer] = {"iso8583": IsoDoor(till, shelf, board, settings, chance).answer}
+        is_open = any(not place.endpoint.startswith("ssl:") for place in section.place)
+        if is_open and settings.mac.startswith("cup-ecb"):
+            log.warn(
+                "pos.door.mac = {mac} does not protect amounts on an open line: docs/channels/pos.md",
+                mac=settings.mac,
+            )
         ticker = Ticker(reactor)
         for place in section.place:
             server = PosServer(place, ticker, answers[place.application], spawn, chance)

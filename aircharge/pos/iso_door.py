@@ -161,6 +161,7 @@ class IsoDoor:
         """The first objection, else what the act comes to."""
         objection = await self._who(request)
         if objection:
+            request.terminal = None  # nobody has proved to be it: the answer bears no MAC
             return Said(objection)
         if request.act not in _UNSIGNED:
             objection = await self._proved(request) or await self._in_batch(request)

@@ -175,13 +175,13 @@ class PosTerminal:
         return self._outcome(answer)
 
     async def clear(self) -> Outcome | None:
-        """Ask for the reversal that is owed until it is answered; None: nothing is owed."""
+        """Ask for the reversal that is owed until it is answered under a MAC; None: nothing is owed."""
         owed = self.memory.owed
         if owed is None:
             return None
         fields = {int(number): value for number, value in owed.items()}
         answer = await self._send(Message("0400", dict(fields)), signed=True)
-        if answer is not None and answer.text(39) not in ("77", "A0"):
+        if answer is not None and 64 in answer.fields:
             self.memory.owed = None
             trace = int(owed["11"])
             self.memory.journal = [line for line in self.memory.journal if line.trace != trace]
@@ -276,7 +276,9 @@ class PosTerminal:
         if fault == "overtaken":
             await self.clear()
         answer = await self._send(message, signed=True, fault=fault)
-        if answer is not None and fault != "overtaken":
+        if fault == "overtaken":
+            return None  # it has gone on
+        if answer is not None and 64 in answer.fields:  # what bears no MAC proves nothing: it is taken back
             self.memory.owed = None
         return answer
 

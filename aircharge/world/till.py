@@ -178,6 +178,7 @@ class Tills:
         till.rung.append(rung)
         outcome = await terminal.sale(target, amount_fen, fault=fault)
         rung.code = outcome.code
+        rung.taken_back = fault == "overtaken" and terminal.memory.owed is None
         return outcome
 
     async def _do_void(self, till: Till) -> None:

@@ -1,4 +1,4 @@
-"""Thirteen bugs that have lost money elsewhere, planted one at a time: the worlds' audit must see every one.
+"""Fifteen bugs that have lost money elsewhere, planted one at a time: the worlds' audit must see every one.
 
 Each is honest: where nothing breaks and nobody attacks, the daemon still does what it should.
 ``python -m tests.world.mutants NAME``: seeds are tried until one catches it; exit code 0 when one did.
@@ -16,7 +16,8 @@ from twisted.internet.defer import Deferred, succeed
 
 from aircharge.daemon import AirchargeService
 from aircharge.errors import Reason
-from aircharge.ledger import closing, limits
+from aircharge.ledger import cancelling, closing, limits
+from aircharge.ledger.book import RULES
 from aircharge.ledger.page import Page
 from aircharge.ledger.saving import Saver
 from aircharge.ledger.sqlite import SqliteDialect
@@ -184,6 +185,32 @@ def accept_from_cache() -> None:
     SmsDoor.answer = answering  # type: ignore[method-assign, assignment]
 
 
+def early_reversal_forgotten() -> None:
+    """A reversal that overtakes its sale is answered yes and forgotten: the sale that comes then is sold."""
+    remember = cancelling._remember
+
+    def remembering(page: Page, *rest: Any) -> Any:
+        row = remember(page, *rest)
+        page.changes.new_txns.remove(row)
+        return row
+
+    cancelling._remember = remembering
+
+
+def wish_in_memory() -> None:
+    """A terminal's reversal is answered yes before it is written down: nobody fulfils it."""
+    decide = cancelling.cancel_sale
+
+    def deciding(page: Page, command: Any) -> Any:
+        rows = len(page.changes.rare)
+        receipt = decide(page, command)
+        del page.changes.rare[rows:]
+        return receipt
+
+    rule = replace(RULES[cancelling.CancelSale], decide=deciding)
+    RULES[cancelling.CancelSale] = rule
+
+
 _MONEY = ("the operator has credited", "executed", "fen for", "requests")
 MUTANTS: dict[str, Mutant] = {
     "send_first": Mutant(send_first, 40, _MONEY),
@@ -199,6 +226,8 @@ MUTANTS: dict[str, Mutant] = {
     "limit_released_twice": Mutant(limit_released_twice, 30, ("recharges of W3 in a day", "counter")),
     "reversal_on_timeout": Mutant(reversal_on_timeout, 20, _MONEY),
     "accept_from_cache": Mutant(accept_from_cache, 30, ("is in no book",)),
+    "early_reversal_forgotten": Mutant(early_reversal_forgotten, 60, ("taken back and stands",)),
+    "wish_in_memory": Mutant(wish_in_memory, 20, ("taken back and stands",)),
 }
 
 
