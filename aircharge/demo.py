@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import signal
+import subprocess
 import time
 from pathlib import Path
 from typing import Any, Final
@@ -25,24 +26,34 @@ OUTLETS: Final = (
 )
 CUSTOMER, SECOND_CUSTOMER = "13812345678", "13587654321"
 
+POS_PORT: Final = 8583
+TERMINAL, MERCHANT = "10001023", "898110200001023"
+POS: Final = f"""
+[[pos.place]]
+name = "ip"
+endpoint = "tcp:{POS_PORT}:interface=127.0.0.1"
+"""
+AT_THE_TERMINAL: Final = "13712345678"
+
 out = Console(highlight=False, soft_wrap=True)
 
 
 def run_demo(folder: Path, *, keep: bool) -> int:
     """Make the instance, recharge twice, show what each party saw; exit code 0 only when all agree."""
     folder = folder.resolve()
-    running = Instance(folder, Ports())
+    running = Instance(folder, Ports(), extra=POS)
     try:
-        running.check_ports()  # before the folder: it may be a running instance's
+        running.check_ports(POS_PORT)  # before the folder: it may be a running instance's
         if (folder / "aircharge.toml").exists():
             shutil.rmtree(folder)
         folder.mkdir(parents=True, exist_ok=True)
         with running:
             out.print(f"making a throw-away instance in {folder} …")
             running.create(OUTLETS)
+            key = running.place_terminal(OUTLETS[0].code, TERMINAL, MERCHANT)
             running.start()
             out.print("operator platform, daemon (twistd) and SMS centre are up\n")
-            sound = _first_recharges(running)
+            sound = _first_recharges(running) and _at_the_terminal(running, key)
             if keep and sound:
                 _stay(running)
             return 0 if sound else 1
@@ -71,6 +82,36 @@ def _first_recharges(running: Instance) -> bool:
         running.centre(verb, **arguments)
         sound &= _shown(running, shop, customer, amount_fen)
     return sound
+
+
+def _at_the_terminal(running: Instance, key: Path) -> bool:
+    """One by a payment terminal: it signs in and sells. True when its slip and the operator agree."""
+    out.print(f"[bold]outlet {OUTLETS[0].code} sells at its terminal {TERMINAL} (ISO 8583 over IP)")
+    code, lines = _terminal(running, key, ["sign-in,", "sale", AT_THE_TERMINAL, "20"])
+    rows = running.operator("record", msisdn=AT_THE_TERMINAL)["rows"]
+    for line in lines:
+        out.print(f"  terminal        {line}")
+    out.print(f"  operator        {json.dumps(rows[-1:], ensure_ascii=False)}")
+    agree = code == 0 and len(rows) == 1
+    out.print("  [green]terminal and operator agree\n" if agree else "  [red]THEY DO NOT AGREE\n")
+    return agree
+
+
+def _terminal(running: Instance, key: Path, words: list[str]) -> tuple[int, list[str]]:
+    """What the simulated terminal was answered: exit code and lines."""
+    command = [
+        running.python,
+        "-m",
+        "aircharge.simulators.pos",
+        "--terminal",
+        TERMINAL,
+        "--merchant",
+        MERCHANT,
+    ]
+    command += ["--connect", f"tcp:127.0.0.1:{POS_PORT}", "--master-key-file", str(key)]
+    command += ["--state", str(key.with_suffix(".json")), *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # words are one argument each
+    return done.returncode, (done.stdout + done.stderr).splitlines()
 
 
 def _shown(running: Instance, shop: Shop, customer: str, amount_fen: int) -> bool:
@@ -115,6 +156,7 @@ def _stay(running: Instance) -> None:
   {command} sms "13812345678 50"        plain SMS (add *2 to mean it twice)
   {command} sms 00                      balance; 11 = last transaction
   {command} stk 13812345678 100         the SIM card's menu, encrypted
+  {command} pos sale 13812345679 20     the terminal at the counter (or: balance, last, settle …)
   {command} replay                      an attacker repeats the last packet
   {command} redeliver                   the SMS centre delivers it again
   {command} operator-timeout            the next recharge gets no answer
@@ -146,6 +188,8 @@ def simulate(folder: Path, what: str, words: list[str]) -> list[str]:
             f"{row['op_ref']} {mask_msisdn(row['msisdn'])} {yuan_text(row['amount_fen'])} {row['code']}"
             for row in rows
         ]
+    if what == "pos":
+        return _terminal(running, running.folder / f"{TERMINAL}.key", words or ["balance"])[1]
     before = len(running.centre("inbox", number=shop.phone)["messages"])
     verb, arguments = _handset(what, words, shop)
     running.centre(verb, **arguments)

@@ -24,7 +24,11 @@ from typing import IO, Any
 from aircharge.config import Config, load
 from aircharge.errors import AirchargeError
 from aircharge.office import Office, OutletForm
+from aircharge.outlets.terminal_injection import INJECT, injection
+from aircharge.outlets.terminal_keys import KeyLine, kcv_of, with_parity
+from aircharge.outlets.terminals import Binding, add_terminal_txn, bind_terminal_txn
 from aircharge.simulators.control import ask
+from aircharge.staffroom import Staffroom
 from aircharge.values import Pin
 
 __all__ = ["BusyPort", "Instance", "Ports", "Shop", "free_port", "free_ports"]
@@ -180,6 +184,22 @@ class Instance:
             )
             office.approve_funding(request, checker="demo.checker")
 
+    def place_terminal(self, outlet: str, terminal: str, merchant: str) -> Path:
+        """A payment terminal at an outlet, bound, with a master key of its own; the key's file."""
+        path, key = self.folder / f"{terminal}.key", with_parity(secrets.token_bytes(16), "3des")
+        _secret(path, key.hex())
+        office = Office(load(self.config_file))
+        with office.desk("demo") as desk:
+            add_terminal_txn(desk, outlet, terminal)
+            bind_terminal_txn(desk, terminal, Binding(merchant))
+        room = Staffroom(office)
+        lines = [KeyLine(1, terminal, 1, "3des", kcv_of(key, "3des"), key)]
+        with office.store.engine.connect() as txn:
+            payload = injection(txn, room.ring(), lines, maker="demo")
+        room.change(INJECT, payload, actor="demo")
+        office.close()
+        return path
+
     def _toml(self) -> str:
         ports = self.ports
         return f"""# A throw-away instance, made by `aircharge demo`.
@@ -234,9 +254,9 @@ response_timeout_s = {self.response_timeout_s}
         self.start_daemon()
         self.start_centre()
 
-    def check_ports(self) -> None:
-        """Raises BusyPort when any port of the instance is taken."""
-        self._check_free(*dataclasses.astuple(self.ports))
+    def check_ports(self, *more: int) -> None:
+        """Raises BusyPort when any port of the instance, or one of these, is taken."""
+        self._check_free(*dataclasses.astuple(self.ports), *more)
 
     def start_operator(self, *options: str) -> None:
         self._check_free(self.ports.operator, self.ports.operator_control)

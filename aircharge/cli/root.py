@@ -248,6 +248,7 @@ def demo(keep: bool, folder: Path) -> None:
         [
             "sms",
             "stk",
+            "pos",
             "replay",
             "redeliver",
             "reconfirm",
@@ -268,6 +269,7 @@ def simulate_command(what: str, words: tuple[str, ...], folder: Path) -> None:
     \b
     sms "13812345678 50"     plain SMS to 0353911 (00 and 11 go to 0353910)
     stk 13812345678 50       the SIM card's menu: an encrypted packet
+    pos sale 13812345678 50  the payment terminal at the counter
     replay                   the last packet again, byte for byte
     redeliver                the SMS centre delivers the last message again
     reconfirm                重复充值: what became of the last STK recharge?
