@@ -13,10 +13,11 @@ from typing import Any, Final
 
 from aircharge.errors import WireError
 from aircharge.wire.iso8583.crypto import check_value, decrypt, encrypt, pin_block
-from aircharge.wire.iso8583.message import Message
+from aircharge.wire.iso8583.message import Message, Value
 from aircharge.wire.iso8583.profile import PROFILES
+from aircharge.wire.iso8583.requests import Desk, with_pin
 from aircharge.wire.iso8583.terminal import (
-    CURRENCY,
+    Act,
     Demand,
     Header,
     Line,
@@ -46,6 +47,7 @@ _LINES: Final = 15
 _BITMAP_AT: Final = 8
 _APPROVED: Final = "00"
 _TRACES: Final = 999_999
+_NO_DATE: Final = "0000"
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,9 +130,11 @@ class PosTerminal:
     async def sign_in(self) -> Outcome:
         """New working keys; refused by the terminal itself when their check values are wrong ("key")."""
         settings = self.settings
-        version = {57: f"KEY={settings.key_version}"} if settings.key_version else {}
+        more: dict[int, Value] = {63: settings.operator}
+        if settings.key_version:
+            more[57] = f"KEY={settings.key_version}"
         network = "003" if settings.double_length else "001"
-        answer = await self._ask("0800", {63: settings.operator, **version}, network, signed=False)
+        answer = await self._ask(Act.SIGN_IN, more, network, signed=False)
         if answer is None or answer.text(39) != _APPROVED:
             return self._outcome(answer)
         try:
@@ -151,24 +155,20 @@ class PosTerminal:
         self, target: str, amount_fen: int, pin: str = "", repeat: int = 1, fault: str = ""
     ) -> Outcome:
         """A recharge. Without an answer it is taken back before the next one."""
-        if not self.memory.mak:
-            return Outcome("77")  # sign in first
-        extra: dict[int, Any] = {2: target, 3: "500000", 4: f"{amount_fen:012d}"}
-        if repeat > 1:
-            extra[57] = f"REPEAT={repeat}"
-        answer = await self._pay(extra, pin, fault)
+        answer = await self._pay(lambda desk, trace: desk.sale(trace, target, amount_fen, repeat), pin, fault)
         if answer is not None and answer.text(39) == _APPROVED:
             self.memory.journal.append(Sold(int(answer.text(11)), amount_fen, target))
         return self._outcome(answer)
 
     async def void(self, trace: int, pin: str = "", fault: str = "") -> Outcome:
         """Takes back a sale of this batch, today."""
-        if not self.memory.mak:
-            return Outcome("77")
         sold = next((line for line in self.memory.journal if line.trace == trace and not line.is_void), None)
         amount_fen = sold.amount_fen if sold else 0
-        original = f"{self.memory.batch:06d}{trace:06d}0000"
-        answer = await self._pay({3: "200000", 4: f"{amount_fen:012d}", 61: original}, pin, fault)
+
+        def build(desk: Desk, own: int) -> Message:
+            return desk.void(own, amount_fen, desk.original(trace, _NO_DATE))
+
+        answer = await self._pay(build, pin, fault)
         if answer is not None and answer.text(39) == _APPROVED and sold is not None:
             sold.voided = True
             self.memory.journal.append(Sold(int(answer.text(11)), amount_fen, sold.target, is_void=True))
@@ -179,8 +179,7 @@ class PosTerminal:
         owed = self.memory.owed
         if owed is None:
             return None
-        fields = {int(number): value for number, value in owed.items()}
-        answer = await self._send(Message("0400", dict(fields)), signed=True)
+        answer = await self._send(Message("0400", {int(n): value for n, value in owed.items()}), signed=True)
         if answer is not None and 64 in answer.fields:
             self.memory.owed = None
             trace = int(owed["11"])
@@ -188,27 +187,25 @@ class PosTerminal:
         return self._outcome(answer)
 
     async def balance(self, pin: str = "") -> Outcome:
-        extra = {3: "310000", 49: CURRENCY, **(self._sealed(pin) if pin else {})}
-        return self._outcome(await self._ask("0200", extra))
+        return self._outcome(await self._ask(Act.BALANCE, pin=pin))
 
     async def last(self) -> Outcome:
-        return self._outcome(await self._ask("0200", {3: "320000"}))
+        return self._outcome(await self._ask(Act.LAST))
 
     async def check(self, target: str) -> Outcome:
         """Who serves that number?"""
-        return self._outcome(await self._ask("0200", {2: target, 3: "330000"}))
+        return self._outcome(await self._ask(Act.CHECK, {2: target}))
 
     async def reprint(self, trace: int) -> Outcome:
-        original = f"{self.memory.batch:06d}{trace:06d}0000"
-        return self._outcome(await self._ask("0200", {3: "380000", 61: original}))
+        return self._outcome(await self._ask(Act.COPY, {61: self._desk.original(trace, _NO_DATE)}))
 
     async def settle(self) -> Outcome:
-        """Totals; on a difference every line; then the next batch. Code "differs" when lines did."""
+        """Totals; on a difference every line; then the next batch."""
         journal = self.memory.journal
         sales = [line.amount_fen for line in journal if not line.is_void]
         voids = [line.amount_fen for line in journal if line.is_void]
         sums = Sums(sum(sales), len(sales), sum(voids), len(voids))
-        answer = await self._ask("0500", {48: sums.encode()}, "201")
+        answer = await self._ask(Act.SETTLE, {48: sums.encode()})
         if answer is None or answer.text(39) != _APPROVED:
             return self._outcome(answer)
         if Sums.decode(answer).said != "1":
@@ -222,57 +219,66 @@ class PosTerminal:
         journal = self.memory.journal
         for at in range(0, len(journal), _LINES):
             lines = [Line(line.trace, line.amount_fen, line.is_void) for line in journal[at : at + _LINES]]
-            answer = await self._ask("0320", {48: write_lines(lines)}, "201")
+            answer = await self._ask(Act.UPLOAD, {48: write_lines(lines)})
             if answer is None or answer.text(39) != _APPROVED:
                 return answer
-        return await self._ask("0320", {48: f"{len(journal):04d}"}, "202")
+        return await self._ask(Act.UPLOAD_END, {48: f"{len(journal):04d}"})
 
     async def download(self) -> Outcome:
-        answer = await self._ask("0800", {}, "360")
+        answer = await self._ask(Act.PARAMETERS)
         if answer is not None and answer.text(39) == _APPROVED:
             self.memory.parameters = answer.octets(62).decode("gbk", "replace")
         return self._outcome(answer)
 
     async def echo(self) -> Outcome:
-        return self._outcome(await self._ask("0820", {}, "301", signed=False))
+        return self._outcome(await self._ask(Act.ECHO, signed=False))
 
     async def sign_out(self) -> Outcome:
-        outcome = self._outcome(await self._ask("0820", {}, "002"))
+        outcome = self._outcome(await self._ask(Act.SIGN_OUT))
         if outcome.is_approved:
             self.memory.pik = self.memory.mak = ""
         return outcome
 
     # -- messages ---------------------------------------------------------------------------------------------
 
-    def _sealed(self, pin: str, pan: str = "") -> dict[int, Any]:
-        """DE 26, 52 and 53: the PIN under the session's key."""
-        key = bytes.fromhex(self.memory.pik)
-        how = ("2" if pan else "1") + ("6" if len(key) > 8 else "0")
-        return {26: f"{len(pin):02d}", 52: encrypt(key, pin_block(pin, pan)), 53: how.ljust(16, "0")}
+    @property
+    def _desk(self) -> Desk:
+        return Desk(self.settings.code, self.settings.merchant, self.memory.batch)
 
-    def _message(self, mti: str, extra: dict[int, Any], network: str) -> Message:
-        memory, settings = self.memory, self.settings
-        memory.trace = memory.trace % _TRACES + 1
-        own = {11: f"{memory.trace:06d}", 41: settings.code, 42: settings.merchant}
-        return Message(mti, {**own, 60: f"22{memory.batch:06d}{network}", **extra})
+    def _next_trace(self) -> int:
+        self.memory.trace = self.memory.trace % _TRACES + 1
+        return self.memory.trace
+
+    def _with_pin(self, message: Message, pin: str) -> Message:
+        """The PIN under the session's key, bound to the number where there is one."""
+        if not (pin and self.memory.pik):
+            return message
+        pan = message.text(2)
+        block = encrypt(bytes.fromhex(self.memory.pik), pin_block(pin, pan))
+        return with_pin(message, block, bound=bool(pan))
 
     async def _ask(
-        self, mti: str, extra: dict[int, Any], network: str = "000", *, signed: bool = True, fault: str = ""
+        self,
+        act: Act,
+        more: dict[int, Value] | None = None,
+        network: str = "",
+        *,
+        pin: str = "",
+        signed: bool = True,
     ) -> Message | None:
-        return await self._send(self._message(mti, extra, network), signed=signed, fault=fault)
+        message = self._desk.request(act, self._next_trace(), more, network=network)
+        return await self._send(self._with_pin(message, pin), signed=signed)
 
-    async def _pay(self, extra: dict[int, Any], pin: str, fault: str) -> Message | None:
+    async def _pay(self, build: Callable[[Desk, int], Message], pin: str, fault: str) -> Message | None:
         """A request that moves money: what is owed is cleared first, and what is not answered is owed."""
+        if not self.memory.mak:
+            return Message("0210", {39: "77"})  # it says so itself: sign in first
         if self.memory.owed is not None:
             await self.clear()
             if self.memory.owed is not None:
                 return None  # the line is dead: nothing new before that
-        body: dict[int, Any] = {22: "011" if pin else "012", 25: "00", 49: CURRENCY, **extra}
-        if pin:
-            body |= self._sealed(pin, body.get(2, ""))
-        message = self._message("0200", body, "000")
-        kept = {n: message.fields[n] for n in (3, 4, 11, 22, 25, 41, 42, 49, 60, 61) if n in message.fields}
-        self.memory.owed = {str(number): value for number, value in kept.items()} | {"39": "98"}
+        message = self._with_pin(build(self._desk, self._next_trace()), pin)
+        self.memory.owed = {str(n): value for n, value in Desk.reversal(message).fields.items()}
         if fault == "overtaken":
             await self.clear()
         answer = await self._send(message, signed=True, fault=fault)
