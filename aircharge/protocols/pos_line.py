@@ -21,7 +21,7 @@ from aircharge.ports import Randomness
 from aircharge.protocols.pos_place import PosPlace, make_link
 from aircharge.protocols.shell import Gate, GateSettings, Ticker, WireShell
 from aircharge.wire.fsk_message import GatewayHeader
-from aircharge.wire.pos_link import Ended, Heartbeat, Link, Lost, Malformed, Message, Received
+from aircharge.wire.pos_link import Ended, Heartbeat, Lost, Malformed, Message, Received
 
 __all__ = ["Answer", "PosLine", "PosServer"]
 
@@ -121,7 +121,7 @@ class PosServer(Factory):
 class PosLine(WireShell):
     """One connection."""
 
-    def __init__(self, server: PosServer, link: Link, first: bytes, ticker: Ticker) -> None:
+    def __init__(self, server: PosServer, link: Any, first: bytes, ticker: Ticker) -> None:
         super().__init__(link, ticker)
         self.link = link
         self.waiting = 0

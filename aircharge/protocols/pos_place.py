@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from aircharge.ports import Randomness
 from aircharge.wire.fsk_link import FskLink, FskSettings
@@ -27,7 +27,7 @@ class PosPlace:
 
     name: str
     endpoint: str  # Twisted's words: "tcp:8583:interface=127.0.0.1", "ssl:8583:privateKey=…:certKey=…"
-    framing: str = "tpdu"  # tpdu, hdlc, stx, fsk (octets of a voice call), fsk-gateway
+    framing: str = "tpdu"  # tpdu, hdlc, stx, fsk (octets of a voice call), fsk-audio, fsk-gateway
     application: str = "iso8583"  # or fsk: the message of fixed-line terminals
     caller_block: str = "if present"  # never, if present, always
     has_tpdu: bool = True  # inside hdlc and stx frames
@@ -35,6 +35,8 @@ class PosPlace:
     idle_s: float = 0.0  # tpdu: a connection that says nothing for so long is closed; 0 = never
     frame_s: float = 10.0  # tpdu: a frame that began must be whole by then
     is_length_bcd: bool = True  # stx
+    audio: str = "ulaw"  # fsk-audio, 8 kHz: ulaw, alaw or linear (16 bit, little-endian)
+    tones: str = "bell202"  # fsk-audio: bell202 or v23
     baud: int = 1200  # hdlc, stx, fsk: how fast the line behind it is
     connections_max: int = 10_000
     connections_per_address_max: int = 10_000  # an access server is one address
@@ -47,13 +49,15 @@ class PosPlace:
         if self.application not in APPLICATIONS:
             raise ValueError(f"application {self.application!r}: one of {', '.join(APPLICATIONS)}")
         CallerBlock(self.caller_block)
+        if self.framing == "fsk-audio":
+            _modem(self)
         if min(self.longest, self.baud, self.connections_max, self.open_max) <= 0:
             raise ValueError("longest, baud, connections_max and open_max: more than 0")
 
     @property
     def envelope(self) -> Envelope:
         """What surrounds a message in its frame."""
-        is_bare = self.framing == "fsk"
+        is_bare = self.framing in ("fsk", "fsk-audio")
         return Envelope(
             self.has_tpdu and not is_bare, CallerBlock.NEVER if is_bare else CallerBlock(self.caller_block)
         )
@@ -81,15 +85,35 @@ def _fsk(place: PosPlace, now: float, chance: Randomness) -> tuple[Link, bytes]:
     return link, link.open(chance.token(4), now)
 
 
-FRAMINGS: Final[dict[str, Callable[[PosPlace, float, Randomness], tuple[Link, bytes]]]] = {
+def _modem(place: PosPlace) -> Callable[[FskLink, float], Any]:
+    """Makes the audio of a call. Raises ValueError: names of no modem or coding, or numpy is missing."""
+    try:
+        from aircharge.wire.modem.audio_link import ENCODINGS, AudioLink
+        from aircharge.wire.modem.line import AudioLine
+        from aircharge.wire.modem.tones import MODEMS
+    except ImportError:
+        raise ValueError('framing "fsk-audio" needs numpy: pip install "aircharge[audio]"') from None
+    if place.audio not in ENCODINGS or place.tones not in MODEMS:
+        raise ValueError(f"audio: one of {', '.join(ENCODINGS)}; tones: one of {', '.join(MODEMS)}")
+    tones, encoding = MODEMS[place.tones], ENCODINGS[place.audio]
+    return lambda link, now: AudioLink(link, AudioLine(tones, encoding), now)
+
+
+def _fsk_audio(place: PosPlace, now: float, chance: Randomness) -> tuple[Any, bytes]:
+    call = _modem(place)(FskLink(FskSettings(place.envelope), FskRole.CENTRE, now), now)
+    return call, call.open(chance.token(4), now)
+
+
+FRAMINGS: Final[dict[str, Callable[[PosPlace, float, Randomness], tuple[Any, bytes]]]] = {
     "tpdu": _tpdu,
     "fsk-gateway": _tpdu,
     "hdlc": _hdlc,
     "stx": _stx,
     "fsk": _fsk,
+    "fsk-audio": _fsk_audio,
 }
 
 
-def make_link(place: PosPlace, now: float, chance: Randomness) -> tuple[Link, bytes]:
+def make_link(place: PosPlace, now: float, chance: Randomness) -> tuple[Any, bytes]:
     """The link of a new connection, and what it says first."""
     return FRAMINGS[place.framing](place, now, chance)
