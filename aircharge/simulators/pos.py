@@ -133,7 +133,9 @@ def _statements(words: Sequence[str]) -> list[list[str]]:
 
 
 async def _run(reactor: Any, options: argparse.Namespace) -> int:
-    factory = CallFactory(reactor, options.framing, options.baud, split=options.split)
+    factory = CallFactory(
+        reactor, options.framing, options.baud, split=options.split, audio=options.audio, tones=options.tones
+    )
     endpoint = clientFromString(reactor, options.connect)
     call: PosCall = await endpoint.connect(factory)
     caller = Caller(options.caller.lstrip("0"), "95516") if options.caller else None
@@ -191,7 +193,9 @@ def _keep(state: Path | None, memory: Memory) -> None:
 def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="aircharge simulate pos", description="a payment terminal")
     parser.add_argument("--connect", default="tcp:127.0.0.1:8583", help="endpoint of the door")
-    parser.add_argument("--framing", default="tpdu", choices=("tpdu", "hdlc", "stx", "fsk"))
+    parser.add_argument("--framing", default="tpdu", choices=("tpdu", "hdlc", "stx", "fsk", "fsk-audio"))
+    parser.add_argument("--audio", default="ulaw", choices=("ulaw", "alaw", "linear"), help="of fsk-audio")
+    parser.add_argument("--tones", default="bell202", choices=("bell202", "v23"), help="of fsk-audio")
     parser.add_argument("--baud", type=int, default=1200)
     parser.add_argument("--terminal", default="10000001")
     parser.add_argument("--merchant", default="898110200000001")

@@ -16,7 +16,7 @@ from aircharge.wire.fsk_link import Role as FskRole
 from aircharge.wire.hdlc_link import HdlcLink, HdlcSettings
 from aircharge.wire.hdlc_link import Role as HdlcRole
 from aircharge.wire.lri import Caller
-from aircharge.wire.pos_link import CallerBlock, Envelope, Link, Message, Opened, Received, Tpdu
+from aircharge.wire.pos_link import CallerBlock, Envelope, Message, Opened, Received, Tpdu
 from aircharge.wire.stx import StxLink, StxSettings
 from aircharge.wire.tpdu import TpduLink, TpduSettings
 
@@ -26,8 +26,8 @@ NII: Final = b"\x00\x03"
 _SHORTEST_S: Final = 0.02
 
 
-def far_link(framing: str, now: float, baud: int = 1200) -> Link:
-    """The terminal's end of a line."""
+def far_link(framing: str, now: float, baud: int = 1200, audio: str = "ulaw", tones: str = "bell202") -> Any:
+    """The terminal's end of a line. ``fsk-audio`` needs numpy (the extra ``audio``)."""
     envelope = Envelope(True, CallerBlock.IF_PRESENT)
     if framing == "hdlc":
         return HdlcLink(HdlcSettings(envelope, bit_s=1 / baud), HdlcRole.SECONDARY, now)
@@ -35,6 +35,13 @@ def far_link(framing: str, now: float, baud: int = 1200) -> Link:
         return StxLink(StxSettings(envelope, octet_s=10 / baud))
     if framing == "fsk":
         return FskLink(FskSettings(octet_s=10 / baud), FskRole.TERMINAL, now)
+    if framing == "fsk-audio":
+        from aircharge.wire.modem.audio_link import ENCODINGS, AudioLink
+        from aircharge.wire.modem.line import AudioLine
+        from aircharge.wire.modem.tones import MODEMS
+
+        call = FskLink(FskSettings(), FskRole.TERMINAL, now)
+        return AudioLink(call, AudioLine(MODEMS[tones], ENCODINGS[audio]), now)
     if framing == "tpdu":
         return TpduLink(TpduSettings(envelope), now)
     raise ValueError(f"framing {framing!r}")
@@ -43,14 +50,14 @@ def far_link(framing: str, now: float, baud: int = 1200) -> Link:
 class PosCall(WireShell):
     """One connection; ``exchange`` sends for a terminal, by its TPDU source, and waits for what comes back to it."""
 
-    def __init__(self, link: Link, ticker: Ticker, framing: str, *, split: bool = False) -> None:
+    def __init__(self, link: Any, ticker: Ticker, framing: str, *, split: bool = False) -> None:
         super().__init__(link, ticker)
         self.link = link
         self.is_split = split  # every octet by itself
-        self._is_bare = framing == "fsk"
+        self._is_bare = framing in ("fsk", "fsk-audio")
         self._has_own_time = framing != "tpdu"
         self._alarm: Any = None
-        self._opened: Deferred[None] | None = Deferred() if framing in ("fsk", "hdlc") else None
+        self._opened: Deferred[None] | None = Deferred() if framing in ("fsk", "fsk-audio", "hdlc") else None
         self._waiting: dict[bytes, Deferred[bytes | None]] = {}
         self.ended: Callable[[str], None] = lambda why: None
 
@@ -154,12 +161,22 @@ class CallFactory(Factory):
 
     noisy = False
 
-    def __init__(self, clock: Any, framing: str = "tpdu", baud: int = 1200, *, split: bool = False) -> None:
+    def __init__(
+        self,
+        clock: Any,
+        framing: str = "tpdu",
+        baud: int = 1200,
+        *,
+        split: bool = False,
+        audio: str = "ulaw",
+        tones: str = "bell202",
+    ) -> None:
         self._ticker = Ticker(clock)
         self._framing = framing
         self._baud = baud
         self._split = split
+        self._modem = (audio, tones)
 
     def buildProtocol(self, addr: IAddress | None) -> PosCall:
-        link = far_link(self._framing, self._ticker.clock.seconds(), self._baud)
+        link = far_link(self._framing, self._ticker.clock.seconds(), self._baud, *self._modem)
         return PosCall(link, self._ticker, self._framing, split=self._split)

@@ -21,7 +21,8 @@ from tests.system.audit import audit
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
-FRAMINGS = ("tpdu", "hdlc", "stx", "fsk")
+FRAMINGS = ("tpdu", "hdlc", "stx", "fsk", "fsk-audio")
+DAYS = FRAMINGS[:4]
 OUTLET = Shop("C1", "13900000001", "89860000000000000001", float_fen=1_000_000)
 MERCHANT = "898110200000001"
 BAUD = 9600
@@ -113,7 +114,14 @@ def counter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Counter]:
         assert audit(instance.ledger_file, instance.operator_file).problems == []
 
 
-@pytest.mark.parametrize("framing", FRAMINGS)
+def test_a_sale_over_the_telephone(counter: Counter) -> None:
+    """mu-law audio in real time, both ways."""
+    pytest.importorskip("numpy", reason="the audio extra is not installed")
+    said = counter.say("fsk-audio", "sign-in", "sale 13800007777 50")
+    assert [row["code"] for row in said] == ["00", "00"]
+
+
+@pytest.mark.parametrize("framing", DAYS)
 def test_a_day(counter: Counter, framing: str) -> None:
     """Signs in, sells, loses an answer, takes it back, sells on, settles: the operator has what the journal has."""
     number = FRAMINGS.index(framing)
