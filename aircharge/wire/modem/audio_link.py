@@ -2,7 +2,9 @@
 
 ``AudioLink`` is a link like the others (``wire.pos_link``), made of an ``FskLink`` and an ``AudioLine``. What it says
 goes out in slices of ``SLICE_S`` as time passes (``deadline``), because a gateway plays what it gets; each burst ends
-in a little silence, so that the far modem sees its last octet end.
+in a little silence, so that the far modem sees its last octet end. A gateway that leaves silence out need send none:
+a pause of ``PAUSE_S`` ends what was said. Audio comes as fast as it sounds: a peer that sends more is hung up on,
+before its audio costs others their turn (8 s of noise take the demodulator the better part of a second).
 """
 
 from __future__ import annotations
@@ -14,11 +16,15 @@ import numpy as np
 from aircharge.wire.fsk_link import FskLink
 from aircharge.wire.modem.g711 import Encoding
 from aircharge.wire.modem.line import AudioLine
-from aircharge.wire.pos_link import Event, Message, earliest
+from aircharge.wire.pos_link import Ended, Event, Message, earliest
 
-__all__ = ["ENCODINGS", "SLICE_S", "AudioLink"]
+__all__ = ["BURST_S", "ENCODINGS", "PAUSE_S", "SLICE_S", "AudioLink"]
 
 SLICE_S: Final = 0.02
+PAUSE_S: Final = 0.25
+"""Less than ``FskSettings.gap_s``: the octets that are left still belong to their frame."""
+BURST_S: Final = 2.0
+"""What a network has held back may come at once, up to so much."""
 _HUSH_S: Final = 0.06
 ENCODINGS: Final = {encoding.name.lower(): encoding for encoding in Encoding}
 """By the name a configuration gives them."""
@@ -33,6 +39,8 @@ class AudioLink:
         self._now = now
         self._out = bytearray()
         self._next = now  # when the next slice is due
+        self._heard = self._heard_until = now  # when audio came last, and when it has sounded
+        self._is_hearing = False
         octets = line.encoding.octets
         self._slice = int(line.rate * SLICE_S) * octets
         hush = np.zeros(int(line.rate * _HUSH_S), np.int16)
@@ -50,15 +58,30 @@ class AudioLink:
 
     def receive(self, data: bytes, now: float) -> list[Event]:
         """Audio from the gateway, cut anywhere."""
-        octets = self._line.hear(data, now)
+        if self.link.has_ended:
+            return []
+        seconds = len(data) / self._line.encoding.octets / self._line.rate
+        self._heard_until = max(self._heard_until, now) + seconds
+        if self._heard_until > now + BURST_S:
+            self._out.clear()
+            return [*self.link.connection_lost()[:-1], Ended("audio faster than it sounds")]
+        self._heard, self._is_hearing = now, True
+        return self._demodulated(self._line.hear(data, now), now)
+
+    def _demodulated(self, octets: bytes, now: float) -> list[Event]:
         events = self.link.receive(octets, now) if octets else []
         self._speak(self.link.data_to_send(), now)
         return events
 
     def tick(self, now: float) -> list[Event]:
         """Let time pass."""
+        events: list[Event] = []
+        if self._is_hearing and now >= self._heard + PAUSE_S:
+            self._is_hearing = False
+            events = self._demodulated(self._line.hang_up(), now)
         due = self.link.deadline
-        events = self.link.tick(now) if due is not None and now >= due else []
+        if due is not None and now >= due:
+            events += self.link.tick(now)
         self._speak(self.link.data_to_send(), now)
         return events
 
@@ -85,8 +108,9 @@ class AudioLink:
 
     @property
     def deadline(self) -> float | None:
-        """The next slice, or what the link waits for."""
-        return earliest(self.link.deadline, self._next if self._out else None)
+        """The next slice, the end of a pause, or what the link waits for."""
+        pause = self._heard + PAUSE_S if self._is_hearing and not self.link.has_ended else None
+        return earliest(self.link.deadline, pause, self._next if self._out else None)
 
     def _speak(self, octets: bytes, now: float) -> None:
         self._now = now
