@@ -124,6 +124,9 @@ DROPPED: Sequence[str] = (
     "ended: framing lost",
     "ended: frame unfinished",
     "ended: silence",
+    "ended: no receipt",
+    "ended: terminal silent",
+    "ended: audio faster than it sounds",
 )
 """Reasons that a line counts (``protocols.pos_line``) and /metrics shows."""
 

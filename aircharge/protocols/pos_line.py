@@ -58,6 +58,7 @@ class PosServer(Factory):
         self.place = place
         self.counted: Counter[str] = Counter()
         self.lines: dict[PosLine, None] = {}
+        self.waiting = 0  # requests that are being answered
         self.is_closing = False
         self._ticker = ticker
         self._answer = answer
@@ -99,6 +100,7 @@ class PosServer(Factory):
     def take(self, line: PosLine, heard: Heard) -> None:
         """Have a message answered, by itself."""
         line.waiting += 1
+        self.waiting += 1
         self._spawn(self._answered(line, heard))
 
     async def _answered(self, line: PosLine, heard: Heard) -> None:
@@ -110,6 +112,7 @@ class PosServer(Factory):
             return
         finally:
             line.waiting -= 1
+            self.waiting -= 1
         if content is None:
             self.counted["silence"] += 1
         elif line.transport is None:
@@ -166,11 +169,13 @@ class PosLine(WireShell):
 
     def _received(self, message: Message) -> None:
         server = self._server
-        if server.is_closing or self.waiting >= server.place.open_max:
+        place = server.place
+        is_full = self.waiting >= place.open_max or server.waiting >= place.waiting_max
+        if server.is_closing or is_full:
             server.counted["closing" if server.is_closing else "too many open"] += 1
             return
         header = None
-        if server.place.framing == "fsk-gateway":
+        if place.framing == "fsk-gateway":
             try:
                 header, content = GatewayHeader.decode(message.content)
             except WireError:

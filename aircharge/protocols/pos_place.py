@@ -41,6 +41,7 @@ class PosPlace:
     connections_max: int = 10_000
     connections_per_address_max: int = 10_000  # an access server is one address
     open_max: int = 64  # requests of one connection that wait for their answers
+    waiting_max: int = 5_000  # the same of all its connections together
     allow: tuple[str, ...] = ()  # networks that may connect; none = all
 
     def __post_init__(self) -> None:
@@ -51,8 +52,9 @@ class PosPlace:
         CallerBlock(self.caller_block)
         if self.framing == "fsk-audio":
             _modem(self)
-        if min(self.longest, self.baud, self.connections_max, self.open_max) <= 0:
-            raise ValueError("longest, baud, connections_max and open_max: more than 0")
+        bounds = (self.longest, self.baud, self.connections_max, self.open_max, self.waiting_max)
+        if min(bounds) <= 0:
+            raise ValueError("longest, baud, connections_max, open_max and waiting_max: more than 0")
 
     @property
     def envelope(self) -> Envelope:

@@ -180,6 +180,18 @@ def test_bounds() -> None:
     assert (house.server.connections, house.server.refused) == (2, 2)
 
 
+def test_a_bound_over_all_connections() -> None:
+    house = House(waiting_max=2)
+    house.answers = [first := Deferred(), Deferred()]  # type: ignore[var-annotated]
+    lines = [connected(house)[0] for _ in range(3)]
+    for line in lines:
+        line.dataReceived(frame(b"a"))
+    assert (len(house.heard), house.server.waiting, house.server.counted["too many open"]) == (2, 2, 1)
+    first.callback(b"A")
+    lines[2].dataReceived(frame(b"b"))
+    assert (len(house.heard), house.server.waiting) == (3, 1)
+
+
 def test_closing_takes_nothing_new_and_ends_what_is_open() -> None:
     house = House()
     line, transport = connected(house)
@@ -243,7 +255,14 @@ def test_an_answer_the_terminal_never_acknowledged_is_counted() -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"framing": "x"}, {"application": "x"}, {"caller_block": "x"}, {"open_max": 0}, {"baud": -1}],
+    [
+        {"framing": "x"},
+        {"application": "x"},
+        {"caller_block": "x"},
+        {"open_max": 0},
+        {"waiting_max": 0},
+        {"baud": -1},
+    ],
 )
 def test_places_that_cannot_be(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"x|more than 0"):
