@@ -26,6 +26,7 @@ from aircharge.ledger.tickets import AskTicket
 from aircharge.office import Office, OfficeError
 from aircharge.outlets import requests, sessions, signing_in, staff
 from aircharge.outlets.cards import KeyRing
+from aircharge.outlets.desk import Desk
 from aircharge.outlets.on_behalf import order_for
 from aircharge.outlets.requests import Payload, RequestError, Tools, outlets_of
 from aircharge.outlets.rights import ACTIONS, Person, Role, check_txn, is_within
@@ -139,19 +140,26 @@ class Staffroom:
         """Ask for a change that needs two people; what to tell. Done at once where there is nobody else to ask:
         in a house without staff, and when its only admin adds the second.
         """
-        person = self.office.person
         with self.office.desk(actor) as desk:
-            alone = person is None or (what == "staff.add" and _is_only_admin(desk.txn))
-            if person is not None:
-                check_txn(desk.txn, person, what, outlets_of(desk.txn, payload))
-            if alone and what not in (*ABOUT_ORDERS, *ON_BEHALF):
-                said = requests.apply_alone_txn(desk, what, payload, self.tools())
-            else:
-                number = requests.propose_txn(desk, what, payload, self.tools())
-                said = f"request {number} waits for another person: aircharge request approve {number}"
+            alone = self._is_alone(desk, what)
+            said = self.change_txn(desk, what, payload)
         if alone:
             self._afterwards(what, payload)
         return said
+
+    def change_txn(self, desk: Desk, what: str, payload: Payload) -> str:
+        """The same as part of a greater piece of work."""
+        person = self.office.person
+        alone = self._is_alone(desk, what)
+        if person is not None:
+            check_txn(desk.txn, person, what, outlets_of(desk.txn, payload))
+        if alone and what not in (*ABOUT_ORDERS, *ON_BEHALF):
+            return requests.apply_alone_txn(desk, what, payload, self.tools())
+        number = requests.propose_txn(desk, what, payload, self.tools())
+        return f"request {number} waits for another person: aircharge request approve {number}"
+
+    def _is_alone(self, desk: Desk, what: str) -> bool:
+        return self.office.person is None or (what == "staff.add" and _is_only_admin(desk.txn))
 
     def approve(self, number: int, *, actor: str) -> str:
         """The second person's yes. Raises OfficeError, RequestError, NotAllowed."""

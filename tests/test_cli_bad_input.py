@@ -163,6 +163,14 @@ BAD: Final = f"""
     terminal key file KEYS                                      | nothing has changed
     terminal key file FILE                                      | may be read by others
     terminal key file KEYS --transport aes-kw                   | go together
+    terminal key component T77 1 --part 1 --of 2                | nothing has changed
+    terminal key component T77 1 --part 3 --of 2                | two or three components
+    terminal key component-file KEYS --part 1 --of 2            | nothing has changed
+    terminal key component-file KEYS --part 3 --of 2            | two or three components
+    terminal key component-file FILE --part 1 --of 2            | may be read by others
+    terminal key generate T77 --folder PLACE                    | no terminal T77
+    terminal key generate T0000001 --octets 7 --folder PLACE    | 7 octets
+    terminal key generate T0000001 --folder PINS                | does not exist
     terminal key retire T77 1                                   | no terminal T77
     terminal key retire T0000001 1                              | no key of version 1
     terminal key retire T0000001 256                            | Invalid value
@@ -221,6 +229,7 @@ def test_bad_input_changes_nothing(office: Office, waiting: str, words: str, sai
         "FILE": str(folder / "file.csv"),
         "PINS": str(folder / "pins"),
         "EMPTY": str(folder / "empty.csv"),
+        "PLACE": str(folder),
         "KEYS": str(folder / "keys.csv"),
         "SHORT": str(folder / "short.csv"),
         "WAITING": waiting,

@@ -12,7 +12,7 @@ from aircharge.cli.root import main
 from aircharge.cli.signed import sign_all
 from aircharge.cli.staff import login, logout, staff
 from aircharge.cli.tariff import price, product
-from aircharge.cli.terminal import terminal
+from aircharge.cli.terminal_key import terminal
 
 __all__ = ["main"]
 

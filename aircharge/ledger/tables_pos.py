@@ -38,6 +38,21 @@ terminal_key = Table(
     CheckConstraint("version BETWEEN 1 AND 255", name="version"),
 )
 
+key_component = Table(
+    "key_component",
+    metadata,
+    Column("terminal_id", BigInteger, ForeignKey("terminal.id"), primary_key=True, autoincrement=False),
+    Column("version", SmallInteger, primary_key=True, autoincrement=False),
+    Column("part", SmallInteger, primary_key=True, autoincrement=False),
+    small("parts"),
+    Column("sealed", LargeBinary, nullable=False),  # gone when the last one comes
+    word("kcv", 16),  # of the component
+    word("family", 8),
+    word("custodian", 64),
+    ms("made_ms"),
+    CheckConstraint("part BETWEEN 1 AND parts", name="part"),
+)
+
 terminal_session = Table(
     "terminal_session",
     metadata,

@@ -119,6 +119,9 @@ _TABLE: Final = """
     terminal.list       CMFRUA  ......  inside
     terminal.show       CMFRUA  ......  terminal
     terminal.key.file   .....A  ......  inside
+    terminal.key.component ...R.A ...... terminal
+    terminal.key.component-file ...R.A ...... inside
+    terminal.key.generate .....A ...... inside
     terminal.key.compare ...RUA ......  inside
     terminal.key.retire ...R.A  ......  terminal
     terminal.inject     ...R.A  ...R.A  payload

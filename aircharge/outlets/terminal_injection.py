@@ -19,7 +19,17 @@ from aircharge.outlets.sheets import Fault
 from aircharge.outlets.terminal_keys import TRANSPORTS, KeyLine, bound_master, check_key, kcv_of, with_parity
 from aircharge.outlets.terminals import block_terminal_txn, end_session, terminal_row, terminals_among
 
-__all__ = ["INJECT", "OF_TERMINALS", "UNBLOCK", "KeyFaults", "injection", "keys_asked", "retire_key_txn"]
+__all__ = [
+    "INJECT",
+    "OF_TERMINALS",
+    "UNBLOCK",
+    "KeyFaults",
+    "check_free",
+    "injection",
+    "keys_asked",
+    "retire_key_txn",
+    "standing",
+]
 
 INJECT: Final = "terminal.inject"
 UNBLOCK: Final = "terminal.unblock"
@@ -51,7 +61,7 @@ def injection(
     ``custodians``: who else has seen part of them, and so may not confirm. Raises KeyFaults.
     """
     terminals = terminals_among(txn, {line.terminal for line in lines})
-    standing = _standing(txn, [row.id for row in terminals.values()])
+    states = standing(txn, [row.id for row in terminals.values()])
     keys, sealed, faults = [], [], []
     taken: dict[bytes, str] = {}
     for line in lines:
@@ -59,7 +69,7 @@ def injection(
             row = terminals.get(line.terminal)
             if row is None:
                 raise RegistryError(f"no terminal {line.terminal}")
-            _check_free(standing.get(row.id, {}), line.terminal, line.version)
+            check_free(states.get(row.id, {}), line.terminal, line.version)
             key = _checked(line, transport, degenerate)
             if taken.setdefault(key, line.terminal) != line.terminal or _is_known(txn, ring, key, line.kcv):
                 raise RegistryError("another terminal has this key: each has its own")
@@ -91,7 +101,7 @@ def _is_known(txn: Connection, ring: KeyRing, key: bytes, kcv: str) -> bool:
     )
 
 
-def _standing(txn: Connection, numbers: Sequence[int]) -> dict[int, dict[int, int]]:
+def standing(txn: Connection, numbers: Sequence[int]) -> dict[int, dict[int, int]]:
     """States of keys by terminal and version."""
     found: dict[int, dict[int, int]] = {}
     for row in txn.execute(select(_key).where(_key.c.terminal_id.in_(numbers))):
@@ -99,7 +109,8 @@ def _standing(txn: Connection, numbers: Sequence[int]) -> dict[int, dict[int, in
     return found
 
 
-def _check_free(versions: Mapping[int, int], terminal: str, version: int) -> None:
+def check_free(versions: Mapping[int, int], terminal: str, version: int) -> None:
+    """Raises RegistryError: the version was there once, or another one waits."""
     if version in versions:
         raise RegistryError(f"terminal {terminal} has had a key of version {version}")
     waiting = [number for number, state in versions.items() if state == KEY_PENDING]
@@ -112,13 +123,13 @@ def _inject(desk: Desk, payload: Payload, _tools: object) -> str:
         raise RegistryError(f"{desk.actor} has brought a part of these keys: another person confirms them")
     maker, keys = payload["maker"], payload["keys"]
     terminals = terminals_among(desk.txn, {key["terminal"] for key in keys})
-    standing = _standing(desk.txn, [row.id for row in terminals.values()])
+    states = standing(desk.txn, [row.id for row in terminals.values()])
     for key, sealed in zip(keys, payload["sealed"], strict=True):
         row = terminals.get(key["terminal"])
         if row is None:
             raise RegistryError(f"no terminal {key['terminal']}")
-        _check_free(standing.setdefault(row.id, {}), row.code, key["version"])
-        standing[row.id][key["version"]] = KEY_PENDING
+        check_free(states.setdefault(row.id, {}), row.code, key["version"])
+        states[row.id][key["version"]] = KEY_PENDING
         values = {name: key[name] for name in ("version", "family", "kcv")}
         values |= {"terminal_id": row.id, "wrapped": bytes.fromhex(sealed), "state": KEY_PENDING}
         author = maker if maker == desk.actor else f"{maker}+{desk.actor}"

@@ -33,10 +33,12 @@ __all__ = [
     "bound_component",
     "bound_master",
     "bound_working",
+    "check_component",
     "check_key",
     "combined",
     "kcv_of",
     "kcv_text",
+    "key_file",
     "key_lines",
     "key_of",
     "version_of",
@@ -98,11 +100,7 @@ def bound_working(terminal_id: int, session: int, purpose: bytes) -> bytes:
 
 def check_key(key: bytes, family: str, *, degenerate: bool = False) -> None:
     """Raises RegistryError for wrong lengths and weak keys. ``degenerate``: single DES, and equal parts, may be."""
-    if len(key) not in FAMILIES.get(family, ()):
-        sizes = ", ".join(map(str, FAMILIES.get(family, ())))
-        raise RegistryError(f"{len(key)} octets: {family} keys have {sizes}" if sizes else "3des or aes")
-    if len(set(key)) == 1:
-        raise RegistryError("a key of one octet over and over is no key")
+    check_component(key, family)
     if family == "aes":
         return
     bare = bytes(octet & 0xFE for octet in key)
@@ -111,6 +109,15 @@ def check_key(key: bytes, family: str, *, degenerate: bool = False) -> None:
         raise RegistryError("a weak DES key")
     if not degenerate and (len(parts) == 1 or len(set(parts)) < len(parts)):
         raise RegistryError("single DES, or a 3DES key with equal parts, which is no better")
+
+
+def check_component(key: bytes, family: str) -> None:
+    """What holds for components too. Raises RegistryError for wrong lengths and for one octet repeated."""
+    if len(key) not in FAMILIES.get(family, ()):
+        sizes = ", ".join(map(str, FAMILIES.get(family, ())))
+        raise RegistryError(f"{len(key)} octets: {family} keys have {sizes}" if sizes else "3des or aes")
+    if len(set(key)) == 1:
+        raise RegistryError("a key of one octet over and over is no key")
 
 
 def with_parity(key: bytes, family: str) -> bytes:
@@ -199,6 +206,14 @@ def key_lines(octets: bytes) -> tuple[list[KeyLine], list[Fault]]:
         except RegistryError as error:
             faults.append(Fault(number, "", str(error)))
     return lines, faults
+
+
+def key_file(lines: Sequence[KeyLine]) -> str:
+    """The file that ``key_lines`` reads: a secret."""
+    rows = [
+        (line.terminal, str(line.version), line.family, line.key.hex().upper(), line.kcv) for line in lines
+    ]
+    return "".join(",".join(cells) + "\n" for cells in (_COLUMNS, *rows))
 
 
 def _line(number: int, cells: Sequence[str]) -> KeyLine:

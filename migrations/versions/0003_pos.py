@@ -54,6 +54,21 @@ def _keys() -> None:
         sa.PrimaryKeyConstraint("terminal_id", "version", name=op.f("pk_terminal_key")),
     )
     op.create_table(
+        "key_component",
+        sa.Column("terminal_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("version", sa.SmallInteger(), autoincrement=False, nullable=False),
+        sa.Column("part", sa.SmallInteger(), autoincrement=False, nullable=False),
+        sa.Column("parts", sa.SmallInteger(), nullable=False),
+        sa.Column("sealed", sa.LargeBinary(), nullable=False),
+        sa.Column("kcv", sa.String(length=16), server_default="", nullable=False),
+        sa.Column("family", sa.String(length=8), server_default="", nullable=False),
+        sa.Column("custodian", sa.String(length=64), server_default="", nullable=False),
+        sa.Column("made_ms", sa.BigInteger(), nullable=False),
+        sa.CheckConstraint("part BETWEEN 1 AND parts", name=op.f("ck_key_component_part")),
+        sa.ForeignKeyConstraint(["terminal_id"], ["terminal.id"], name=op.f("fk_key_component_terminal_id")),
+        sa.PrimaryKeyConstraint("terminal_id", "version", "part", name=op.f("pk_key_component")),
+    )
+    op.create_table(
         "terminal_session",
         sa.Column("terminal_id", _ID, autoincrement=False, nullable=False),
         sa.Column("key_version", sa.SmallInteger(), server_default="0", nullable=False),

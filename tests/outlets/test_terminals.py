@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from aircharge.errors import AirchargeError
+from aircharge.ledger.asked import LIFE_MS
 from aircharge.ledger.chart import KEY_ACTIVE, KEY_PENDING, KEY_RETIRED
 from aircharge.ledger.terminal_reading import TerminalRow, read_terminal
 from aircharge.ledger.terminals import Session, SignIn
@@ -15,8 +17,24 @@ from aircharge.outlets import requests, terminals
 from aircharge.outlets.cards import KeyRing
 from aircharge.outlets.desk import RegistryError
 from aircharge.outlets.requests import RequestError
+from aircharge.outlets.terminal_components import (
+    Complete,
+    PartOf,
+    components_of,
+    enter_components_txn,
+    forget_components_txn,
+    made_keys,
+)
 from aircharge.outlets.terminal_injection import INJECT, UNBLOCK, KeyFaults, injection, retire_key_txn
-from aircharge.outlets.terminal_keys import KeyLine, bound_master, kcv_of, with_parity
+from aircharge.outlets.terminal_keys import (
+    KeyLine,
+    bound_master,
+    combined,
+    kcv_of,
+    key_file,
+    key_lines,
+    with_parity,
+)
 from aircharge.outlets.terminals import Binding
 from tests.ledger import engines
 from tests.ledger.desk import Books
@@ -251,3 +269,105 @@ def test_two_requests_for_one_version_come_to_one_key(house: House) -> None:
         approve(house, second)
     row = row_of(house)
     assert KeyRing({}, {1: bytes(range(32))}).open(bound_master(row.id, 1), row.masters[1]) == KEY
+
+
+# -- components --------------------------------------------------------------------------------------------
+
+PIECES = [bytes(range(start, start + 16)) for start in (3, 50, 111)]
+
+
+def enter(house: House, who: str, number: int, *lines: KeyLine, parts: int = 2) -> Complete:
+    return house.at_desk(
+        lambda desk: enter_components_txn(desk, house.ring, lines, PartOf(number, parts)), who
+    )
+
+
+def components(house: House) -> list[Any]:
+    return house.books.rows("SELECT version, part, custodian FROM key_component ORDER BY version, part")
+
+
+def test_three_people_bring_a_key_that_a_fourth_confirms(house: House) -> None:
+    for number, who in ((3, "wang"), (1, "zhao")):
+        assert enter(house, who, number, line(PIECES[number - 1]), parts=3) == Complete()
+    text = repr(house.books.rows("SELECT * FROM key_component")) + repr(
+        house.books.rows("SELECT * FROM audit")
+    )
+    assert not any(repr(piece)[2:-1] in text or piece.hex() in text for piece in PIECES)
+    done = enter(house, "sun", 2, line(PIECES[1]), parts=3)
+    assert (done.custodians, components(house)) == (("wang", "zhao"), [])
+    whole = bytes(a ^ b ^ c for a, b, c in zip(*PIECES, strict=True))
+    assert [(one.key, one.kcv) for one in done.lines] == [(whole, kcv_of(whole, "3des"))]
+    number = ask(house, *done.lines, maker="sun", custodians=done.custodians)
+    for who, says in (("wang", "brought a part"), ("zhao", "brought a part"), ("sun", "two people")):
+        with pytest.raises(AirchargeError, match=says):
+            approve(house, number, who)
+    approve(house, number, "li")
+    row = row_of(house)
+    assert house.ring.open(bound_master(row.id, 1), row.masters[1]) == with_parity(whole, "3des")
+
+
+BAD_PART: list[tuple[str, int, KeyLine, int, str]] = [
+    ("wang", 2, line(PIECES[1]), 2, "no one has two"),
+    ("zhao", 1, line(PIECES[1]), 2, "component 1 is there already"),
+    ("zhao", 2, line(PIECES[1]), 3, "begun as 3des in 2"),
+    ("zhao", 2, line(PIECES[1], kcv="123456"), 2, "the component's check value is"),
+    ("zhao", 2, line(bytes(16)), 2, "over and over"),
+    ("zhao", 2, line(PIECES[0]), 2, "components are the same"),
+    ("zhao", 2, line(PIECES[1] + bytes(range(8))), 2, "one length"),
+    ("zhao", 2, line(PIECES[1], "NONE"), 2, "no terminal NONE"),
+]
+
+
+@pytest.mark.parametrize(
+    ("who", "number", "wrong", "parts", "says"), BAD_PART, ids=[row[4] for row in BAD_PART]
+)
+def test_a_component_that_is_not_taken(
+    house: House, who: str, number: int, wrong: KeyLine, parts: int, says: str
+) -> None:
+    enter(house, "wang", 1, line(PIECES[0]))
+    with pytest.raises(KeyFaults) as caught:
+        enter(house, who, number, line(OTHER, TWO, number=1), wrong, parts=parts)
+    assert says in str(caught.value.faults[-1])
+    assert components(house) == [(1, 1, "wang")]
+
+
+def test_components_are_forgotten_by_hand_or_after_a_week(house: House) -> None:
+    enter(house, "wang", 1, line(PIECES[0]))
+    assert [row["custodian"] for row in house.at_desk(lambda desk: components_of(desk.txn, ONE))] == ["wang"]
+    assert house.at_desk(lambda desk: forget_components_txn(desk, ONE, 1)) == 1
+    assert house.at_desk(lambda desk: forget_components_txn(desk, ONE, 1)) == 0
+    enter(house, "wang", 1, line(PIECES[0]))
+    house.books.wait(LIFE_MS + 1)
+    enter(house, "zhao", 2, line(PIECES[1]))
+    assert components(house) == [(1, 2, "zhao")]
+
+
+@pytest.mark.parametrize("part", [(0, 2), (3, 2), (1, 1), (1, 4)])
+def test_a_key_has_two_or_three_components(part: tuple[int, int]) -> None:
+    with pytest.raises(RegistryError, match="two or three components"):
+        PartOf(*part)
+
+
+@pytest.mark.parametrize(("family", "octets", "parts"), [("3des", 16, 2), ("3des", 24, 3), ("aes", 32, 2)])
+def test_made_keys_are_the_sum_of_their_components(
+    house: House, family: str, octets: int, parts: int
+) -> None:
+    approve(house, ask(house, line()))
+    keys, pieces = house.at_desk(
+        lambda desk: made_keys(desk.txn, [ONE, TWO], family, octets, parts, house.chance.token)
+    )
+    assert [(one.terminal, one.version) for one in keys] == [(ONE, 2), (TWO, 1)]
+    for key, *parts_of in zip(keys, *pieces, strict=True):
+        assert combined([piece.key for piece in parts_of]) == key.key
+        assert kcv_of(key.key, family) == key.kcv
+        lines, faults = key_lines(key_file(parts_of[:1]).encode())
+        assert (lines[0].key, faults) == (parts_of[0].key, [])
+
+
+@pytest.mark.parametrize(
+    ("codes", "octets", "says"),
+    [([ONE, ONE], 16, "twice"), (["NONE"], 16, "no terminal"), ([ONE], 17, "17 octets")],
+)
+def test_keys_that_cannot_be_made(house: House, codes: list[str], octets: int, says: str) -> None:
+    with pytest.raises(RegistryError, match=says):
+        house.at_desk(lambda desk: made_keys(desk.txn, codes, "3des", octets, 2, house.chance.token))
