@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import pytest
@@ -267,3 +268,9 @@ def test_an_answer_the_terminal_never_acknowledged_is_counted() -> None:
 def test_places_that_cannot_be(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"x|more than 0"):
         PosPlace("p", "tcp:0", **wrong)
+
+
+def test_audio_without_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "aircharge.wire.modem.audio_link", None)
+    with pytest.raises(ValueError, match=r"needs numpy: pip install"):
+        PosPlace("p", "tcp:0", "fsk-audio")
