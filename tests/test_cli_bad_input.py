@@ -171,6 +171,7 @@ BAD: Final = f"""
     terminal key generate T77 --folder PLACE                    | no terminal T77
     terminal key generate T0000001 --octets 7 --folder PLACE    | 7 octets
     terminal key generate T0000001 --folder PINS                | does not exist
+    terminal key rewrap T77                                     | unexpected extra argument
     terminal key retire T77 1                                   | no terminal T77
     terminal key retire T0000001 1                              | no key of version 1
     terminal key retire T0000001 256                            | Invalid value

@@ -25,7 +25,7 @@ from aircharge.staffroom import Staffroom, sees
 
 __all__ = ["terminal"]
 
-_STATES: Final = ("waits for its terminal", "in use", "retired")
+_STATES: Final = ("pending", "in use", "retired")
 _actor = click.option("--actor", required=True)
 
 

@@ -22,7 +22,14 @@ from aircharge.outlets.terminal_components import (
     forget_components_txn,
     made_keys,
 )
-from aircharge.outlets.terminal_injection import INJECT, KeyFaults, injection, keys_asked, retire_key_txn
+from aircharge.outlets.terminal_injection import (
+    INJECT,
+    KeyFaults,
+    injection,
+    keys_asked,
+    retire_key_txn,
+    rewrap_txn,
+)
 from aircharge.outlets.terminal_keys import (
     FAMILIES,
     TRANSPORTS,
@@ -76,7 +83,7 @@ def file_command(
         lines = _lines(_secret(file) if transport is None else file.read_bytes())
         wrapping = None
         if transport is not None and transport_key is not None:
-            wrapping = transport, key_of(_secret(transport_key).decode("ascii").strip())
+            wrapping = transport, key_of(_secret(transport_key).decode("ascii", "replace").strip())
         room = Staffroom(office)
         with office.desk(actor) as desk:
             try:
@@ -172,7 +179,11 @@ def generate_command(
     actor: str,
 ) -> None:
     """Make keys; their components go once to FOLDER, a file each of mode 600, for the injection device."""
+    files = [folder / f"component-{number}.csv" for number in range(1, parts + 1)]
     with desk_of(context) as office:
+        for file in files:
+            if file.exists():
+                raise RegistryError(f"{file.name} is there already: another folder, or move it away")
         room = Staffroom(office)
         with office.desk(actor) as desk:
             keys, components = made_keys(desk.txn, terminals, family, octets, parts, office.chance.token)
@@ -181,8 +192,8 @@ def generate_command(
             except KeyFaults as error:
                 _refuse(error)
             said = room.change_txn(desk, INJECT, payload)
-            for number, lines in enumerate(components, 1):
-                _write(folder / f"component-{number}.csv", key_file(lines))  # before the commit
+            for file, lines in zip(files, components, strict=True):
+                _write(file, key_file(lines))  # before the commit
         show_table("keys", keys_asked(payload))
         out.print(said)
 
@@ -215,6 +226,22 @@ def retire_command(context: click.Context, terminal: str, version: int, actor: s
             return
         retire_key_txn(desk, terminal, version)
         out.print(f"key {version} of terminal {terminal} is retired")
+
+
+@key.command("rewrap")
+@_actor
+@click.pass_context
+def rewrap_command(context: click.Context, actor: str) -> None:
+    """Wrap all keys under the newest KEK of the ring; no terminal is touched. Can be repeated."""
+    with desk_of(context) as office:
+        ring, total, at = Staffroom(office).ring(), 0, (0, 0)
+        while True:
+            with office.desk(actor) as desk:
+                count, at = rewrap_txn(desk, ring, at)
+            if not count:
+                break
+            total += count
+        out.print(f"{total} keys are wrapped under the newest KEK")
 
 
 def _check_scope(desk: Desk, office: Office, terminals: Sequence[str]) -> None:

@@ -124,6 +124,7 @@ _TABLE: Final = """
     terminal.key.generate .....A ...... inside
     terminal.key.compare ...RUA ......  inside
     terminal.key.retire ...R.A  ......  terminal
+    terminal.key.rewrap .....A  ......  -
     terminal.inject     ...R.A  ...R.A  payload
     outlet.import       CM....  ......  inside
     outlet.export       CMFRUA  ......  inside

@@ -28,6 +28,7 @@ __all__ = [
     "injection",
     "keys_asked",
     "retire_key_txn",
+    "rewrap_txn",
     "standing",
 ]
 
@@ -35,6 +36,8 @@ INJECT: Final = "terminal.inject"
 UNBLOCK: Final = "terminal.unblock"
 _t = metadata.tables
 _terminal, _key = _t["terminal"], _t["terminal_key"]
+_REWRAPPED: Final = 500
+"""Keys that are wrapped anew in one transaction: the daemon's writes wait for no more."""
 
 Payload = Mapping[str, Any]
 
@@ -168,6 +171,26 @@ def retire_key_txn(desk: Desk, terminal: str, version: int) -> None:
         desk.txn.execute(update(_terminal).where(_terminal.c.id == row.id).values(key_version=0))
         end_session(desk, row.id)
     desk.note("terminal.key-retire", terminal, version=version)
+
+
+def rewrap_txn(desk: Desk, ring: KeyRing, after: tuple[int, int] = (0, 0)) -> tuple[int, tuple[int, int]]:
+    """Wrap the next keys behind (terminal's number, version) under the newest KEK; how many, and the last of them.
+
+    Raises KeyRingError when the ring has no longer the KEK of one of them: none of these has changed.
+    """
+    c = _key.c
+    behind = (c.terminal_id > after[0]) | (c.terminal_id == after[0]) & (c.version > after[1])
+    found = select(_key).where(behind, c.wrapped != b"").order_by(c.terminal_id, c.version).limit(_REWRAPPED)
+    rows = desk.txn.execute(found.with_for_update()).all()
+    for row in rows:
+        bound = bound_master(row.terminal_id, row.version)
+        here = (c.terminal_id == row.terminal_id) & (c.version == row.version)
+        wrapped = ring.seal(bound, ring.open(bound, bytes(row.wrapped)))
+        desk.txn.execute(update(_key).where(here).values(wrapped=wrapped))
+    if not rows:
+        return 0, after
+    desk.note("terminal.keys-rewrapped", "", keys=len(rows))
+    return len(rows), (rows[-1].terminal_id, rows[-1].version)
 
 
 def keys_asked(payload: Payload) -> list[dict[str, Any]]:

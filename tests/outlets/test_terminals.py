@@ -14,7 +14,7 @@ from aircharge.ledger.chart import KEY_ACTIVE, KEY_PENDING, KEY_RETIRED
 from aircharge.ledger.terminal_reading import TerminalRow, read_terminal
 from aircharge.ledger.terminals import Session, SignIn
 from aircharge.outlets import requests, terminals
-from aircharge.outlets.cards import KeyRing
+from aircharge.outlets.cards import KeyRing, KeyRingError
 from aircharge.outlets.desk import RegistryError
 from aircharge.outlets.requests import RequestError
 from aircharge.outlets.terminal_components import (
@@ -25,7 +25,14 @@ from aircharge.outlets.terminal_components import (
     forget_components_txn,
     made_keys,
 )
-from aircharge.outlets.terminal_injection import INJECT, UNBLOCK, KeyFaults, injection, retire_key_txn
+from aircharge.outlets.terminal_injection import (
+    INJECT,
+    UNBLOCK,
+    KeyFaults,
+    injection,
+    retire_key_txn,
+    rewrap_txn,
+)
 from aircharge.outlets.terminal_keys import (
     KeyLine,
     bound_master,
@@ -269,6 +276,28 @@ def test_two_requests_for_one_version_come_to_one_key(house: House) -> None:
         approve(house, second)
     row = row_of(house)
     assert KeyRing({}, {1: bytes(range(32))}).open(bound_master(row.id, 1), row.masters[1]) == KEY
+
+
+def test_keys_move_under_a_new_kek(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    approve(house, ask(house, line(), line(OTHER, TWO, number=3)))
+    house.at_desk(lambda desk: retire_key_txn(desk, TWO, 1))
+    approve(house, ask(house, line(OTHER, TWO, version=2)))
+    new = bytes(range(100, 132))
+    monkeypatch.setattr("aircharge.outlets.terminal_injection._REWRAPPED", 1)
+    both, alone = (
+        KeyRing({}, {1: bytes(range(32)), 2: new}, house.chance),
+        KeyRing({}, {2: new}, house.chance),
+    )
+    with pytest.raises(KeyRingError, match="no KEK 1"):
+        house.at_desk(lambda desk: rewrap_txn(desk, alone))
+    first, second = row_of(house).id, row_of(house, TWO).id
+    at, seen = (0, 0), []
+    while (step := house.at_desk(lambda desk, at=at: rewrap_txn(desk, both, at)))[0]:
+        at = step[1]
+        seen.append(step)
+    assert seen == [(1, (first, 1)), (1, (second, 2))]
+    assert alone.open(bound_master(first, 1), row_of(house).masters[1]) == KEY
+    assert alone.open(bound_master(second, 2), row_of(house, TWO).masters[2]) == OTHER
 
 
 # -- components --------------------------------------------------------------------------------------------

@@ -1,0 +1,218 @@
+"""``aircharge terminal`` in a house with staff: who may do what, keys by two and by three people, on a real file."""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.keywrap import aes_key_wrap
+from sqlalchemy import text
+
+from aircharge.config import load
+from aircharge.ledger.terminal_reading import TerminalRow, read_terminal
+from aircharge.office import Office
+from aircharge.outlets.terminal_keys import bound_master, combined, kcv_of, key_lines, with_parity
+from aircharge.staffroom import Staffroom
+from tests.test_cli_people import House, _number, house
+
+__all__ = ["house"]
+
+T1, T2 = "T0000001", "T0000002"
+MERCHANT = ("--merchant", "898330154110001")
+HEADER = "terminal,version,family,key,kcv\n"
+
+
+def key_line(key: bytes, terminal: str = T1, version: int = 1, inside: bytes | None = None) -> str:
+    return f"{terminal},{version},3des,{(inside or key).hex()},{kcv_of(key, '3des')}\n"
+
+
+def random_key(octets: int = 16) -> bytes:
+    return with_parity(secrets.token_bytes(octets), "3des")
+
+
+def secret_file(folder: Path, name: str, content: str) -> str:
+    path = folder / name
+    path.touch(mode=0o600)
+    path.write_text(content)
+    return str(path)
+
+
+def ask_file(house: House, *lines: str, more: tuple[str, ...] = (), code: int = 0) -> str:
+    path = secret_file(house.folder, "keys.csv", HEADER + "".join(lines))
+    return house.run("wang", "terminal", "key", "file", path, *more, code=code)
+
+
+def opened(house: House, terminal: str = T1, version: int = 1) -> bytes:
+    """The master key in the book, opened with the ring of the folder."""
+    desk = Office(load(house.folder / "aircharge.toml"))
+    try:
+        with desk.store.engine.connect() as txn:
+            row = read_terminal(txn, terminal)
+        assert isinstance(row, TerminalRow)
+        return Staffroom(desk).ring().open(bound_master(row.id, version), row.masters[version])
+    finally:
+        desk.close()
+
+
+def counted(house: House, table: str) -> int:
+    desk = Office(load(house.folder / "aircharge.toml"))
+    try:
+        with desk.store.engine.connect() as txn:
+            found: Any = txn.execute(text(f"SELECT count(*) FROM {table}")).scalar_one()
+        return int(found)
+    finally:
+        desk.close()
+
+
+@pytest.fixture
+def shop(house: House) -> House:
+    """T1 and T2 stand at A1."""
+    for code in (T1, T2):
+        house.run("sun", "outlet", "terminal", "A1", code)
+    return house
+
+
+def test_a_terminal_is_bound_shown_blocked_and_freed_by_two(shop: House) -> None:
+    assert "is bound" in shop.run("wu", "terminal", "bind", T1, *MERCHANT)
+    assert "outside" in shop.run("zheng", "terminal", "bind", T1, *MERCHANT, code=1)
+    assert "may not do" in shop.run("zhou", "terminal", "block", T1, code=1)
+    assert MERCHANT[1] in shop.run("zhou", "terminal", "show", T1)
+    assert T2 in shop.run("wu", "terminal", "list")
+    assert T2 not in shop.run("zheng", "terminal", "list")
+    assert "outside" in shop.run("zheng", "terminal", "show", T1, code=1)
+    for lift in (("terminal", "unblock", T1), ("outlet", "terminal", "A1", T1, "--lift")):
+        shop.run("wu", "terminal", "block", T1)
+        number = _number(shop.run("sun", *lift))
+        assert "blocked" in shop.run("zhou", "terminal", "show", T1)
+        assert "two people" in shop.run("sun", "request", "approve", number, code=1)
+        assert "may not confirm" in shop.run("zhou", "request", "approve", number, code=1)
+        shop.run("qian", "request", "approve", number)
+        assert "active" in shop.run("zhou", "terminal", "show", T1)
+    assert "not signed in" in shop.run("sun", "terminal", "sign-out", T1, code=1)
+
+
+def test_a_file_of_keys_comes_by_two_people(shop: House) -> None:
+    one, two = random_key(), random_key(24)
+    lines = key_line(one), key_line(two, T2)
+    said = ask_file(shop, *lines, more=("--dry-run",))
+    assert ("nothing is asked" in said, counted(shop, "terminal_key")) == (True, 0)
+    assert "none" in shop.run("li", "request", "list")
+    said = ask_file(shop, *lines)
+    number = _number(said)
+    shown = shop.run("li", "terminal", "key", "compare", number)
+    for key in (one, two):
+        assert kcv_of(key, "3des") in shown
+    assert "may not confirm" in shop.run("sun", "request", "approve", number, code=1)
+    assert "two people" in shop.run("wang", "request", "approve", number, code=1)
+    listed = shop.run("li", "request", "list")
+    told = shop.run("li", "request", "approve", number)
+    assert (opened(shop), opened(shop, T2)) == (one, two)
+    sheet = shop.run("zhou", "terminal", "show", T1)
+    assert kcv_of(one, "3des") in sheet
+    assert "pending" in sheet
+    output = (said + shown + listed + told + sheet).lower()
+    assert not any(key.hex() in output for key in (one, two))
+    assert "2 keys are wrapped" in shop.run("wang", "terminal", "key", "rewrap")
+    assert opened(shop) == one
+    assert "is retired" in shop.run("qian", "terminal", "key", "retire", T1, "1")
+
+
+def test_a_file_with_one_wrong_line_is_not_taken(shop: House) -> None:
+    good = random_key()
+    wrong = f"{T2},1,3des,{secrets.token_hex(16)},000000\n"
+    said = ask_file(shop, key_line(good), wrong, code=1)
+    assert "line 3" in said
+    assert "nothing has changed" in said
+    assert good.hex() not in said
+    assert (counted(shop, "terminal_key"), "none" in shop.run("li", "request", "list")) == (0, True)
+    assert "may not do" in shop.run("sun", "terminal", "key", "rewrap", code=1)
+
+
+def test_keys_wrapped_for_transport(shop: House) -> None:
+    transport, key = secrets.token_bytes(32), random_key()
+    path = secret_file(shop.folder, "zmk", transport.hex() + "\n")
+    line = key_line(key, inside=aes_key_wrap(transport, key))
+    more = "--transport", "aes-kw", "--transport-key", path
+    shop.run("li", "request", "approve", _number(ask_file(shop, line, more=more)))
+    assert opened(shop) == key
+    other = secret_file(shop.folder, "other", secrets.token_hex(16))
+    line = key_line(key, T2, inside=aes_key_wrap(transport, key))
+    assert "not wrapped under" in ask_file(shop, line, more=(*more[:3], other), code=1)
+    for content in ("no key", "\u952e" * 32):
+        other = secret_file(shop.folder, "other", content)
+        assert "hexadecimal" in ask_file(shop, line, more=(*more[:3], other), code=1)
+
+
+def test_two_custodians_and_a_third_who_compares(shop: House) -> None:
+    pieces = [random_key(), random_key()]
+    key = combined(pieces)
+
+    def bring(who: str, part: int, piece: bytes, code: int = 0) -> str:
+        typed = f"{piece.hex(' ', 2)}\n{kcv_of(piece, '3des')}\n"
+        words = "terminal", "key", "component", T1, "1", "--part", str(part), "--of", "2"
+        said = shop.run(who, *words, typed=typed, code=code)
+        assert piece.hex(" ", 2) not in said
+        return said
+
+    assert "may not do" in bring("sun", 1, pieces[0], code=1)
+    assert "0 keys complete" in bring("wang", 1, pieces[0])
+    assert "no one has two" in bring("wang", 2, pieces[1], code=1)
+    assert kcv_of(pieces[0], "3des") in shop.run("zhou", "terminal", "show", T1)
+    said = bring("qian", 2, pieces[1])
+    assert kcv_of(key, "3des") in said
+    assert counted(shop, "key_component") == 0
+    number = _number(said)
+    assert kcv_of(key, "3des") in shop.run("wang", "terminal", "key", "compare", number)
+    assert "brought a part" in shop.run("wang", "request", "approve", number, code=1)
+    assert "two people" in shop.run("qian", "request", "approve", number, code=1)
+    shop.run("li", "request", "approve", number)
+    assert opened(shop) == with_parity(key, "3des")
+
+
+def test_components_of_many_keys_by_file(shop: House) -> None:
+    pieces = [[random_key(), random_key()] for _ in range(2)]
+    for who, part, column in (("wang", "1", pieces[0]), ("li", "2", pieces[1])):
+        lines = [key_line(piece, code) for piece, code in zip(column, (T1, T2), strict=True)]
+        path = secret_file(shop.folder, f"part-{part}", HEADER + "".join(lines))
+        said = shop.run(who, "terminal", "key", "component-file", path, "--part", part, "--of", "2")
+    shop.run("qian", "request", "approve", _number(said))
+    for at, code in enumerate((T1, T2)):
+        whole = combined([pieces[0][at], pieces[1][at]])
+        assert opened(shop, code) == with_parity(whole, "3des")
+
+
+def test_a_key_begun_is_given_up(shop: House) -> None:
+    piece = random_key()
+    words = "terminal", "key", "component", T1, "1", "--part", "1", "--of", "3"
+    shop.run("wang", *words, typed=f"{piece.hex()}\n{kcv_of(piece, '3des')}\n")
+    assert "1 components" in shop.run("li", "terminal", "key", "retire", T1, "1")
+    assert counted(shop, "key_component") == 0
+
+
+def test_keys_made_here_go_out_once_in_components(shop: House) -> None:
+    folder = shop.folder / "injection"
+    folder.mkdir()
+    words = "terminal", "key", "generate", T1, T2, "--folder", str(folder), "--of", "3", "--octets", "24"
+    said = shop.run("wang", *words)
+    files = sorted(folder.iterdir())
+    assert [path.name for path in files] == [f"component-{part}.csv" for part in (1, 2, 3)]
+    assert {path.stat().st_mode & 0o777 for path in files} == {0o600}
+    columns = [key_lines(path.read_bytes())[0] for path in files]
+    assert not any(line.key.hex().upper() in said.upper() for column in columns for line in column)
+    shop.run("li", "request", "approve", _number(said))
+    for at, code in enumerate((T1, T2)):
+        whole = combined([column[at].key for column in columns])
+        assert opened(shop, code) == with_parity(whole, "3des")
+        assert kcv_of(whole, "3des") in said
+    before = [path.read_bytes() for path in files]
+    elsewhere = "terminal", "key", "generate", T1, "--folder", str(shop.folder)
+    assert "nothing has changed" in shop.run("wang", *elsewhere, code=1)  # version 1 waits
+    assert not (shop.folder / files[0].name).exists()
+    for code in (T1, T2):
+        shop.run("li", "terminal", "key", "retire", code, "1")
+    files[0].unlink()
+    assert "is there already" in shop.run("wang", *words, code=1)
+    assert [path.read_bytes() for path in sorted(folder.iterdir())] == before[1:]
+    assert "none" in shop.run("li", "request", "list")
