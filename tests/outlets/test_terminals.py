@@ -115,23 +115,23 @@ def test_a_terminal_is_bound_to_merchant_and_module(house: House) -> None:
         bind(house, TWO, module="1234567890123456")
 
 
-@pytest.mark.parametrize(
-    ("code", "form", "says"),
-    [
-        ("NONE", {}, "no terminal NONE"),
-        ("T1", {}, "DE 41"),
-        (ONE, {"merchant": "89833015411000"}, "DE 42"),
-        (ONE, {"merchant": "89833015411000 "}, "DE 42"),
-        (ONE, {"module": "123"}, "security module"),
-        (ONE, {"rights": 8}, "rights"),
-        (ONE, {"rights": 0}, "rights"),
-    ],
-)
-def test_a_binding_that_cannot_be(house: House, code: str, form: dict[str, Any], says: str) -> None:
+BAD_BINDING: list[tuple[str, dict[str, Any], str]] = [
+    ("NONE", {}, "no terminal NONE"),
+    ("T1", {}, "DE 41"),
+    (ONE, {"merchant": "89833015411000"}, "DE 42"),
+    (ONE, {"merchant": "89833015411000 "}, "DE 42"),
+    (ONE, {"module": "123"}, "security module"),
+    (ONE, {"rights": 8}, "rights"),
+    (ONE, {"rights": 0}, "rights"),
+]
+
+
+def test_a_binding_that_cannot_be(house: House) -> None:
     house.at_desk(lambda desk: terminals.add_terminal_txn(desk, "A", "T1"))
     before = house.books.rows("SELECT * FROM terminal")
-    with pytest.raises(RegistryError, match=says):
-        bind(house, code, **{"merchant": MERCHANT, **form})
+    for code, form, says in BAD_BINDING:
+        with pytest.raises(RegistryError, match=says):
+            bind(house, code, **{"merchant": MERCHANT, **form})
     assert house.books.rows("SELECT * FROM terminal") == before
 
 
@@ -347,17 +347,13 @@ BAD_PART: list[tuple[str, int, KeyLine, int, str]] = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("who", "number", "wrong", "parts", "says"), BAD_PART, ids=[row[4] for row in BAD_PART]
-)
-def test_a_component_that_is_not_taken(
-    house: House, who: str, number: int, wrong: KeyLine, parts: int, says: str
-) -> None:
+def test_a_component_that_is_not_taken(house: House) -> None:
     enter(house, "wang", 1, line(PIECES[0]))
-    with pytest.raises(KeyFaults) as caught:
-        enter(house, who, number, line(OTHER, TWO, number=1), wrong, parts=parts)
-    assert says in str(caught.value.faults[-1])
-    assert components(house) == [(1, 1, "wang")]
+    for who, number, wrong, parts, says in BAD_PART:
+        with pytest.raises(KeyFaults) as caught:
+            enter(house, who, number, line(OTHER, TWO, number=1), wrong, parts=parts)
+        assert says in str(caught.value.faults[-1])
+        assert components(house) == [(1, 1, "wang")]
 
 
 def test_components_are_forgotten_by_hand_or_after_a_week(house: House) -> None:
@@ -393,10 +389,13 @@ def test_made_keys_are_the_sum_of_their_components(
         assert (lines[0].key, faults) == (parts_of[0].key, [])
 
 
-@pytest.mark.parametrize(
-    ("codes", "octets", "says"),
-    [([ONE, ONE], 16, "twice"), (["NONE"], 16, "no terminal"), ([ONE], 17, "17 octets")],
-)
-def test_keys_that_cannot_be_made(house: House, codes: list[str], octets: int, says: str) -> None:
-    with pytest.raises(RegistryError, match=says):
-        house.at_desk(lambda desk: made_keys(desk.txn, codes, "3des", octets, 2, house.chance.token))
+def test_keys_that_cannot_be_made(house: House) -> None:
+    for codes, octets, says in (
+        ([ONE, ONE], 16, "twice"),
+        (["NONE"], 16, "no terminal"),
+        ([ONE], 17, "17 octets"),
+    ):
+        with pytest.raises(RegistryError, match=says):
+            house.at_desk(
+                lambda desk, c=codes, o=octets: made_keys(desk.txn, c, "3des", o, 2, house.chance.token)
+            )
