@@ -5,6 +5,7 @@ Migrations are alembic's and live in ``migrations/`` at the root of the source t
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -49,19 +50,25 @@ def check_schema(engine: Engine) -> None:
     """Raises LedgerError when the database is empty, older or newer than this code; changes nothing."""
     with engine.connect() as connection:
         found = MigrationContext.configure(connection).get_current_revision()
-    script = ScriptDirectory.from_config(_config())
-    head = script.get_current_head()
+    head, known = _revisions()
     if found == head:
         return
     if found is None:
         raise LedgerError("the ledger's database is empty: run `aircharge db upgrade`")
-    if found not in {revision.revision for revision in script.walk_revisions()}:
+    if found not in known:
         raise LedgerError(
             f"the ledger's schema {found} is newer than this program ({head}): install its version"
         )
     raise LedgerError(
         f"the ledger's schema {found} is older than this program ({head}): run `aircharge db upgrade`"
     )
+
+
+@cache
+def _revisions() -> tuple[str | None, frozenset[str]]:
+    """This program's newest revision, and all of them."""
+    script = ScriptDirectory.from_config(_config())
+    return script.get_current_head(), frozenset(one.revision for one in script.walk_revisions())
 
 
 def _config() -> Config:

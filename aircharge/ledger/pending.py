@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Connection, func, select
 
@@ -100,10 +100,12 @@ class WaitingLine:
     service: str
 
 
+_RUNNING: Final = select(_batch.c.id).where(_batch.c.state == BATCH_RUNNING).order_by(_batch.c.id)
+
+
 def running_batches(txn: Connection) -> list[int]:
     """Files that are not done, oldest first."""
-    found = select(_batch.c.id).where(_batch.c.state == BATCH_RUNNING).order_by(_batch.c.id)
-    return [int(number) for number in txn.execute(found).scalars()]
+    return [int(number) for number in txn.execute(_RUNNING).scalars()]
 
 
 def waiting_lines(txn: Connection, batch_id: int, limit: int) -> list[WaitingLine]:

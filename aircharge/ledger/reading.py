@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import Connection, literal_column, or_, select, text, update
+from sqlalchemy import BigInteger, Connection, bindparam, literal_column, or_, select, text, update
 
 from aircharge.errors import Reason
 from aircharge.ledger.chart import DAY_OPEN, NOTICE_UNSENT
@@ -45,6 +46,7 @@ _t = metadata.tables
 _txn, _outbox, _card, _journal = _t["txn"], _t["outbox"], _t["card"], _t["journal"]
 _outlet, _balance, _phone = _t["outlet"], _t["balance"], _t["outlet_phone"]
 _ID_MAX: Final = 2**63 - 1
+_ALL: Final = 2**31 - 1
 _OPEN_COLUMNS: Final = tuple(
     _txn.c[name]
     for name in (
@@ -119,17 +121,25 @@ def open_orders(
     ``owner``: only those of this node.
     ``held_before_ms``: of those still HELD only the ones made by then (younger ones are being carried).
     """
+    given = {"due": due_before_ms, "most": limit or _ALL, "owner": owner, "held": held_before_ms}
+    question = _open_question(owner is not None, held_before_ms is not None)
+    return [_open_order(row) for row in txn.execute(question, given)]
+
+
+@cache
+def _open_question(of_one: bool, without_young: bool) -> Any:
+    """Asked every second: built once."""
     c = _txn.c
     is_open = c.state.in_([int(state) for state in OPEN_STATES])
-    is_due = or_(c.next_ms.is_(None), c.next_ms <= due_before_ms)
+    is_due = or_(c.next_ms.is_(None), c.next_ms <= bindparam("due", type_=BigInteger))
     is_asked = c.kind <= int(Operation.REVERSAL)  # an operator hears of no other kind
     found = select(*_OPEN_COLUMNS, _ORIGINAL_REF).where(is_open, is_due, is_asked).order_by(c.next_ms, c.id)
-    if owner is not None:
-        found = found.where(c.owner_node == owner)
-    if held_before_ms is not None:
-        found = found.where(or_(c.state != int(State.HELD), c.created_ms <= held_before_ms))
-    rows = txn.execute(found.limit(limit) if limit else found)
-    return [_open_order(row) for row in rows]
+    if of_one:
+        found = found.where(c.owner_node == bindparam("owner", type_=BigInteger))
+    if without_young:
+        is_old = c.created_ms <= bindparam("held", type_=BigInteger)
+        found = found.where(or_(c.state != int(State.HELD), is_old))
+    return found.limit(bindparam("most", type_=BigInteger))
 
 
 def _open_order(row: Any) -> OpenOrder:
@@ -196,12 +206,17 @@ def kind_of(txn: Connection, order_id: int) -> Operation | None:
 
 def parked_orders(txn: Connection, *, released: bool | None = None, limit: int = 500) -> list[OpenOrder]:
     """Orders a rule has parked, oldest first: all, those that were let go and wait for a daemon, or the others."""
+    return [_open_order(row) for row in txn.execute(_parked_question(released), {"most": limit})]
+
+
+@cache
+def _parked_question(released: bool | None) -> Any:
     c = _txn.c
     found = select(*_OPEN_COLUMNS, _ORIGINAL_REF).where(text("txn.state = 8"))
-    found = found.order_by(c.created_ms, c.id).limit(limit)
+    found = found.order_by(c.created_ms, c.id).limit(bindparam("most", type_=BigInteger))
     if released is not None:
         found = found.where(c.released_ms > 0 if released else c.released_ms == 0)
-    return [_open_order(row) for row in txn.execute(found)]
+    return found
 
 
 def last_asked_back(txn: Connection, phone: str, since_ms: int) -> dict[str, Any] | None:

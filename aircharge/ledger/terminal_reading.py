@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import BigInteger, Connection, bindparam, func, select, text
 
 from aircharge.errors import Reason
 from aircharge.ledger.chart import CANCEL_WANTED, KEY_RETIRED, TERMINAL_ACTIVE
@@ -184,20 +184,21 @@ class WantedCancel:
     has_failed: bool = False  # one of them was refused, and not just for want of a line
 
 
+_OPEN: Final = [int(state) for state in State if state.is_open]
+_WANTED: Final = (
+    select(_txn.c.id, _txn.c.operator_id, _txn.c.state)
+    .join(_wish, _wish.c.txn_id == _txn.c.id)
+    .where(text(f"pos_reversal.state = {CANCEL_WANTED}"), _txn.c.state.not_in(_OPEN))
+    .order_by(_wish.c.made_ms, _txn.c.id)
+    .limit(bindparam("most", type_=BigInteger))
+)
+"""Asked every second: built once; the state is written out so that the partial index is seen to fit."""
+
+
 def wanted_cancels(txn: Connection, limit: int = 200) -> list[WantedCancel]:
     """Those whose recharge is at an end, oldest first."""
-    c = _txn.c
-    open_states = [int(state) for state in State if state.is_open]
-    found = (
-        select(c.id, c.operator_id, c.state)
-        .join(_wish, _wish.c.txn_id == c.id)
-        .where(_wish.c.state == CANCEL_WANTED, c.state.not_in(open_states))
-        .order_by(_wish.c.made_ms, c.id)
-        .limit(limit)
-    )
-    wanted = [
-        WantedCancel(number, operator_id, State(state)) for number, operator_id, state in txn.execute(found)
-    ]
+    found = txn.execute(_WANTED, {"most": limit})
+    wanted = [WantedCancel(number, operator_id, State(state)) for number, operator_id, state in found]
     return [_with_tries(txn, wish) if wish.state is State.SETTLED else wish for wish in wanted]
 
 
@@ -206,9 +207,7 @@ def _with_tries(txn: Connection, wish: WantedCancel) -> WantedCancel:
     scope = f"{AUTOMATIC}{wish.order_id}"
     tried = txn.execute(select(c.state, c.reason).where(c.idem_scope == scope)).all()
     others = txn.execute(
-        select(func.count()).where(
-            c.orig_txn == wish.order_id, c.state.in_([int(state) for state in State if state.is_open])
-        )
+        select(func.count()).where(c.orig_txn == wish.order_id, c.state.in_(_OPEN))
     ).scalar_one()
     failed = [
         row

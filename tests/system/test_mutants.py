@@ -1,4 +1,4 @@
-"""The harness is only worth something if it sees what it is for: five planted bugs, each caught."""
+"""The harness is only worth something if it sees what it is for: a planted bug is caught; ``make proof`` plants all."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from tests.system.rig import run_world
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("name", MUTANTS)
+@pytest.mark.parametrize("name", ["void_on_timeout"])
 def test_the_mutant_is_caught_and_the_product_is_not(tmp_path: Path, name: str) -> None:
+    assert name in MUTANTS
     caught = hunt(tmp_path, name)
     assert caught is not None, f"{name} survived {RUNS_MAX} runs: the harness is blind to it"
     sound = run_world(tmp_path / "sound", mutant_plan("", caught.plan.seed, like=name))
