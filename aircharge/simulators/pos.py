@@ -3,7 +3,8 @@
 Words are statements, separated by ``,``; ``-`` reads them from standard input, one a line:
 ``sign-in``, ``sale NUMBER YUAN [PIN] [FAULT]``, ``void TRACE [PIN]``, ``balance``, ``last``, ``check NUMBER``,
 ``reprint TRACE``, ``clear`` (the reversal that is owed), ``settle``, ``download``, ``echo``, ``sign-out``,
-``forget NUMBER`` (drop the last sale from the journal: a settlement that differs), ``wait SECONDS``.
+``forget`` (drop the last sale from the journal: a settlement that differs), ``cut`` (the line ends as soon as the
+next message is written), ``wait SECONDS``. Where the centre asks for a sign-in, the terminal signs in by itself.
 Faults: ``aircharge.simulators.pos_terminal.FAULTS``. Exit code 0 when every statement was answered 00.
 """
 
@@ -12,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import secrets
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,12 +20,14 @@ from typing import Any, Final
 
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import clientFromString
+from twisted.internet.error import ConnectError
 from twisted.internet.task import deferLater
 
 from aircharge.errors import Refusal
 from aircharge.simulators.pos_call import CallFactory, PosCall
 from aircharge.simulators.pos_terminal import FAULTS, Memory, Outcome, PosTerminal, TerminalSettings
 from aircharge.values import Msisdn, mask_msisdn
+from aircharge.wire.iso8583.terminal import Demand
 from aircharge.wire.lri import Caller
 
 __all__ = ["main", "perform"]
@@ -44,16 +46,60 @@ _ARGUMENTS: Final = {
     "echo": (0, 0),
     "sign-out": (0, 0),
     "forget": (0, 0),
+    "cut": (0, 0),
     "wait": (1, 1),
 }
 """Statements: how many words follow, at least and at most."""
+_PIN_AT: Final = {"sale": 3, "void": 2, "balance": 1}
+_SIGN_IN: Final = (Demand.SIGN_IN, Demand.KEYS)
 
 
 class BadStatement(Exception):
     """What was typed says nothing."""
 
 
-async def perform(reactor: Any, terminal: PosTerminal, words: Sequence[str]) -> Outcome:
+class Line:
+    """The way to the door: dialled when something is to be said."""
+
+    def __init__(self, reactor: Any, options: argparse.Namespace) -> None:
+        self.reactor = reactor
+        self.is_cut_next = False
+        self._options = options
+        modem = {"split": options.split, "audio": options.audio, "tones": options.tones}
+        self._factory = CallFactory(reactor, options.framing, options.baud, **modem)
+        self._endpoint = clientFromString(reactor, options.connect)
+        self._source = options.source.to_bytes(2, "big")
+        self._caller = Caller(options.caller.lstrip("0"), "95516") if options.caller else None
+        self._call: PosCall | None = None
+
+    async def dial(self) -> PosCall:
+        """The open line, or a new one. Raises ConnectError."""
+        if self._call is None or self._call.transport is None:
+            self._call = await self._endpoint.connect(self._factory)
+        return self._call
+
+    async def exchange(self, octets: bytes) -> bytes | None:
+        try:
+            call = await self.dial()
+        except ConnectError:
+            return None
+        if self.is_cut_next:
+            self.is_cut_next = False
+            self.reactor.callLater(0, self._hang_up, call)
+        answer = await call.exchange(octets, self._source, self._options.wait, self._caller)
+        if answer is None and self._options.framing != "tpdu" and call.transport is not None:
+            self._hang_up(call)  # a dialled line
+            await deferLater(self.reactor, 0.1, lambda: None)
+        return answer
+
+    @staticmethod
+    def _hang_up(call: PosCall) -> None:
+        line: Any = call.transport
+        if line is not None:
+            line.loseConnection()
+
+
+async def perform(line: Line, terminal: PosTerminal, words: Sequence[str]) -> Outcome:
     """One statement. Raises BadStatement."""
     verb, *rest = words
     least, most = _ARGUMENTS.get(verb, (1, 0))
@@ -62,7 +108,10 @@ async def perform(reactor: Any, terminal: PosTerminal, words: Sequence[str]) -> 
     if verb in ("sale", "void"):
         return await _paid(terminal, verb, rest)
     if verb == "wait":
-        await deferLater(reactor, _seconds(rest[0]), lambda: None)
+        await deferLater(line.reactor, _seconds(rest[0]), lambda: None)
+        return Outcome("00")
+    if verb == "cut":
+        line.is_cut_next = True
         return Outcome("00")
     if verb == "forget":
         terminal.memory.journal[-1:] = []
@@ -105,8 +154,8 @@ def _seconds(text: str) -> float:
 
 def _shown(words: Sequence[str], outcome: Outcome, terminal: PosTerminal, *, as_json: bool) -> str:
     said = [mask_msisdn(word) if word.isdecimal() and len(word) == 11 else word for word in words]
-    if words[0] in ("sale", "void", "balance"):
-        said = [word if at < 3 or word in FAULTS else "***" for at, word in enumerate(said)]
+    if words[0] in _PIN_AT:
+        said = [word if at < _PIN_AT[words[0]] or word in FAULTS else "***" for at, word in enumerate(said)]
     if as_json:
         fields = {n: v for n, v in outcome.fields.items() if isinstance(v, str)}
         return json.dumps(
@@ -133,39 +182,40 @@ def _statements(words: Sequence[str]) -> list[list[str]]:
 
 
 async def _run(reactor: Any, options: argparse.Namespace) -> int:
-    factory = CallFactory(
-        reactor, options.framing, options.baud, split=options.split, audio=options.audio, tones=options.tones
-    )
-    endpoint = clientFromString(reactor, options.connect)
-    call: PosCall = await endpoint.connect(factory)
-    caller = Caller(options.caller.lstrip("0"), "95516") if options.caller else None
-
-    async def exchange(octets: bytes) -> bytes | None:
-        nonlocal call
-        if call.transport is None:
-            call = await endpoint.connect(factory)
-        source = options.source.to_bytes(2, "big")
-        answer = await call.exchange(octets, source, options.wait, caller)
-        if answer is None and options.framing != "tpdu" and call.transport is not None:
-            line: Any = call.transport
-            line.loseConnection()  # a dialled line is hung up
-            await deferLater(reactor, 0.1, lambda: None)
-        return answer
-
+    line = Line(reactor, options)
+    await line.dial()
     state = Path(options.state) if options.state else None
-    terminal = PosTerminal(_settings(options), exchange, _kept(state), secrets.token_bytes)
+    pin = _read(options.pin_file) if options.pin_file else ""
+    terminal = PosTerminal(
+        _settings(options), line.exchange, _kept(state), lambda memory: _keep(state, memory)
+    )
     failed = 0
     for words in _statements(options.words):
-        outcome = await perform(reactor, terminal, words)
+        statement = _with_pin(words, pin)
+        outcome = await perform(line, terminal, statement)
         failed += not outcome.is_approved
-        sys.stdout.write(_shown(words, outcome, terminal, as_json=options.json) + "\n")
-        sys.stdout.flush()
+        _tell(statement, outcome, terminal, as_json=options.json)
+        if terminal.wants in _SIGN_IN and words[0] not in ("sign-in", "sign-out"):
+            _tell(["sign-in"], await terminal.sign_in(), terminal, as_json=options.json)
         _keep(state, terminal.memory)
     return 1 if failed else 0
 
 
+def _with_pin(words: list[str], pin: str) -> list[str]:
+    """The statement with the PIN of the file, where one belongs and none was typed."""
+    at = _PIN_AT.get(words[0], 0)
+    if not (pin and at) or len(words) < at or (len(words) > at and words[at] not in FAULTS):
+        return words
+    return [*words[:at], pin, *words[at:]]
+
+
+def _tell(words: Sequence[str], outcome: Outcome, terminal: PosTerminal, *, as_json: bool) -> None:
+    sys.stdout.write(_shown(words, outcome, terminal, as_json=as_json) + "\n")
+    sys.stdout.flush()
+
+
 def _settings(options: argparse.Namespace) -> TerminalSettings:
-    master = bytes.fromhex(Path(options.master_key_file).read_text().strip())
+    master = bytes.fromhex(_read(options.master_key_file))
     return TerminalSettings(
         options.terminal,
         options.merchant,
@@ -175,6 +225,10 @@ def _settings(options: argparse.Namespace) -> TerminalSettings:
         options.mac,
         not options.single_length,
     )
+
+
+def _read(path: str) -> str:
+    return Path(path).read_text().strip()
 
 
 def _kept(state: Path | None) -> Memory:
@@ -200,6 +254,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--terminal", default="10000001")
     parser.add_argument("--merchant", default="898110200000001")
     parser.add_argument("--master-key-file", required=True, help="the terminal's master key, hexadecimal")
+    parser.add_argument("--pin-file", default="", help="the PIN of sales, voids and balances")
     parser.add_argument("--key-version", type=int, default=0)
     parser.add_argument("--profile", default="cup")
     parser.add_argument("--mac", default="cup-ecb")

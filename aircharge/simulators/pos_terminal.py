@@ -41,6 +41,7 @@ FAULTS: Final = (
     "no-bitmap",  # the bitmap says nothing
     "other-content",  # once as meant, then the same trace with another amount
     "overtaken",  # its own reversal arrives before it
+    "wrong-pin-key",  # the PIN block is made with another key
     "never-sent",  # the request is lost before it leaves; the terminal does not know
 )
 _LINES: Final = 15
@@ -116,13 +117,14 @@ class PosTerminal:
         settings: TerminalSettings,
         exchange: Exchange,
         memory: Memory | None = None,
-        token: Callable[[int], bytes] = bytes,
+        keep: Callable[[Memory], None] = lambda memory: None,
     ) -> None:
+        """``keep`` writes the memory down; it is called before any octet leaves, so that what is owed survives."""
         self.settings = settings
         self.memory = memory or Memory()
         self.wants = Demand.NONE  # what the centre asked for last
         self._exchange = exchange
-        self._token = token
+        self._keep = keep
         self._profile = PROFILES[settings.profile]
 
     # -- what a clerk can do ----------------------------------------------------------------------------------
@@ -249,12 +251,14 @@ class PosTerminal:
         self.memory.trace = self.memory.trace % _TRACES + 1
         return self.memory.trace
 
-    def _with_pin(self, message: Message, pin: str) -> Message:
+    def _with_pin(self, message: Message, pin: str, fault: str = "") -> Message:
         """The PIN under the session's key, bound to the number where there is one."""
         if not (pin and self.memory.pik):
             return message
-        pan = message.text(2)
-        block = encrypt(bytes.fromhex(self.memory.pik), pin_block(pin, pan))
+        pan, key = message.text(2), bytes.fromhex(self.memory.pik)
+        if fault == "wrong-pin-key":
+            key = bytes(octet ^ 0xF0 for octet in key)
+        block = encrypt(key, pin_block(pin, pan))
         return with_pin(message, block, bound=bool(pan))
 
     async def _ask(
@@ -277,7 +281,7 @@ class PosTerminal:
             await self.clear()
             if self.memory.owed is not None:
                 return None  # the line is dead: nothing new before that
-        message = self._with_pin(build(self._desk, self._next_trace()), pin)
+        message = self._with_pin(build(self._desk, self._next_trace()), pin, fault)
         self.memory.owed = {str(n): value for n, value in Desk.reversal(message).fields.items()}
         if fault == "overtaken":
             await self.clear()
@@ -293,6 +297,7 @@ class PosTerminal:
         mak = bytes.fromhex(self.memory.mak) if signed else b""
         octets = seal_message(Header(), message, self._profile, self.settings.mac if mak else "", mak)
         octets = _spoiled(octets, fault)
+        self._keep(self.memory)
         if fault == "never-sent":
             return None
         answer = await self._exchange(octets)

@@ -162,6 +162,26 @@ def test_split_at_every_octet(counter: Counter) -> None:
     assert [row["code"] for row in said] == ["00", "00"]
 
 
+def test_the_line_is_cut_between_a_sale_and_its_answer(counter: Counter) -> None:
+    """By its own means the terminal dials again, takes the sale back, and after a wrong MAC signs in."""
+    target, pin = "13800006666", counter.instance.folder / "wrong.pin"
+    pin.write_text("000000")
+    said = counter.say("tpdu", "sign-in", "cut", f"sale {target} 50", "clear")
+    assert [row["code"] for row in said] == ["00", "00", "", "00"]
+    counter.instance.wait_until(
+        "the sale to be taken back or never to have been",
+        lambda: counter.value(f"SELECT state FROM txn WHERE kind = 1 AND msisdn = '{target}'") in (None, 7),
+    )
+    said = counter.say(
+        "tpdu", f"sale {target} 30 wrong-mac", f"sale {target} 30", options=("--pin-file", str(pin))
+    )
+    assert [(row["say"][0], row["code"]) for row in said] == [
+        ("sale", "A0"),
+        ("sign-in", "00"),
+        ("sale", "55"),
+    ]
+
+
 def test_from_a_number_of_another(counter: Counter) -> None:
     said = counter.say("tpdu", "echo", "sign-in", options=("--caller", "13999999999"))
     assert [row["code"] for row in said] == ["62", "62"]
