@@ -51,7 +51,8 @@ _ARGUMENTS: Final = {
 }
 """Statements: how many words follow, at least and at most."""
 _PIN_AT: Final = {"sale": 3, "void": 2, "balance": 1}
-_SIGN_IN: Final = (Demand.SIGN_IN, Demand.KEYS)
+_SIGN_IN: Final = (Demand.SIGN_IN, Demand.KEYS, "77", "95", "99", "A0")
+"""What makes the terminal sign in: the header's digit, or DE 39 (docs/protocols/pos-8583.md, section 8)."""
 
 
 class BadStatement(Exception):
@@ -195,7 +196,8 @@ async def _run(reactor: Any, options: argparse.Namespace) -> int:
         outcome = await perform(line, terminal, statement)
         failed += not outcome.is_approved
         _tell(statement, outcome, terminal, as_json=options.json)
-        if terminal.wants in _SIGN_IN and words[0] not in ("sign-in", "sign-out"):
+        is_asked = terminal.wants in _SIGN_IN or outcome.code in _SIGN_IN
+        if is_asked and words[0] not in ("sign-in", "sign-out"):
             _tell(["sign-in"], await terminal.sign_in(), terminal, as_json=options.json)
         _keep(state, terminal.memory)
     return 1 if failed else 0
