@@ -54,7 +54,7 @@ class PosDoor:
         reactor: Any,
     ) -> None:
         settings = section.door
-        shelf = TerminalShelf(board.ledger, ring, settings.terminals_max)
+        shelf = TerminalShelf(board.ledger, ring, board.clock, settings.terminals_max)
         till = Till(board, settings, spawn, reactor)
         self.cancels = Cancels(board, reactor, spawn)
         self.servers: list[PosServer] = []

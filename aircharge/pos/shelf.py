@@ -1,20 +1,26 @@
 """Terminals within reach of the POS door, their keys ready.
 
 As with cards an entry here only speeds things up: what is wrong under it is read once more before it is refused, and
-whether the terminal may trade at all is decided by the ledger in the order's own commit.
+whether the terminal may trade at all is decided by the ledger in the order's own commit. An entry is used for a minute
+and then read anew: a desk that signs a terminal out, or retires its key, does so from another process.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass, field
+from typing import Final
 
 from aircharge.ledger.terminal_reading import TerminalRow, read_terminal
 from aircharge.outlets.cards import KeyRing
 from aircharge.outlets.terminal_keys import MAK, PIK, bound_master, bound_working
+from aircharge.ports import Clock
 from aircharge.switch.board import LedgerPort
 
-__all__ = ["MAK", "PIK", "Terminal", "TerminalShelf", "bound_master", "bound_working"]
+__all__ = ["FRESH_S", "MAK", "PIK", "Terminal", "TerminalShelf", "bound_master", "bound_working"]
+
+FRESH_S: Final = 60.0
+"""For so long a terminal is not read again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,27 +42,30 @@ class Terminal:
 class TerminalShelf:
     """Finds a terminal by its code, or a fixed-line one by its security module; keeps the last ``size_max`` ready."""
 
-    def __init__(self, ledger: LedgerPort, ring: KeyRing, size_max: int = 50_000) -> None:
+    def __init__(self, ledger: LedgerPort, ring: KeyRing, clock: Clock, size_max: int = 50_000) -> None:
         self._ledger = ledger
         self._ring = ring
+        self._clock = clock
         self._size_max = size_max
-        self._terminals: OrderedDict[tuple[str, str], Terminal] = OrderedDict()
+        self._terminals: OrderedDict[tuple[str, str], tuple[float, Terminal]] = OrderedDict()
 
     def kept(self, code: str = "", module: str = "") -> Terminal | None:
-        """The terminal if it is on the shelf."""
-        terminal = self._terminals.get((code, module))
-        if terminal is not None:
-            self._terminals.move_to_end((code, module))
+        """The terminal if it is on the shelf, and fresh."""
+        read_s, terminal = self._terminals.get((code, module), (0.0, None))
+        if terminal is None or self._clock.monotonic_s() - read_s > FRESH_S:
+            return None
+        self._terminals.move_to_end((code, module))
         return terminal
 
     async def fetch(self, code: str = "", module: str = "") -> Terminal | None:
         """The terminal as the ledger has it now; None: there is none. Raises KeyRingError for keys that do not open."""
+        asked_s = self._clock.monotonic_s()
         row = await self._ledger.read(lambda txn: read_terminal(txn, code, module))
         if row is None:
             self._terminals.pop((code, module), None)
             return None
         terminal = self._open(row)
-        self._terminals[code, module] = terminal
+        self._terminals[code, module] = asked_s, terminal
         self._terminals.move_to_end((code, module))
         while len(self._terminals) > self._size_max:
             self._terminals.popitem(last=False)

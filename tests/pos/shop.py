@@ -53,7 +53,7 @@ class Shop:
         self.board = Board(self.ledger, [self.world.plan], self.books.clock)
         self.running: list[Deferred[Any]] = []
         self.settings = PosSettings(**settings)
-        self.shelf = TerminalShelf(self.ledger, self.ring)
+        self.shelf = TerminalShelf(self.ledger, self.ring, self.board.clock)
         self.cancels = Cancels(self.board, self.clock, self.spawn)
         self.till = Till(self.board, self.settings, self.spawn, self.clock)
 

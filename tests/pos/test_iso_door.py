@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -10,7 +10,10 @@ import pytest
 from aircharge.errors import InDoubt
 from aircharge.ledger.terminals import SignIn
 from aircharge.outlets.cards import KeyRing
-from aircharge.pos.shelf import MAK, PIK, TerminalShelf
+from aircharge.outlets.desk import Desk
+from aircharge.outlets.terminal_injection import retire_key_txn
+from aircharge.outlets.terminals import move_terminal_txn, sign_out_txn
+from aircharge.pos.shelf import FRESH_S, MAK, PIK, TerminalShelf
 from aircharge.wire.iso8583.crypto import encrypt, pin_block
 from aircharge.wire.iso8583.message import Message, encode
 from aircharge.wire.iso8583.terminal import Line, Sums, write_lines
@@ -179,6 +182,25 @@ def test_a_new_session_ends_the_old_keys(handset: Handset) -> None:
     old = handset.mak
     handset.sign_in()
     assert handset.code_of(handset.ask("310000"), old) == "A0"
+    assert handset.is_asked == "3"
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        lambda desk: sign_out_txn(desk, "10000001"),
+        lambda desk: move_terminal_txn(desk, "10000001", "B"),
+        lambda desk: retire_key_txn(desk, "10000001", 1),
+    ],
+    ids=["signed out", "moved", "key retired"],
+)
+def test_what_the_desk_ends_is_over_within_a_minute(handset: Handset, work: Callable[[Desk], None]) -> None:
+    assert handset.code_of(handset.ask("310000")) == "00"
+    books = handset.shop.books
+    with books.store.writing() as txn:
+        work(Desk(txn, books.clock.ms, "li"))
+    books.wait(int(FRESH_S * 1000) + 1)
+    assert handset.code_of(handset.ask("310000")) == "77"
     assert handset.is_asked == "3"
 
 
@@ -384,7 +406,7 @@ def test_a_ledger_that_is_away_is_silence(handset: Handset) -> None:
 
 def test_keys_that_do_not_open_are_silence(shop: Shop) -> None:
     shop.sign_in()
-    shop.shelf = TerminalShelf(shop.ledger, KeyRing({}, {2: bytes(16)}, shop.chance))
+    shop.shelf = TerminalShelf(shop.ledger, KeyRing({}, {2: bytes(16)}, shop.chance), shop.books.clock)
     handset = Handset(shop)
     assert handset.code_of(handset.sale(), MASTER) == ""
 
