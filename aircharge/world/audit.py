@@ -90,6 +90,12 @@ class _Book:
         fates = record.execute("SELECT op_ref, fate FROM attempt").fetchall()
         self.perhaps_taken_back = {row["orig_txn"] for row in self.orders if row["state"] in _DOUBTFUL}
         self.lied_about = {op_ref for op_ref, fate in fates if fate == "contradict"}
+        by_id = {row["id"]: row["op_ref"] for row in self.orders}
+        self.lied_about |= {
+            by_id[row["orig_txn"]]
+            for row in self.orders
+            if row["orig_txn"] and row["op_ref"] in self.lied_about
+        }
 
     def net(self, op_ref: str) -> int:
         """What the operator has credited under a recharge's reference and not taken back, in fen."""
