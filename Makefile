@@ -3,7 +3,7 @@
 # make test    set-up, foreign programs, lint, types, layers, all tests; branches of ledger, switch and wire >= 95 %
 # make lint    ruff, mypy, import-linter
 # make bench   durable recharges per second, beside bare Twisted and bare SQLite
-# make proof   the long proof: daemons on one ledger, 2,000 kill -9, planted bugs; goes on where it was ended
+# make proof   the long proof: daemons on one ledger, 2,000 kill -9, planted bugs, a million simulated faults; resumable
 # make fuzz    every decoder and session for SECONDS (10) each; with TARGET=name that one by coverage
 # make world   SEED=… RUNS=… simulated worlds from one seed each (STATE=file: goes on where it was ended)
 # make clean   forget everything that can be made again (not .venv: make distclean)

@@ -1,9 +1,10 @@
 """The long proof: ``python -m tests.system.proof [--kills 2000] [--seed N] [--part kills]``; results go to docs/proof.
 
 Parts: whole daemons that are all given the same requests (fleet), worlds that go wrong until there were so many kills
-(kills), planted bugs (mutants). It may be ended at any time: the worlds that are done are in ``var/proof.json``, and
-the next run of the same product goes on from there. SIGINT or SIGTERM ends it after the world under way, with what it
-has so far written to docs/proof. Exit code 0 only when all is done and nothing was found.
+(kills), planted bugs (mutants), simulated worlds until there were a million faults (worlds). It may be ended at any
+time: the worlds that are done are in ``var/proof.json`` and ``var/worlds.json``, and the next run of the same product
+goes on from there. SIGINT or SIGTERM ends it after the world under way, with what it has so far written to docs/proof.
+Exit code 0 only when all is done and nothing was found.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.postgres import Cluster, programs
+from tests.system import proof_worlds
 from tests.system.audit import Audit
 from tests.system.fleet import FleetPlan, run_fleet
 from tests.system.mutants import MUTANTS
@@ -33,7 +35,7 @@ __all__ = ["RUNS_MAX", "hunt", "main", "mutant_plan", "planned"]
 
 STATE = ROOT / "var" / "proof.json"
 RUNS_MAX = 6
-PARTS = ("fleet", "kills", "mutants")
+PARTS = ("fleet", "kills", "mutants", "worlds")
 ENGINES = ("sqlite", "postgresql")
 FLEETS = tuple((daemons, share) for daemons in (2, 4) for share in (2.0, 0.5))
 
@@ -178,6 +180,7 @@ def main() -> int:
     """Run, write, judge."""
     parser = argparse.ArgumentParser(prog="python -m tests.system.proof", description=__doc__)
     parser.add_argument("--kills", type=int, default=2000)
+    parser.add_argument("--faults", type=int, default=proof_worlds.FAULTS, help="of simulated worlds")
     parser.add_argument("--seed", type=int, default=int(time.time()) % 100_000)
     parser.add_argument("--part", action="append", choices=PARTS, help="only this (again for more)")
     parser.add_argument("--keep", action="store_true", help="keep the folder of the worlds")
@@ -203,6 +206,8 @@ def main() -> int:
         is_proved &= all(report.audit.clean for report in progress.reports)
     if {"kills", "mutants"} & set(parts):
         write_kills(progress.reports if "kills" in parts else [], mutants, command)
+    if "worlds" in parts and not progress.is_ending:
+        is_proved &= proof_worlds.main(["--faults", str(options.faults), "--product", _product()]) == 0
     if is_proved and not options.keep:
         shutil.rmtree(folder)
     else:

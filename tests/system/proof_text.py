@@ -15,7 +15,7 @@ from tests.system.mutants import MUTANTS
 from tests.system.points import DISK, OUTSIDE, POINTS
 from tests.system.rig import FAULTS, FINALITY_S, LATE_S, NO_KILLS, Report
 
-__all__ = ["ROOT", "fleet_result", "write_fleet", "write_kills"]
+__all__ = ["ROOT", "append_title", "fleet_result", "write_fleet", "write_kills"]
 
 ROOT = Path(__file__).parents[2]
 KILLS = ROOT / "docs" / "proof" / "kill-rig.md"
@@ -30,6 +30,11 @@ def write_kills(reports: Sequence[Report], mutants: dict[str, Report | None], co
 def write_fleet(reports: Sequence[FleetReport], command: str) -> None:
     """Append a section to the page of several daemons."""
     _append(FLEET, _fleet_head(), [*_title(command), *_fleet_table(reports), ""])
+
+
+def append_title(page: Path, head: str, command: str, lines: Sequence[str]) -> None:
+    """Append a section under a title with date, commit, command and machine."""
+    _append(page, head, [*_title(command), *lines])
 
 
 def _append(page: Path, head: str, lines: Sequence[str]) -> None:

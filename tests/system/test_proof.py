@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.system import proof, proof_text
+from tests.system import proof, proof_text, proof_worlds
 from tests.system.audit import Audit
 from tests.system.points import DISK, OUTSIDE, POINTS
 from tests.system.proof import Progress, planned
@@ -24,6 +24,21 @@ def a_world(progress: Progress) -> Report:
     plan = planned(progress.seed, len(progress.reports))
     kills = Counter({"held": 3, "stopped in order": 1, "left by itself": 2})
     return Report(plan, Audit(orders=9, problems=["one"]), kills, requests=10, folder=Path("here"))
+
+
+def test_worlds_go_on_until_there_were_so_many_faults(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(proof_worlds, "STATE", tmp_path / "worlds.json")
+    monkeypatch.setattr(proof_worlds, "PAGE", tmp_path / "worlds.md")
+    monkeypatch.setattr(proof_worlds, "_STEP", 2)
+    first = proof_worlds.go_on(50, 1, "one")
+    again = proof_worlds.go_on(first.faults_total + 1, 1, "one")
+    assert (first.worlds, again.worlds > first.worlds, again.failed) == (first.next_seed - 1, True, {})
+    assert proof_worlds.go_on(1, 1, "other").worlds == 2
+    page = tmp_path / "worlds.md"
+    proof_worlds.written([("abc", again)], "make proof", page)
+    assert f"{again.faults_total:,} faults in {again.worlds} worlds" in page.read_text()
 
 
 def test_what_is_done_is_not_done_again(state: Path) -> None:
