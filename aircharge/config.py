@@ -74,6 +74,9 @@ class SecretsSection:
     card_master_version: int = 1
     kek_file: str = "var/keys/kek"  # 32 octets in hex: wraps imported card keys
     kek_version: int = 1
+    kek_old: dict[str, str] = field(
+        default_factory=dict
+    )  # files of KEKs before it, by version: they only open
     checkcode_file: str = "var/keys/checkcode"  # 16 octets or more: the customer's check code
 
 
@@ -207,8 +210,13 @@ class Config:
         """Master keys and key-encryption keys of the cards."""
         secrets = self.secrets
         master = self._read_hex("secrets.card_master_file", secrets.card_master_file, (16, 24, 32))
-        kek = self._read_hex("secrets.kek_file", secrets.kek_file, (32,))
-        return KeyRing({secrets.card_master_version: master}, {secrets.kek_version: kek}, chance)
+        keks = {secrets.kek_version: self._read_hex("secrets.kek_file", secrets.kek_file, (32,))}
+        for version, name in secrets.kek_old.items():
+            where = f"secrets.kek_old.{version}"
+            if not version.isdecimal() or not 0 < int(version) < secrets.kek_version:
+                raise ConfigError(self.path, where, "an older KEK has a version from 1 to below kek_version")
+            keks[int(version)] = self._read_hex(where, name, (32,))
+        return KeyRing({secrets.card_master_version: master}, keks, chance)
 
     def smpp_passwords(self) -> dict[str, str]:
         """Each peer's password by the peer's name. SMPP allows eight characters (3.4 section 4.1.1)."""

@@ -13,6 +13,7 @@ from sqlalchemy import text
 from aircharge.config import load
 from aircharge.ledger.terminal_reading import TerminalRow, read_terminal
 from aircharge.office import Office
+from aircharge.outlets.cards import KeyRingError
 from aircharge.outlets.terminal_keys import bound_master, combined, kcv_of, key_lines, with_parity
 from aircharge.staffroom import Staffroom
 from tests.test_cli_people import House, _number, house
@@ -117,6 +118,27 @@ def test_a_file_of_keys_comes_by_two_people(shop: House) -> None:
     assert "2 keys are wrapped" in shop.run("wang", "terminal", "key", "rewrap")
     assert opened(shop) == one
     assert "is retired" in shop.run("qian", "terminal", "key", "retire", T1, "1")
+
+
+def test_the_kek_is_changed_under_way(shop: House) -> None:
+    key, later = random_key(), random_key()
+    shop.run("li", "request", "approve", _number(ask_file(shop, key_line(key))))
+    number = _number(ask_file(shop, key_line(later, T2)))  # waits, sealed under the old one
+    secret_file(shop.folder, "kek-2", secrets.token_hex(32))
+    toml = shop.folder / "aircharge.toml"
+    kept = 'kek_file = "keys/kek"'
+    assert kept in toml.read_text()
+    new = 'kek_file = "kek-2"\nkek_version = 2\nkek_old = { "1" = "keys/kek" }'
+    toml.write_text(toml.read_text().replace(kept, new))
+    assert opened(shop) == key
+    assert "1 keys are wrapped" in shop.run("wang", "terminal", "key", "rewrap")
+    assert opened(shop) == key
+    shop.run("li", "request", "approve", number)
+    assert opened(shop, T2) == later
+    toml.write_text(toml.read_text().replace(new, new.partition("\nkek_old")[0]))
+    assert opened(shop) == key
+    with pytest.raises(KeyRingError, match="no KEK 1"):
+        opened(shop, T2)
 
 
 def test_a_file_with_one_wrong_line_is_not_taken(shop: House) -> None:

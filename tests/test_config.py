@@ -118,6 +118,16 @@ def test_card_keys_must_be_hexadecimal_of_the_right_size(tmp_path: Path) -> None
         config.key_ring()
 
 
+@pytest.mark.parametrize("version", ["0", "2", "3", "one", "-1"])
+def test_an_older_kek_is_older(tmp_path: Path, version: str) -> None:
+    old = f"kek_version = 2\nkek_old = {{ '{version}' = 'kek' }}"
+    config = load(written(tmp_path, f"[secrets]\ncard_master_file = 'kek'\nkek_file = 'kek'\n{old}"))
+    (tmp_path / "kek").touch(0o600)
+    (tmp_path / "kek").write_text("00" * 32)
+    with pytest.raises(ConfigError, match="older KEK"):
+        config.key_ring()
+
+
 def test_an_smpp_password_has_at_most_eight_characters(tmp_path: Path) -> None:
     config = load(written(tmp_path, PEER))
     (tmp_path / "password").touch(0o600)
