@@ -15,7 +15,7 @@ EVERY_POINT = {*POINTS, *OUTSIDE}
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize(("mode", "seed"), [("query", 12), ("reverse", 13)])
+@pytest.mark.parametrize(("mode", "seed"), [("reverse", 13)])
 def test_no_kill_loses_or_doubles_money(tmp_path: Path, mode: str, seed: int) -> None:
     report = run_world(
         tmp_path, WorldPlan(seed, mode, kills=len(EVERY_POINT) + 2, operator_kills=1, requests_min=400)

@@ -347,7 +347,7 @@ def test_the_operator_is_busy(world: World, language: str) -> None:
     assert (world.executed(number), world.moved_fen(shop)) == (0, 0)
 
 
-@both
+@pytest.mark.parametrize("language", ["zh"])
 def test_a_lost_answer_is_in_process_and_settles_later(world: World, language: str) -> None:
     shop, number = world.shop("doubt", language), target()
     world.instance.operator("next", fault="swallow")
