@@ -17,7 +17,7 @@ from aircharge.wire.tpdu import TpduLink, TpduSettings
 
 __all__ = ["FRAMINGS", "PosPlace", "make_link"]
 
-APPLICATIONS: Final = ("iso8583", "fsk")
+APPLICATIONS: Final = ("iso8583",)
 _GATEWAY_HEARTBEAT: Final = 50
 
 
@@ -28,7 +28,9 @@ class PosPlace:
     name: str
     endpoint: str  # Twisted's words: "tcp:8583:interface=127.0.0.1", "ssl:8583:privateKey=…:certKey=…"
     framing: str = "tpdu"  # tpdu, hdlc, stx, fsk (octets of a voice call), fsk-audio, fsk-gateway
-    application: str = "iso8583"  # or fsk: the message of fixed-line terminals
+    application: str = (
+        "iso8583"  # what the messages are; fixed-line terminals' own language is not served yet
+    )
     caller_block: str = "if present"  # never, if present, always
     has_tpdu: bool = True  # inside hdlc and stx frames
     longest: int = 1024

@@ -209,7 +209,7 @@ def test_closing_takes_nothing_new_and_ends_what_is_open() -> None:
 
 
 def test_a_gateways_header_comes_back_and_short_frames_are_heartbeats() -> None:
-    house = House("fsk-gateway", application="fsk")
+    house = House("fsk-gateway")
     line, transport = connected(house)
     header = GatewayHeader(1, 2, 3, 4, 5, 6)
     line.dataReceived(frame(header.encode(b"c" * 60)) + frame(b"beat"[:1]) + frame(b"?" * 60))
