@@ -59,6 +59,7 @@ class TerminalRow:
     parameters: int = 0
     phones: tuple[str, ...] = ()  # of its outlet
     module: str = ""  # its security module's number
+    session_key: int = 0  # the master key its session was begun under
 
 
 def read_terminal(txn: Connection, code: str = "", module: str = "") -> TerminalRow | None:
@@ -90,6 +91,7 @@ def read_terminal(txn: Connection, code: str = "", module: str = "") -> Terminal
         mak_wrapped=_octets(row["mak_wrapped"]),
         phones=tuple(txn.execute(phones).scalars()),
         module=row["module"],
+        session_key=row[_session.c.key_version] or 0,
         **session,
     )
 

@@ -39,6 +39,7 @@ __all__ = [
     "SignOut",
     "TookParameters",
     "Totals",
+    "UseKey",
 ]
 
 BATCH_MAX: Final = 999_999
@@ -64,7 +65,7 @@ class Session:
 class SignIn:
     """New working keys, wrapped, for this session number. Result: Session; None: another sign-in was quicker.
 
-    A pending master key becomes the active one, the one before is retired: the terminal has the new one.
+    Anybody may ask for one: whoever has not the master key can do nothing with it (``UseKey``).
     """
 
     terminal_id: int
@@ -74,6 +75,18 @@ class SignIn:
     pik_wrapped: bytes
     mak_wrapped: bytes
     until_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class UseKey:
+    """A message bore the MAC of a session that was begun under this master key: the terminal has it.
+
+    A pending one becomes the active one, and the one before is retired. Result: whether it did.
+    """
+
+    terminal_id: int
+    terminal: str
+    key_version: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +189,6 @@ def sign_in(page: Page, command: SignIn) -> Session | None:
     row = _session(page, command.terminal_id)
     if command.session != (row["session"] if row else 0) + 1:
         return None
-    _take_key_into_use(page, command)
     batch = int(row["batch"]) if row else 1
     values = {
         "key_version": command.key_version,
@@ -192,10 +204,10 @@ def sign_in(page: Page, command: SignIn) -> Session | None:
     return Session(command.session, batch)
 
 
-def _take_key_into_use(page: Page, command: SignIn) -> None:
+def use_key(page: Page, command: UseKey) -> bool:
     keys = page.rows.found.get((_KEY, "terminal_id", command.terminal_id), [])
     if not any(key["version"] == command.key_version and key["state"] == KEY_PENDING for key in keys):
-        return
+        return False
     for key in keys:
         is_new = key["version"] == command.key_version
         if is_new or key["state"] == KEY_ACTIVE:
@@ -206,6 +218,7 @@ def _take_key_into_use(page: Page, command: SignIn) -> None:
         RowChange("terminal", {"key_version": command.key_version}, {"id": command.terminal_id})
     )
     page.audit("terminal.key-in-use", command.terminal, version=command.key_version)
+    return True
 
 
 def sign_out(page: Page, command: SignOut) -> bool:
@@ -313,7 +326,8 @@ def _copy_needs(needs: Needs, command: CountCopy) -> None:
 
 
 RULES: Final = {
-    SignIn: Rule(_terminal_needs(_SESSION, _KEY), sign_in),
+    SignIn: Rule(_terminal_needs(_SESSION), sign_in),
+    UseKey: Rule(_terminal_needs(_KEY), use_key),
     SignOut: Rule(_terminal_needs(_SESSION), sign_out),
     TookParameters: Rule(_terminal_needs(_SESSION), took_parameters),
     CloseBatch: Rule(_terminal_needs(_SESSION, _BATCH), close_batch),

@@ -1,7 +1,8 @@
 """Master keys come to terminals: brought by one person, compared by another, in use when the terminal signs in.
 
 A request's payload has the keys sealed as they will stand in the book, and their check values in clear. A new version
-waits (KEY_PENDING) until the terminal signs in with it (``ledger.terminals``); the one before is good until then.
+waits (KEY_PENDING) until the terminal has shown that it has it (``ledger.terminals.UseKey``); the one before is good
+until then.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ __all__ = [
 INJECT: Final = "terminal.inject"
 UNBLOCK: Final = "terminal.unblock"
 _t = metadata.tables
+_session = _t["terminal_session"]
 _terminal, _key = _t["terminal"], _t["terminal_key"]
 _REWRAPPED: Final = 500
 """Keys that are wrapped anew in one transaction: the daemon's writes wait for no more."""
@@ -169,6 +171,8 @@ def retire_key_txn(desk: Desk, terminal: str, version: int) -> None:
         raise RegistryError(f"terminal {terminal} signed in just now: try again")
     if state == KEY_ACTIVE:
         desk.txn.execute(update(_terminal).where(_terminal.c.id == row.id).values(key_version=0))
+    begun_under = select(_session.c.key_version).where(_session.c.terminal_id == row.id)
+    if state == KEY_ACTIVE or desk.txn.execute(begun_under).scalar() == version:
         end_session(desk, row.id)
     desk.note("terminal.key-retire", terminal, version=version)
 

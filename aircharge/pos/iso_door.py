@@ -15,7 +15,7 @@ from typing import Final
 from twisted.logger import Logger
 
 from aircharge.errors import LedgerError, Refusal, WireError
-from aircharge.ledger.terminals import SignOut, TookParameters, Totals
+from aircharge.ledger.terminals import SignOut, TookParameters, Totals, UseKey
 from aircharge.outlets.cards import KeyRingError
 from aircharge.ports import Randomness
 from aircharge.pos import codes
@@ -211,10 +211,18 @@ class IsoDoor:
                 and has_mac
                 and has_good_mac(request.octets, self._profile, self._settings.mac, terminal.mak)
             ):
+                await self._has_its_key(terminal)
                 return ""
         request.demand = Demand.SIGN_IN
         request.terminal = None  # nobody has proved to be this terminal: the answer bears no MAC
         return codes.MAC_WRONG if is_in else codes.SIGN_IN
+
+    async def _has_its_key(self, terminal: Terminal) -> None:
+        """The first good MAC of a session shows that the terminal has the master key it was begun under."""
+        row = terminal.row
+        if row.session_key and row.session_key != row.key_version:
+            await self._board.ledger.do(UseKey(row.id, row.code, row.session_key))
+            self._shelf.forget(terminal)
 
     async def _in_batch(self, request: Request) -> str:
         """Sales and voids belong to the open batch; a reversal to that, or to the sale it names."""

@@ -29,6 +29,7 @@ from aircharge.ledger.terminals import (
     SignOut,
     TookParameters,
     Totals,
+    UseKey,
 )
 from tests.ledger.desk import Books
 from tests.ledger.pos import TERMINAL, Counter
@@ -95,9 +96,10 @@ def test_a_pending_key_is_taken_into_use_and_the_old_one_retired(books: Books) -
             insert(metadata.tables["terminal_key"]),
             [{"terminal_id": 1, "version": v, "wrapped": b"w", "state": s, "made_ms": 1} for v, s in keys],
         )
-    books.do(sign_in(1, 1))
+    assert books.do(UseKey(1, TERMINAL, 1)) is False
+    books.do(sign_in(1, 2))
     assert books.rows("SELECT version, state FROM terminal_key ORDER BY version") == keys
-    books.do(sign_in(2, 2))
+    assert books.batch(UseKey(1, TERMINAL, 2), UseKey(1, TERMINAL, 2)) == [True, False]
     assert books.rows("SELECT version, state FROM terminal_key ORDER BY version") == [(1, 2), (2, 1), (3, 2)]
     assert books.value("SELECT key_version FROM terminal") == 2
 

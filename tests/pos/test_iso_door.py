@@ -232,6 +232,11 @@ def test_master_keys_by_version(shop: Shop) -> None:
     old, other = Handset(shop), Handset(shop, master=new)
     assert old.sign_in() is not None
     assert old.code_of(old.sale()) == "00"
+    said = other.ask_for(other.build("0800", {57: "KEY=2"}, "003"), b"")
+    assert said is not None  # anybody may say so …
+    assert shop.books.value("SELECT key_version FROM terminal") == 1  # … and it moves nothing
+    assert old.sign_in() is not None
+    assert old.code_of(old.sale("13812345671")) == "00"
     assert other.sign_in(more="KEY=2") is not None
     assert other.code_of(other.sale("13812345679", trace=50)) == "00"
     assert shop.books.value("SELECT key_version FROM terminal") == 2
