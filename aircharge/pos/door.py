@@ -13,6 +13,7 @@ from twisted.logger import Logger
 
 from aircharge.outlets.cards import KeyRing
 from aircharge.ports import Randomness
+from aircharge.pos.counter import Counter
 from aircharge.pos.iso_door import IsoDoor
 from aircharge.pos.settings import PosSettings
 from aircharge.pos.shelf import TerminalShelf
@@ -60,7 +61,8 @@ class PosDoor:
         self.servers: list[PosServer] = []
         self._reactor = reactor
         self._ports: list[Any] = []
-        answers: dict[str, Answer] = {"iso8583": IsoDoor(till, shelf, board, settings, chance).answer}
+        counter = Counter(till, shelf, board, settings, chance)
+        answers: dict[str, Answer] = {"iso8583": IsoDoor(counter).answer}
         is_open = any(not place.endpoint.startswith("ssl:") for place in section.place)
         if is_open and settings.mac.startswith("cup-ecb"):
             log.warn(

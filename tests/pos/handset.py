@@ -32,7 +32,7 @@ class Handset:
     def __init__(self, shop: Shop, code: str = TERMINAL, master: bytes = MASTER) -> None:
         self.shop, self.code, self.master = shop, code, master
         self.profile = PROFILES[shop.settings.profile]
-        self.door = IsoDoor(shop.till, shop.shelf, shop.board, shop.settings, shop.chance)
+        self.door = IsoDoor(shop.serving())
         self.batch, self.trace = 1, 0
         self.pik = self.mak = b""
         self.header = HEADER

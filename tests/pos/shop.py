@@ -11,6 +11,7 @@ from twisted.internet.task import Clock
 from aircharge.ledger.tables import metadata
 from aircharge.ledger.terminals import SignIn
 from aircharge.outlets.cards import KeyRing
+from aircharge.pos.counter import Counter as PosCounter
 from aircharge.pos.settings import PosSettings
 from aircharge.pos.shelf import MAK, PIK, Terminal, TerminalShelf, bound_master
 from aircharge.pos.till import Till
@@ -59,6 +60,10 @@ class Shop:
 
     def spawn(self, work: Any) -> None:
         self.running.append(Deferred.fromCoroutine(work))
+
+    def serving(self) -> PosCounter:
+        """The checks and acts of any door."""
+        return PosCounter(self.till, self.shelf, self.board, self.settings, self.chance)
 
     def inject(self, key: bytes, version: int = 1, state: int = 1) -> None:
         """A master key is in the book; with ``state`` 1 it is the one in use."""

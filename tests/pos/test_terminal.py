@@ -20,7 +20,7 @@ class Counter:
 
     def __init__(self, shop: Shop, **settings: Any) -> None:
         self.shop = shop
-        self.door = IsoDoor(shop.till, shop.shelf, shop.board, shop.settings, shop.chance)
+        self.door = IsoDoor(shop.serving())
         self.lost = ""
         values = {"merchant": MERCHANT, "master": MASTER, "profile": shop.settings.profile, **settings}
         self.terminal = PosTerminal(TerminalSettings(mac=shop.settings.mac, **values), self.exchange)
