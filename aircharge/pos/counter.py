@@ -65,7 +65,15 @@ class Wanted:
     key_octets: int = 0  # of the PIN key it takes; 0: not told
     totals: Totals = field(default_factory=Totals)
     lines: tuple[tuple[int, int], ...] = ()  # uploaded: trace and fen, voids below zero
-    lines_in_all: int = 0  # that it says it uploaded
+    lines_in_all: int | None = None  # that it says it uploaded; None: as many as its settlement told
+
+
+@dataclass(slots=True)
+class Upload:
+    """Lines of a batch as they come: fen by trace. ``told``: how many its settlement counted, None: not known."""
+
+    lines: dict[int, int] = field(default_factory=dict)
+    told: int | None = None
 
 
 @dataclass(slots=True)
@@ -88,7 +96,7 @@ class Counter:
         self._till = till
         self._shelf = shelf
         self._chance = chance
-        self._uploads: OrderedDict[tuple[int, int], dict[int, int]] = OrderedDict()
+        self._uploads: OrderedDict[tuple[int, int], Upload] = OrderedDict()
         self._acts: dict[Act, Callable[[Wanted, Terminal], Awaitable[Said | None]]] = {
             Act.SALE: self._sale,
             Act.VOID: self._void,
@@ -285,30 +293,40 @@ class Counter:
     async def _settle(self, wanted: Wanted, terminal: Terminal) -> Said | None:
         said = await self._till.settle(terminal, wanted.batch, wanted.totals)
         if said is not None and said.is_approved:
-            self._uploads.pop((terminal.row.id, wanted.batch), None)
+            upload = self._upload_of(terminal, wanted.batch)
+            upload.lines.clear()
+            upload.told = wanted.totals.sale_n + wanted.totals.void_n
+            if said.facts["equal"]:
+                del self._uploads[terminal.row.id, wanted.batch]
             self._shelf.forget(terminal)
         return said
 
-    async def _upload(self, wanted: Wanted, terminal: Terminal) -> Said | None:
-        """Lines are kept until the end is told; a daemon that stops forgets them, and they are asked for again."""
-        place = (terminal.row.id, wanted.batch)
-        kept = self._uploads.setdefault(place, {})
+    def _upload_of(self, terminal: Terminal, batch: int) -> Upload:
+        """What has come, the newest behind; of too many the oldest is forgotten."""
+        place = (terminal.row.id, batch)
+        upload = self._uploads.setdefault(place, Upload())
         self._uploads.move_to_end(place)
-        kept |= dict(wanted.lines)
         while len(self._uploads) > _UPLOADS_MAX:
             self._uploads.popitem(last=False)
-        if len(kept) > self.settings.upload_max:
-            del self._uploads[place]
+        return upload
+
+    async def _upload(self, wanted: Wanted, terminal: Terminal) -> Said | None:
+        """Lines are kept until the end is told; a daemon that stops forgets them, and they are asked for again."""
+        upload = self._upload_of(terminal, wanted.batch)
+        upload.lines |= dict(wanted.lines)
+        if len(upload.lines) > self.settings.upload_max:
+            upload.lines.clear()
             return Said(codes.FORMAT)
         return Said(codes.APPROVED)
 
     async def _upload_end(self, wanted: Wanted, terminal: Terminal) -> Said | None:
         place = (terminal.row.id, wanted.batch)
-        kept = self._uploads.get(place, {})
-        if wanted.lines_in_all != len(kept):
-            self._uploads.pop(place, None)
+        upload = self._uploads.get(place, Upload())
+        in_all = upload.told if wanted.lines_in_all is None else wanted.lines_in_all
+        if in_all != len(upload.lines):
+            upload.lines.clear()
             return Said(codes.BATCH_WRONG)
-        said = await self._till.compare(terminal, wanted.batch, kept)
+        said = await self._till.compare(terminal, wanted.batch, upload.lines)
         if said is not None:
             self._uploads.pop(place, None)
             self._shelf.forget(terminal)

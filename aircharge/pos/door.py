@@ -14,6 +14,7 @@ from twisted.logger import Logger
 from aircharge.outlets.cards import KeyRing
 from aircharge.ports import Randomness
 from aircharge.pos.counter import Counter
+from aircharge.pos.fsk_door import FskDoor, check_settings
 from aircharge.pos.iso_door import IsoDoor
 from aircharge.pos.settings import PosSettings
 from aircharge.pos.shelf import TerminalShelf
@@ -40,6 +41,8 @@ class PosSection:
         names = [place.name for place in self.place]
         if len(set(names)) != len(names):
             raise ValueError("two places of one name")
+        if any(place.application == "fsk" for place in self.place):
+            check_settings(self.door)
 
 
 class PosDoor:
@@ -62,7 +65,7 @@ class PosDoor:
         self._reactor = reactor
         self._ports: list[Any] = []
         counter = Counter(till, shelf, board, settings, chance)
-        answers: dict[str, Answer] = {"iso8583": IsoDoor(counter).answer}
+        answers: dict[str, Answer] = {"iso8583": IsoDoor(counter).answer, "fsk": FskDoor(counter).answer}
         is_open = any(not place.endpoint.startswith("ssl:") for place in section.place)
         if is_open and settings.mac.startswith("cup-ecb"):
             log.warn(

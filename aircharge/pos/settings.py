@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from aircharge.wire.fsk_profiles import PROFILES as FSK_PROFILES
 from aircharge.wire.iso8583.crypto import MACS
 from aircharge.wire.iso8583.profile import PROFILES
 
@@ -18,6 +19,7 @@ class PosSettings:
     answer_s: float = 25.0  # what is not known by then is not answered: the terminal takes it back
     session_s: float = 86_400.0  # working keys are good so long; then the terminal must sign in again
     profile: str = "cup"  # how messages are packed: cup, bcd, cup-aes or ascii
+    fsk_profile: str = "2001"  # fixed-line terminals' own message: 2001, or flow (the older variant)
     mac: str = "cup-ecb"  # cup-ecb, cup-ecb-des, x9.9, x9.19 or aes-cmac
     key_octets: int = 16  # the PIN key of a session: 8 (DES) or 16 (3DES)
     mak_octets: int = 16  # its MAC key; stock Q/CUP 007 terminals want 8
@@ -33,6 +35,8 @@ class PosSettings:
             raise ValueError("key_octets: 8 or 16; mak_octets: 8 or as many")
         if self.profile not in PROFILES or self.mac not in MACS:
             raise ValueError(f"profile: one of {', '.join(PROFILES)}; mac: one of {', '.join(MACS)}")
+        if self.fsk_profile not in FSK_PROFILES:
+            raise ValueError(f"fsk_profile: one of {', '.join(FSK_PROFILES)}")
         if self.mac in ("x9.19", "aes-cmac") and self.mak_octets != 16:
             raise ValueError(f"mak_octets: {self.mac} wants 16")
         if self.profile == "cup-aes" and self.key_octets != 16:

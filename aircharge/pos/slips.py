@@ -8,7 +8,7 @@ from typing import Any, Final
 from aircharge.values import yuan_text
 from aircharge.wire.iso8583.terminal import Act
 
-__all__ = ["DE63_MAX", "local_time", "slip"]
+__all__ = ["DE63_MAX", "REFUSALS", "local_time", "slip"]
 
 DE63_MAX: Final = 163
 _STATES: Final = {
@@ -18,6 +18,38 @@ _STATES: Final = {
     "VOIDED": "失败",
     "PARKED": "待审核",
 }
+
+REFUSALS: Final[dict[str, str]] = {
+    "03": "商户与终端不符",
+    "05": "运营商未受理",
+    "09": "处理中",
+    "12": "交易无效",
+    "13": "金额有误",
+    "14": "号码有误或不支持",
+    "25": "查无原交易",
+    "26": "刚办过相同交易,确认请重办",
+    "30": "报文格式错",
+    "40": "不可重印或返销",
+    "51": "余额不足",
+    "55": "密码错",
+    "57": "不允许此交易",
+    "58": "终端已停用",
+    "61": "超出限额",
+    "62": "主叫号码不符",
+    "65": "超出次数",
+    "68": "交易超时",
+    "75": "密码已锁,请联系客户经理",
+    "77": "请重新签到",
+    "91": "系统忙,请稍后再试",
+    "94": "流水号重复",
+    "95": "批次不符或对账不平",
+    "96": "系统故障",
+    "97": "终端未登记",
+    "99": "密码格式错",
+    "A0": "校验错,请重新签到",
+    "A7": "主密钥不符",
+}
+"""What a terminal without texts of its own shows for a code."""
 
 
 def local_time(at_ms: int, utc_offset_min: int) -> datetime:

@@ -45,7 +45,7 @@ from aircharge.switch.recharge import accept, carry
 from aircharge.switch.reversal import accept as accept_reversal
 from aircharge.values import Asker, Channel, Key, Msisdn, Operation, Order, Pin, Receipt, State, as_terminal
 
-__all__ = ["Said", "Sale", "Till", "Timer"]
+__all__ = ["NOT_TOLD", "Said", "Sale", "Till", "Timer"]
 
 log = Logger()
 
@@ -83,6 +83,8 @@ class Sale:
     repeat: int = 1
 
 
+NOT_TOLD: Final = -1
+"""The amount of a void that names its sale only by batch and trace."""
 _NO: Final = (State.REFUSED, State.VOIDED)
 
 
@@ -164,7 +166,9 @@ class Till:
         key = sale_key(terminal.code, sale.batch, sale.trace)
         original = sale_key(terminal.code, orig_batch, orig_trace)
         found = await self._board.ledger.read(lambda txn: order_seen(txn, original))
-        if found is None or found.kind is not Operation.RECHARGE or found.amount_fen != sale.amount_fen:
+        if found is None or found.kind is not Operation.RECHARGE:
+            return Said(NOT_FOUND)
+        if sale.amount_fen not in (NOT_TOLD, found.amount_fen):
             return Said(NOT_FOUND)
         command = OpenReversal(
             Channel.POS,
@@ -261,8 +265,8 @@ class Till:
         return self._of(Reason.NUMBER) if plan is None else Said(APPROVED, {"operator": plan.name})
 
     async def copy(self, terminal: Terminal, batch: int, trace: int) -> Said:
-        """A slip once more, marked as a copy; twice at most."""
-        key = sale_key(terminal.code, batch, trace)
+        """A slip once more, marked as a copy; twice at most. ``trace`` 0: of the batch's last sale."""
+        key = sale_key(terminal.code, batch, trace or await self._last_sale(terminal, batch))
         found = await self._board.ledger.read(lambda txn: order_seen(txn, key))
         if found is None or found.state is not State.SETTLED:
             return Said(NOT_FOUND)
@@ -277,6 +281,10 @@ class Till:
             "copy": number,
         }
         return Said(APPROVED, facts)
+
+    async def _last_sale(self, terminal: Terminal, batch: int) -> int:
+        lines = await self._board.ledger.read(lambda txn: batch_lines(txn, terminal.code, batch))
+        return max(((line.order_id, line.trace) for line in lines if not line.is_void), default=(0, 0))[1]
 
     # -- batches ----------------------------------------------------------------------------------------------
 

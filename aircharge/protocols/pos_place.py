@@ -17,7 +17,7 @@ from aircharge.wire.tpdu import TpduLink, TpduSettings
 
 __all__ = ["FRAMINGS", "PosPlace", "make_link"]
 
-APPLICATIONS: Final = ("iso8583",)
+APPLICATIONS: Final = ("iso8583", "fsk")
 _GATEWAY_HEARTBEAT: Final = 50
 
 
@@ -28,9 +28,7 @@ class PosPlace:
     name: str
     endpoint: str  # Twisted's words: "tcp:8583:interface=127.0.0.1", "ssl:8583:privateKey=…:certKey=…"
     framing: str = "tpdu"  # tpdu, hdlc, stx, fsk (octets of a voice call), fsk-audio, fsk-gateway
-    application: str = (
-        "iso8583"  # what the messages are; fixed-line terminals' own language is not served yet
-    )
+    application: str = "iso8583"  # what the messages are: iso8583, or fsk (fixed-line terminals' own)
     caller_block: str = "if present"  # never, if present, always
     has_tpdu: bool = True  # inside hdlc and stx frames
     longest: int = 1024

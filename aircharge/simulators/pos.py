@@ -5,6 +5,7 @@ Words are statements, separated by ``,``; ``-`` reads them from standard input, 
 ``reprint TRACE``, ``clear`` (the reversal that is owed), ``settle``, ``download``, ``echo``, ``sign-out``,
 ``forget`` (drop the last sale from the journal: a settlement that differs), ``cut`` (the line ends as soon as the
 next message is written), ``wait SECONDS``. Where the centre asks for a sign-in, the terminal signs in by itself.
+``--language fsk``: a fixed-line terminal with a message of its own.
 Faults: ``aircharge.simulators.pos_terminal.FAULTS``. Exit code 0 when every statement was answered 00.
 """
 
@@ -15,6 +16,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,6 +27,7 @@ from twisted.internet.task import deferLater
 
 from aircharge.errors import Refusal
 from aircharge.simulators.pos_call import CallFactory, PosCall
+from aircharge.simulators.pos_fsk_terminal import FskTerminal
 from aircharge.simulators.pos_terminal import FAULTS, Memory, Outcome, PosTerminal, TerminalSettings
 from aircharge.values import Msisdn, mask_msisdn
 from aircharge.wire.iso8583.terminal import Demand
@@ -32,6 +35,7 @@ from aircharge.wire.lri import Caller
 
 __all__ = ["main", "perform"]
 
+FRAMINGS: Final = ("tpdu", "hdlc", "stx", "fsk", "fsk-audio", "fsk-gateway")
 _ARGUMENTS: Final = {
     "sign-in": (0, 0),
     "sale": (2, 4),
@@ -88,10 +92,20 @@ class Line:
             self.is_cut_next = False
             self.reactor.callLater(0, self._hang_up, call)
         answer = await call.exchange(octets, self._source, self._options.wait, self._caller)
-        if answer is None and self._options.framing != "tpdu" and call.transport is not None:
-            self._hang_up(call)  # a dialled line
+        if answer is None and self._is_dialled and call.transport is not None:
+            self._hang_up(call)
             await deferLater(self.reactor, 0.1, lambda: None)
         return answer
+
+    @property
+    def _is_dialled(self) -> bool:
+        return self._options.framing not in ("tpdu", "fsk-gateway")
+
+    def hang_up(self) -> None:
+        """The terminal puts the receiver down; the next message dials anew."""
+        if self._call is not None and self._is_dialled:
+            self.reactor.callLater(_RECEIPT_S, self._hang_up, self._call)
+            self._call = None
 
     @staticmethod
     def _hang_up(call: PosCall) -> None:
@@ -100,7 +114,13 @@ class Line:
             line.loseConnection()
 
 
-async def perform(line: Line, terminal: PosTerminal, words: Sequence[str]) -> Outcome:
+Terminal = PosTerminal | FskTerminal
+_RECEIPT_S: Final = 1.0
+"""The answer's receipt is still to be said, at 1200 baud."""
+LANGUAGES: Final[dict[str, Any]] = {"iso8583": PosTerminal, "fsk": FskTerminal}
+
+
+async def perform(line: Line, terminal: Terminal, words: Sequence[str]) -> Outcome:
     """One statement. Raises BadStatement."""
     verb, *rest = words
     least, most = _ARGUMENTS.get(verb, (1, 0))
@@ -127,7 +147,7 @@ async def perform(line: Line, terminal: PosTerminal, words: Sequence[str]) -> Ou
     return await getattr(terminal, verb.replace("-", "_"))()  # type: ignore[no-any-return]
 
 
-async def _paid(terminal: PosTerminal, verb: str, rest: list[str]) -> Outcome:
+async def _paid(terminal: Terminal, verb: str, rest: list[str]) -> Outcome:
     fault = rest.pop() if rest[-1] in FAULTS else ""
     if verb == "void":
         return await terminal.void(_number(rest[0]), rest[1] if len(rest) > 1 else "", fault=fault)
@@ -153,7 +173,7 @@ def _seconds(text: str) -> float:
     return float(text)
 
 
-def _shown(words: Sequence[str], outcome: Outcome, terminal: PosTerminal, *, as_json: bool) -> str:
+def _shown(words: Sequence[str], outcome: Outcome, terminal: Terminal, *, as_json: bool) -> str:
     said = [mask_msisdn(word) if word.isdecimal() and len(word) == 11 else word for word in words]
     if words[0] in _PIN_AT:
         said = [word if at < _PIN_AT[words[0]] or word in FAULTS else "***" for at, word in enumerate(said)]
@@ -187,8 +207,9 @@ async def _run(reactor: Any, options: argparse.Namespace) -> int:
     await line.dial()
     state = Path(options.state) if options.state else None
     pin = _read(options.pin_file) if options.pin_file else ""
-    terminal = PosTerminal(
-        _settings(options), line.exchange, _kept(state), lambda memory: _keep(state, memory)
+    keep = partial(_keep, state)
+    terminal = LANGUAGES[options.language](
+        _settings(options), line.exchange, _kept(state), keep, line.hang_up
     )
     failed = 0
     for words in _statements(options.words):
@@ -211,7 +232,7 @@ def _with_pin(words: list[str], pin: str) -> list[str]:
     return [*words[:at], pin, *words[at:]]
 
 
-def _tell(words: Sequence[str], outcome: Outcome, terminal: PosTerminal, *, as_json: bool) -> None:
+def _tell(words: Sequence[str], outcome: Outcome, terminal: Terminal, *, as_json: bool) -> None:
     sys.stdout.write(_shown(words, outcome, terminal, as_json=as_json) + "\n")
     sys.stdout.flush()
 
@@ -226,6 +247,8 @@ def _settings(options: argparse.Namespace) -> TerminalSettings:
         options.profile,
         options.mac,
         not options.single_length,
+        module=options.module,
+        fsk_profile=options.fsk_profile,
     )
 
 
@@ -249,12 +272,19 @@ def _keep(state: Path | None, memory: Memory) -> None:
 def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="aircharge simulate pos", description="a payment terminal")
     parser.add_argument("--connect", default="tcp:127.0.0.1:8583", help="endpoint of the door")
-    parser.add_argument("--framing", default="tpdu", choices=("tpdu", "hdlc", "stx", "fsk", "fsk-audio"))
+    parser.add_argument("--framing", default="tpdu", choices=FRAMINGS)
+    parser.add_argument(
+        "--language", default="iso8583", choices=sorted(LANGUAGES), help="what the messages are"
+    )
     parser.add_argument("--audio", default="ulaw", choices=("ulaw", "alaw", "linear"), help="of fsk-audio")
     parser.add_argument("--tones", default="bell202", choices=("bell202", "v23"), help="of fsk-audio")
     parser.add_argument("--baud", type=int, default=1200)
     parser.add_argument("--terminal", default="10000001")
     parser.add_argument("--merchant", default="898110200000001")
+    parser.add_argument(
+        "--module", default="1000000000000001", help="security module of a fixed-line terminal"
+    )
+    parser.add_argument("--fsk-profile", default="2001", help="of a fixed-line terminal: 2001 or flow")
     parser.add_argument("--master-key-file", required=True, help="the terminal's master key, hexadecimal")
     parser.add_argument("--pin-file", default="", help="the PIN of sales, voids and balances")
     parser.add_argument("--key-version", type=int, default=0)

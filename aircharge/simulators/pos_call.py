@@ -13,6 +13,7 @@ from aircharge.errors import NotSent, WireError
 from aircharge.protocols.shell import Ticker, WireShell
 from aircharge.wire.fsk_link import FskLink, FskSettings
 from aircharge.wire.fsk_link import Role as FskRole
+from aircharge.wire.fsk_message import GatewayHeader
 from aircharge.wire.hdlc_link import HdlcLink, HdlcSettings
 from aircharge.wire.hdlc_link import Role as HdlcRole
 from aircharge.wire.lri import Caller
@@ -23,6 +24,8 @@ from aircharge.wire.tpdu import TpduLink, TpduSettings
 __all__ = ["CallFactory", "PosCall", "far_link"]
 
 NII: Final = b"\x00\x03"
+_CALL: Final = (1, 1, 1, 1)
+"""Kind of call, gateway, module and channel in a gateway's header."""
 _SHORTEST_S: Final = 0.02
 
 
@@ -42,7 +45,7 @@ def far_link(framing: str, now: float, baud: int = 1200, audio: str = "ulaw", to
 
         call = FskLink(FskSettings(), FskRole.TERMINAL, now)
         return AudioLink(call, AudioLine(MODEMS[tones], ENCODINGS[audio]), now)
-    if framing == "tpdu":
+    if framing in ("tpdu", "fsk-gateway"):
         return TpduLink(TpduSettings(envelope), now)
     raise ValueError(f"framing {framing!r}")
 
@@ -55,7 +58,9 @@ class PosCall(WireShell):
         self.link = link
         self.is_split = split  # every octet by itself
         self._is_bare = framing in ("fsk", "fsk-audio")
-        self._has_own_time = framing != "tpdu"
+        self._is_gateway = framing == "fsk-gateway"
+        self._calls = 0
+        self._has_own_time = framing not in ("tpdu", "fsk-gateway")
         self._alarm: Any = None
         self._opened: Deferred[None] | None = Deferred() if framing in ("fsk", "fsk-audio", "hdlc") else None
         self._waiting: dict[bytes, Deferred[bytes | None]] = {}
@@ -77,6 +82,9 @@ class PosCall(WireShell):
         self._answered(source, None)
         self._waiting[source] = answer
         late = self._clock.callLater(wait_s, self._answered, source, None)
+        if self._is_gateway:
+            self._calls = self._calls % 0xFFFF + 1
+            octets = GatewayHeader(0, self._calls, *_CALL).encode(octets)
         message = Message(octets, None if self._is_bare else Tpdu(NII, source), caller)
         try:
             self._write(self.link.send(message, self.now()))
@@ -120,9 +128,13 @@ class PosCall(WireShell):
         if isinstance(event, Opened):
             self._has_opened()
         elif isinstance(event, Received):
-            address = event.message.tpdu
+            address, content = event.message.tpdu, event.message.content
             source = address.destination if address else next(iter(self._waiting), b"")
-            self._answered(source, event.message.content)
+            if self._is_gateway:
+                header, content = GatewayHeader.decode(content)
+                if header.index != self._calls:
+                    return  # of a call before
+            self._answered(source, content)
 
     def gone(self, why: str) -> None:
         if self._alarm is not None and self._alarm.active():

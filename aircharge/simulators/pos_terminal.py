@@ -63,6 +63,8 @@ class TerminalSettings:
     mac: str = "cup-ecb"
     double_length: bool = True  # asks for keys of 16 octets
     operator: str = "001"
+    module: str = "1000000000000001"  # a fixed-line terminal's security module
+    fsk_profile: str = "2001"
 
 
 @dataclass(slots=True)
@@ -118,8 +120,12 @@ class PosTerminal:
         exchange: Exchange,
         memory: Memory | None = None,
         keep: Callable[[Memory], None] = lambda memory: None,
+        hang_up: Callable[[], None] = lambda: None,
     ) -> None:
-        """``keep`` writes the memory down; it is called before any octet leaves, so that what is owed survives."""
+        """``keep`` writes the memory down; it is called before any octet leaves, so that what is owed survives.
+
+        ``hang_up`` is never called: ISO 8583 has no word for it, the line stays as long as its owner likes.
+        """
         self.settings = settings
         self.memory = memory or Memory()
         self.wants = Demand.NONE  # what the centre asked for last

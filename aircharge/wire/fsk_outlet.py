@@ -120,12 +120,16 @@ def _is_proved(content: bytes, said: bytes, mac: Mac | None, is_needed: bool) ->
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A request. ``content`` and ``mac`` are what was read, for ``is_genuine`` and for reversals that name it."""
+    """A request. ``content`` and ``mac`` are what was read, for ``is_genuine`` and for reversals that name it.
+
+    ``code``: the transaction's number as it is written, 0: the profile's first one.
+    """
 
     head: Head
     wish: Wish
     mac: bytes = b""
     content: bytes = field(default=b"", repr=False)
+    code: int = field(default=0, compare=False)
 
     @property
     def transaction(self) -> Transaction:
@@ -138,7 +142,8 @@ class Asked:
         if mac is not None and layout.mac is MacPlace.OPERATION:
             operations += (Operation.bare(FskOperation.MAC, _NO_MAC),)
         tail = b"" if layout.mac is MacPlace.OPERATION else _NO_MAC
-        fields = self.head.fields(MessageType.REQUEST, _code_of(self.transaction, profile), layout)
+        code = self.code or _code_of(self.transaction, profile)
+        fields = self.head.fields(MessageType.REQUEST, code, layout)
         content = FskMessage(fields, operations, b"", tail).encode(layout)
         return content if mac is None else sealed(content, mac)
 
@@ -147,7 +152,8 @@ class Asked:
         """Raises WireError for whatever is not a request of an outlet. Says nothing about its MAC."""
         message = FskMessage.decode(content, profile.request)
         wish = wish_of(_transaction(message.fields, profile), message.operations)
-        return cls(Head.of(message.fields), wish, message.mac, content)
+        code = int(message.fields["transaction"])
+        return cls(Head.of(message.fields), wish, message.mac, content, code)
 
     def is_genuine(self, mac: Mac | None, profile: Profile = PROFILE_2001) -> bool:
         """Whether the MAC is right; True where none is needed (then look at trace and MAC that a reversal names)."""
@@ -252,24 +258,39 @@ def parameter_rows(*lines: bytes) -> Operation:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """An answer. ``head.moment``: local time at the centre; ``mac`` and ``content`` are what was read."""
+    """An answer. ``head.moment``: local time at the centre; ``mac`` and ``content`` are what was read.
+
+    ``transaction``: what the terminal shall do next, else what it asked for; None: what ``code`` says is not known.
+    """
 
     head: Head
-    transaction: Transaction
+    transaction: Transaction | None
     reply: Reply
     phone: str = ""
     mac: bytes = b""
     content: bytes = field(default=b"", repr=False)
+    code: int = field(default=0, compare=False)
 
     @classmethod
-    def to(cls, asked: Asked, reply: Reply, moment: datetime, phone: str = "") -> Answered:
-        """The answer to ``asked``: its security module and trace, a repeat to a repeat."""
-        return cls(replace(asked.head, moment=moment), asked.transaction, reply, phone)
+    def to(
+        cls, asked: Asked, reply: Reply, moment: datetime, phone: str = "", then: Transaction | None = None
+    ) -> Answered:
+        """The answer to ``asked``: its security module and trace, a repeat to a repeat. ``then``: what is to follow."""
+        head = replace(asked.head, moment=moment)
+        return cls(head, then or asked.transaction, reply, phone, code=0 if then else asked.code)
+
+    @classmethod
+    def to_unread(cls, content: bytes, reply: Reply, moment: datetime, profile: Profile) -> Answered:
+        """The answer to what is no request of an outlet. Raises WireError when it is not even a message."""
+        fields = FskMessage.decode(content, profile.request).fields
+        head = replace(Head.of(fields), moment=moment)
+        return cls(head, None, reply, code=int(fields["transaction"]))
 
     def encode(self, mac: Mac | None = None, profile: Profile = PROFILE_2001) -> bytes:
         """The content, with a MAC where one is passed in. Raises WireError for what does not fit."""
         layout = profile.answer
-        fields = self.head.fields(MessageType.ANSWER, _code_of(self.transaction, profile), layout)
+        code = self.code or (_code_of(self.transaction, profile) if self.transaction else 0)
+        fields = self.head.fields(MessageType.ANSWER, code, layout)
         message = FskMessage(
             fields | {"phone": self.phone}, self.reply.operations(mac is not None, profile), b"", _NO_MAC
         )
@@ -283,8 +304,10 @@ class Answered:
         transaction = _transaction(message.fields, profile)
         phone = str(message.fields.get("phone", ""))
         reply = Reply.of(message, profile)
-        return cls(Head.of(message.fields), transaction, reply, phone, message.mac, content)
+        code = int(message.fields["transaction"])
+        return cls(Head.of(message.fields), transaction, reply, phone, message.mac, content, code)
 
     def is_genuine(self, mac: Mac | None, profile: Profile = PROFILE_2001) -> bool:
         """Whether the MAC is right; True where none is needed. Of a sign-in ``mac`` is of the key it brings."""
-        return _is_proved(self.content, self.mac, mac, profile.rules[self.transaction].answer)
+        is_needed = self.transaction is None or profile.rules[self.transaction].answer
+        return _is_proved(self.content, self.mac, mac, is_needed)

@@ -139,8 +139,12 @@ MAC_RULES: Final[dict[Transaction, MacRule]] = {
     Transaction.REVERSAL: MacRule(False, True),  # names trace and MAC of the request it takes back
 }
 
-STRICT_RULES: Final[dict[Transaction, MacRule]] = {**MAC_RULES, Transaction.REVERSAL: MacRule(True, True)}
-"""For a centre that keeps no MACs to compare: an automatic reversal must bear its own."""
+STRICT_RULES: Final[dict[Transaction, MacRule]] = {
+    **MAC_RULES,
+    Transaction.REVERSAL: MacRule(True, True),
+    Transaction.PARAMETERS: MacRule(True, True),
+}
+"""For a centre that keeps no MACs to compare: an automatic reversal, too, must bear its own, and so a download."""
 
 
 @dataclass(frozen=True, slots=True)

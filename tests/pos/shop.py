@@ -22,10 +22,11 @@ from tests.ledger.pos import TERMINAL, Counter
 from tests.switch.test_parking import BooksLedger
 from tests.switch.world import World, now
 
-__all__ = ["MASTER", "MERCHANT", "FixedChance", "Shop", "now"]
+__all__ = ["MASTER", "MERCHANT", "MODULE", "FixedChance", "Shop", "now"]
 
 MASTER = bytes.fromhex("0123456789ABCDEFFEDCBA9876543210")
 MERCHANT = "898110200000001"
+MODULE = "1000000000000001"
 
 
 class FixedChance:
@@ -78,7 +79,11 @@ class Shop:
         terminal = metadata.tables["terminal"]
         with self.books.store.writing() as txn:
             txn.execute(metadata.tables["terminal_key"].insert().values(**values))
-            bound = {"merchant": MERCHANT, **({"key_version": version} if state == 1 else {})}
+            bound = {
+                "merchant": MERCHANT,
+                "module": MODULE,
+                **({"key_version": version} if state == 1 else {}),
+            }
             txn.execute(update(terminal).values(**bound))
 
     def sign_in(self, pik: bytes = bytes(15) + b"p", mak: bytes = bytes(15) + b"m") -> None:
