@@ -60,6 +60,7 @@ class PosCall(WireShell):
         self._is_bare = framing in ("fsk", "fsk-audio")
         self._is_gateway = framing == "fsk-gateway"
         self._calls = 0
+        self._call_of: dict[bytes, int] = {}  # a gateway's index of the call, by source
         self._has_own_time = framing not in ("tpdu", "fsk-gateway")
         self._alarm: Any = None
         self._opened: Deferred[None] | None = Deferred() if framing in ("fsk", "fsk-audio", "hdlc") else None
@@ -83,7 +84,7 @@ class PosCall(WireShell):
         self._waiting[source] = answer
         late = self._clock.callLater(wait_s, self._answered, source, None)
         if self._is_gateway:
-            self._calls = self._calls % 0xFFFF + 1
+            self._calls = self._call_of[source] = self._calls % 0xFFFF + 1
             octets = GatewayHeader(0, self._calls, *_CALL).encode(octets)
         message = Message(octets, None if self._is_bare else Tpdu(NII, source), caller)
         try:
@@ -132,7 +133,7 @@ class PosCall(WireShell):
             source = address.destination if address else next(iter(self._waiting), b"")
             if self._is_gateway:
                 header, content = GatewayHeader.decode(content)
-                if header.index != self._calls:
+                if header.index != self._call_of.get(source):
                     return  # of a call before
             self._answered(source, content)
 

@@ -67,10 +67,16 @@ class FskTerminal:
         self.settings = settings
         self.memory = memory or Memory()
         self.wants = Demand.NONE  # what the centre ordered to do next
+        self.paid_trace = 0  # of the last recharge or void
         self._exchange = exchange
         self._keep = keep
         self._hang_up = hang_up
         self._profile = replace(PROFILES[settings.fsk_profile], rules=STRICT_RULES)
+
+    @property
+    def owed_trace(self) -> int:
+        """The sale whose reversal is owed; 0: none."""
+        return int(self.memory.owed["trace"]) if self.memory.owed else 0
 
     # -- what a clerk can do ----------------------------------------------------------------------------------
 
@@ -217,6 +223,7 @@ class FskTerminal:
             if memory.owed is not None:
                 return None  # the line is dead: nothing new before that
         asked = self._request(wish)
+        self.paid_trace = asked.head.trace
         mac = asked.encode(self._mac(memory.mak), self._profile)[-MAC_OCTETS:].hex()
         owed = {"trace": asked.head.trace, "mac": mac, "amount_fen": amount_fen, "batch": memory.batch}
         memory.owed = owed

@@ -129,9 +129,15 @@ class PosTerminal:
         self.settings = settings
         self.memory = memory or Memory()
         self.wants = Demand.NONE  # what the centre asked for last
+        self.paid_trace = 0  # of the last recharge or void
         self._exchange = exchange
         self._keep = keep
         self._profile = PROFILES[settings.profile]
+
+    @property
+    def owed_trace(self) -> int:
+        """The sale whose reversal is owed; 0: none."""
+        return int(self.memory.owed["11"]) if self.memory.owed else 0
 
     # -- what a clerk can do ----------------------------------------------------------------------------------
 
@@ -288,6 +294,7 @@ class PosTerminal:
             if self.memory.owed is not None:
                 return None  # the line is dead: nothing new before that
         message = self._with_pin(build(self._desk, self._next_trace()), pin, fault)
+        self.paid_trace = self.memory.trace
         self.memory.owed = {str(n): value for n, value in Desk.reversal(message).fields.items()}
         if fault == "overtaken":
             await self.clear()

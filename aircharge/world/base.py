@@ -19,7 +19,7 @@ from aircharge.outlets.limitbook import LimitForm, TransferForm, add_limit_txn, 
 from aircharge.outlets.terminals import add_terminal_txn
 from aircharge.pos.shelf import bound_master
 from aircharge.values import Pin
-from aircharge.world.plan import COUNTERS, LIMIT_COUNT, LIMITED, OUTLETS, PIN, POS_PORT, Plan
+from aircharge.world.plan import COUNTERS, LIMIT_COUNT, LIMITED, OUTLETS, PIN, POS_PORTS, Counter, Plan
 
 __all__ = ["OPERATOR_PORT", "SMPP_PORT", "Base", "SeededRandomness"]
 
@@ -90,7 +90,7 @@ class Base:
             for counter in COUNTERS:
                 number = add_terminal_txn(desk, counter.outlet, counter.terminal)
                 master = self.masters[counter.terminal]
-                _inject(desk, number, counter.merchant, ring.seal(bound_master(number, 1), master))
+                _inject(desk, number, counter, ring.seal(bound_master(number, 1), master))
             add_limit_txn(desk, LimitForm("outlet", "recharge", "day", count_max=LIMIT_COUNT, value=LIMITED))
             for other in ("W2", "W3"):
                 add_transfer_rule_txn(desk, TransferForm(from_code="W1", to_code=other))
@@ -116,10 +116,10 @@ class Base:
         return load(path)
 
 
-def _inject(desk: Desk, number: int, merchant: str, wrapped: bytes) -> None:
-    """A terminal's merchant and its master key, as if two people had brought them."""
+def _inject(desk: Desk, number: int, counter: Counter, wrapped: bytes) -> None:
+    """A terminal's merchant, its security module and its master key, as if two people had brought them."""
     terminal, key = metadata.tables["terminal"], metadata.tables["terminal_key"]
-    bound = {"merchant": merchant, "key_version": 1}
+    bound = {"merchant": counter.merchant, "module": counter.module, "key_version": 1}
     desk.txn.execute(update(terminal).where(terminal.c.id == number).values(**bound))
     row = {"terminal_id": number, "version": 1, "wrapped": wrapped, "family": "3des", "state": KEY_ACTIVE}
     desk.txn.execute(insert(key).values(**row, made_ms=desk.now_ms))
@@ -166,7 +166,13 @@ answer_s = 8.0
 
 [[pos.place]]
 name = "tills"
-endpoint = "tcp:{POS_PORT}:interface=127.0.0.1"
+endpoint = "tcp:{POS_PORTS["iso8583"]}:interface=127.0.0.1"
+
+[[pos.place]]
+name = "gateway"
+endpoint = "tcp:{POS_PORTS["fsk"]}:interface=127.0.0.1"
+framing = "fsk-gateway"
+application = "fsk"
 
 [[operator]]
 id = 1

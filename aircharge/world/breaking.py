@@ -7,7 +7,7 @@ from aircharge.simulators.sms_centre import SmsCentre
 from aircharge.world.base import OPERATOR_PORT, SMPP_PORT
 from aircharge.world.disk import Disk
 from aircharge.world.network import Network, Weather
-from aircharge.world.plan import POS_PORT, Step
+from aircharge.world.plan import POS_PORTS, Step
 from aircharge.world.timeline import Host, Timeline
 
 __all__ = ["Breaking"]
@@ -100,10 +100,12 @@ class Breaking:
         self._deafen(OPERATOR_PORT, "operator")
 
     def _do_cut_tills(self, step: Step) -> None:
-        self._cut(POS_PORT, "tills")
+        for port in POS_PORTS.values():
+            self._cut(port, "tills")
 
     def _do_deaf_tills(self, step: Step) -> None:
-        self._deafen(POS_PORT, "tills")
+        for port in POS_PORTS.values():
+            self._deafen(port, "tills")
 
     def _do_deaf_centre(self, step: Step) -> None:
         self._deafen(SMPP_PORT, "centre")

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Final
 
-__all__ = ["COUNTERS", "OUTLETS", "PIN", "POS_PORT", "Counter", "Plan", "Seat", "Step", "make_plan"]
+__all__ = ["COUNTERS", "OUTLETS", "PIN", "POS_PORTS", "Counter", "Plan", "Seat", "Step", "make_plan"]
 
 PIN: Final = "736194"
 WRONG_PIN: Final = "111111"
@@ -42,11 +42,18 @@ class Counter:
 
     terminal: str
     outlet: str
+    language: str = "iso8583"  # or fsk: a fixed-line terminal behind its gateway
     merchant: str = "898110200000001"
 
+    @property
+    def module(self) -> str:
+        """The number of its security module."""
+        return self.terminal.zfill(16)
 
-COUNTERS: Final = (Counter("10000001", "W1"), Counter("10000002", "W2"))
-POS_PORT: Final = 8583
+
+COUNTERS: Final = (Counter("10000001", "W1"), Counter("10000002", "W2", "fsk"))
+POS_PORTS: Final = {"iso8583": 8583, "fsk": 8584}
+"""Where the access server and the gateway connect."""
 LIMITED: Final = "W3"
 LIMIT_COUNT: Final = 3
 TRIED: Final = "W4"

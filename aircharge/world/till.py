@@ -1,4 +1,7 @@
-"""Tills of the world: terminals behind one access server, each doing one thing after the other, some of it wrong."""
+"""Tills of the world: terminals behind an access server, fixed-line ones behind a gateway.
+
+Each does one thing after the other, some of it wrong.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +16,9 @@ from twisted.internet.error import ConnectError
 from twisted.internet.task import deferLater
 
 from aircharge.simulators.pos_call import CallFactory, PosCall
+from aircharge.simulators.pos_fsk_terminal import FskTerminal
 from aircharge.simulators.pos_terminal import Outcome, PosTerminal, TerminalSettings
-from aircharge.world.plan import PIN, POS_PORT, Counter
+from aircharge.world.plan import PIN, POS_PORTS, Counter
 from aircharge.world.timeline import Host
 
 __all__ = ["Rung", "Till", "Tills"]
@@ -23,6 +27,11 @@ _WAIT_S: Final = 12.0
 _AGAIN_S: Final = 1.5
 _SIGN_IN: Final = ("77", "A0", "95")
 _TRIES: Final = 40
+_SPOKEN: Final[dict[str, tuple[str, type[PosTerminal] | type[FskTerminal]]]] = {
+    "iso8583": ("tpdu", PosTerminal),
+    "fsk": ("fsk-gateway", FskTerminal),
+}
+"""Framing and terminal by language."""
 
 
 @dataclass(slots=True, eq=False)
@@ -45,7 +54,7 @@ class Till:
 
     counter: Counter
     source: bytes
-    terminal: PosTerminal
+    terminal: PosTerminal | FskTerminal
     rung: list[Rung] = field(default_factory=list)
     to_do: deque[tuple[str, dict[str, Any]]] = field(default_factory=deque)
     is_at_work: bool = False
@@ -54,21 +63,23 @@ class Till:
 
 
 class Tills:
-    """The access server: one connection for all terminals, dialled again whenever one of them speaks."""
+    """Access server and gateway: one connection each for all terminals, dialled again whenever one of them speaks."""
 
     def __init__(
         self, host: Host, met: Callable[[str], None], masters: dict[str, bytes], counters: tuple[Counter, ...]
     ) -> None:
         self._host = host
         self._met = met
-        self._factory = CallFactory(host)
-        self._call: PosCall | None = None
+        self._factories = {language: CallFactory(host, framing) for language, (framing, _) in _SPOKEN.items()}
+        self._calls: dict[str, PosCall] = {}
         self.tills: dict[str, Till] = {}
         for number, counter in enumerate(counters, 1):
-            settings = TerminalSettings(counter.terminal, counter.merchant, masters[counter.terminal])
+            master = masters[counter.terminal]
+            settings = TerminalSettings(counter.terminal, counter.merchant, master, module=counter.module)
             source = number.to_bytes(2, "big")
-            till = Till(counter, source, PosTerminal(settings, self._exchange_of(source, counter.terminal)))
-            self.tills[counter.terminal] = till
+            made = _SPOKEN[counter.language][1]
+            terminal = made(settings, self._exchange_of(source, counter))
+            self.tills[counter.terminal] = Till(counter, source, terminal)
 
     @property
     def is_busy(self) -> bool:
@@ -96,38 +107,39 @@ class Tills:
 
     # -- the line ---------------------------------------------------------------------------------------------
 
-    def _exchange_of(self, source: bytes, name: str) -> Callable[[bytes], Any]:
+    def _exchange_of(self, source: bytes, counter: Counter) -> Callable[[bytes], Any]:
         async def exchange(octets: bytes) -> bytes | None:
-            call = await self._line()
+            call = await self._line(counter.language)
             if call is None:
                 return None
-            self.tills[name].sent.append(octets)
+            self.tills[counter.terminal].sent.append(octets)
             answer = await call.exchange(octets, source, _WAIT_S)
             if answer is None:
-                self._hang_up(call)
+                self._hang_up(call, counter.language)
             return answer
 
         return exchange
 
-    def _hang_up(self, call: PosCall) -> None:
+    def _hang_up(self, call: PosCall, language: str) -> None:
         """What does not answer is dialled anew."""
-        if self._call is call:
-            self._call = None
+        if self._calls.get(language) is call:
+            del self._calls[language]
         line: Any = call.transport
         if line is not None:
             line.loseConnection()
 
-    async def _line(self) -> PosCall | None:
-        call = self._call
+    async def _line(self, language: str) -> PosCall | None:
+        call = self._calls.get(language)
         if call is not None and call.transport is not None and not call.link.has_ended:
             return call
-        endpoint = clientFromString(self._host, f"tcp:127.0.0.1:{POS_PORT}")
+        endpoint = clientFromString(self._host, f"tcp:127.0.0.1:{POS_PORTS[language]}")
         try:
-            self._call = await endpoint.connect(self._factory)
+            made: PosCall = await endpoint.connect(self._factories[language])
         except ConnectError:
             await self._pause()
             return None
-        return self._call
+        self._calls[language] = made
+        return made
 
     async def _pause(self) -> None:
         clock: Any = self._host
@@ -147,11 +159,11 @@ class Tills:
         for _ in range(_TRIES):
             if memory.owed is None:
                 return
-            about = memory.owed
+            trace = till.terminal.owed_trace
             outcome = await till.terminal.clear()
             if outcome is not None and outcome.is_approved:
                 for rung in till.rung:
-                    if rung.trace == int(about["11"]):
+                    if rung.trace == trace:
                         rung.taken_back = True
                 return
             if outcome is not None and outcome.code in _SIGN_IN:
@@ -174,10 +186,11 @@ class Tills:
 
     async def _rung(self, till: Till, target: str, amount_fen: int, fault: str) -> Outcome:
         terminal = till.terminal
-        rung = Rung(till.counter.terminal, terminal.memory.trace + 1, target, amount_fen, fault)
+        rung = Rung(till.counter.terminal, 0, target, amount_fen, fault)
         till.rung.append(rung)
+        terminal.paid_trace = 0
         outcome = await terminal.sale(target, amount_fen, fault=fault)
-        rung.code = outcome.code
+        rung.trace, rung.code = terminal.paid_trace, outcome.code
         rung.taken_back = fault == "overtaken" and terminal.memory.owed is None
         return outcome
 
@@ -196,7 +209,7 @@ class Tills:
         if not till.sent:
             return
         self._met("terminal replay")
-        call = await self._line()
+        call = await self._line(till.counter.language)
         if call is not None:
             await call.exchange(till.sent[-1], b"\x7f\xff", _WAIT_S)
 
