@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, RootTransaction, create_engine, event
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DataError, DBAPIError
 from sqlalchemy.pool import StaticPool
 
 from aircharge.ledger.rows import Needs
@@ -148,6 +148,8 @@ def _execute(txn: Connection, statement: str, parameters: tuple[Any, ...]) -> sq
     driver: Any = txn.connection.dbapi_connection
     try:
         cursor: sqlite3.Cursor = driver.execute(statement, parameters)
+    except OverflowError as error:  # a number that no column holds: its command's own fault
+        raise DataError(statement, None, error, hide_parameters=True) from error
     except sqlite3.Error as error:
         wrapped = DBAPIError.instance(statement, None, error, sqlite3.Error, hide_parameters=True)
         raise wrapped from error

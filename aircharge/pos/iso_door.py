@@ -163,7 +163,7 @@ def _asked_version(message: Message) -> int:
     for part in message.text(57).split(";"):
         name, _, value = part.strip().partition("=")
         if name == "KEY":
-            if not (value.isascii() and value.isdecimal() and 1 <= int(value[:4]) <= 255):
+            if not (value.isascii() and value.isdecimal() and 1 <= int(value) <= 255):
                 raise BadMessage("KEY is 1 to 255", 57, 0, message)
             return int(value)
     return 0

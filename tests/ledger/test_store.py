@@ -27,6 +27,14 @@ from tests.ledger.desk import Books
 from tests.ledger.engines import poison_txn
 
 
+def test_a_number_no_column_holds_fails_alone(books: Books) -> None:
+    huge = books.plain("13866666666")
+    huge = replace(huge, order=replace(huge.order, repeat=10**30))
+    good, bad, better = books.batch(books.plain("13800000001"), huge, books.plain("13800000002"))
+    assert (good.state, better.state) == (State.HELD, State.HELD)
+    assert isinstance(bad, LedgerError)
+
+
 def test_a_poisoned_command_fails_alone(books: Books) -> None:
     with books.store.writing() as txn:
         poison_txn(txn, "13866666666")

@@ -213,7 +213,7 @@ def repeat_of(message: Message) -> int:
     for part in message.text(57).split(";"):
         name, _, value = part.strip().partition("=")
         if name == "REPEAT":
-            if not (value.isascii() and value.isdecimal() and 1 <= int(value[:3]) <= 99):
+            if not (value.isascii() and value.isdecimal() and 1 <= int(value) <= 99):
                 raise BadMessage("REPEAT is 1 to 99", 57, 0, message)
             return int(value)
     return 1
