@@ -144,7 +144,8 @@ class Counter:
             if terminal is None or objection:
                 return Served(Said(objection), terminal, self._demand(wanted, terminal))
         said = await self._acts[wanted.act](wanted, terminal)
-        return Served(said, terminal, self._demand(wanted, terminal))
+        has_proved = wanted.act not in _UNSIGNED  # a MAC for whoever asks would be one to forge requests with
+        return Served(said, terminal if has_proved else None, self._demand(wanted, terminal))
 
     async def _who(self, wanted: Wanted) -> tuple[Terminal | None, str]:
         """The terminal it says it is, and what speaks against it."""

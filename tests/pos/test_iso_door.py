@@ -306,6 +306,14 @@ def test_a_wrong_mac(handset: Handset) -> None:
     assert handset.shop.books.value("SELECT count(*) FROM txn WHERE kind = 1") == 0
 
 
+@pytest.mark.parametrize(("mti", "network"), [("0820", "301"), ("0800", "003")])
+def test_who_has_proved_nothing_gets_no_mac(handset: Handset, mti: str, network: str) -> None:
+    """With the XOR of cup-ecb one MAC over elements that a stranger has chosen would be one to a sale of his."""
+    said = handset.ask_for(handset.build(mti, {4: "0" * 12}, network), bytes(range(16)))
+    assert said is not None
+    assert (said.text(39), 64 in said.fields) == ("00", False)
+
+
 def test_a_wrong_batch(handset: Handset) -> None:
     assert handset.code_of(handset.sale(batch=2)) == "95"
     assert handset.code_of(handset.cancel(handset.sale(batch=2))) == "95"
