@@ -133,7 +133,7 @@ class FskDoor:
     # -- answers ----------------------------------------------------------------------------------------------
 
     def _reply(self, asked: Asked, wanted: Wanted, served: Served) -> bytes:
-        """Under the MAC key of the session; a sign-in's under the one it brings. Raises WireError."""
+        """Under the MAC key of the session, once the terminal has proved to be itself. Raises WireError."""
         said = served.said
         assert said is not None
         act, facts = wanted.act, said.facts
@@ -151,8 +151,6 @@ class FskDoor:
             more=(_parameters_of(told),) if told else (),
         )
         answered = Answered.to(asked, reply, self._now(), wanted.caller or "", then)
-        if made:
-            return answered.encode(self._mac(made.mak), self._profile)
         has_proved = served.terminal is not None and act not in (Act.SIGN_IN, Act.ECHO)
         key = served.terminal.mak if served.terminal and has_proved else b""
         return answered.encode(self._mac(key) if key else None, self._profile)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 from aircharge.errors import Reason, Refusal
@@ -21,11 +21,10 @@ _TRIES: Final = 3
 
 @dataclass(frozen=True, slots=True)
 class SignedIn:
-    """A new session, its keys as they are sent, and its MAC key in clear: some answers are sealed with it at once."""
+    """A new session, and its keys as they are sent."""
 
     session: Session
     keys: WorkingKeys
-    mak: bytes = field(repr=False)
 
 
 def master_version(terminal: Terminal, asked: int = 0) -> int:
@@ -64,7 +63,7 @@ async def sign_in(
         shelf.forget(terminal)
         if isinstance(made, Session):
             keys = WorkingKeys(encrypt(master, pik), check_value(pik), encrypt(master, mak), check_value(mak))
-            return SignedIn(made, keys, mak)
+            return SignedIn(made, keys)
         again = await shelf.fetch(terminal.code)
         if again is None:
             break

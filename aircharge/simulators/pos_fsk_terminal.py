@@ -264,24 +264,20 @@ class FskTerminal:
         return self._sound(asked, answer)
 
     def _sound(self, asked: Asked, content: bytes) -> Answered | None:
-        """The answer, when it is to this request and nobody has touched it. An approval without a MAC is none.
-
-        Raises WireError for keys whose check values do not hold.
-        """
+        """The answer, when it is to this request and nobody has touched it. An approval without a MAC is none."""
         try:
             answer = Answered.decode(content, self._profile)
         except WireError:
             return None
         mak = self.memory.mak
-        if isinstance(asked.wish, SignIn) and answer.reply.keys is not None:
-            mak = [key.hex() for key in self._unwrapped(answer.reply)][1]
         is_ours = (answer.head.security_module, answer.head.trace) == (
             asked.head.security_module,
             asked.head.trace,
         )
         is_refusal = answer.reply.shown.code != _APPROVED and not _has_mac(answer)
+        plain = replace(answer, transaction=asked.transaction)  # not that of what is to follow
         if not is_ours or not (
-            is_refusal or answer.is_genuine(self._mac(mak) if mak else None, self._profile)
+            is_refusal or plain.is_genuine(self._mac(mak) if mak else None, self._profile)
         ):
             return None
         is_next = answer.transaction is not asked.transaction and answer.transaction is not None

@@ -141,10 +141,14 @@ MAC_RULES: Final[dict[Transaction, MacRule]] = {
 
 STRICT_RULES: Final[dict[Transaction, MacRule]] = {
     **MAC_RULES,
+    Transaction.SIGN_IN: MacRule(False, False),  # anybody may ask for one: its MAC would be one to forge with
     Transaction.REVERSAL: MacRule(True, True),
     Transaction.PARAMETERS: MacRule(True, True),
 }
-"""For a centre that keeps no MACs to compare: an automatic reversal, too, must bear its own, and so a download."""
+"""For a centre that keeps no MACs to compare: an automatic reversal, too, must bear its own, and so a download.
+
+The answer to a sign-in bears none: its keys have check values, and under an XOR MAC one is enough to forge a sale.
+"""
 
 
 @dataclass(frozen=True, slots=True)
