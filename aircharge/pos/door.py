@@ -19,6 +19,7 @@ from aircharge.pos.iso_door import IsoDoor
 from aircharge.pos.settings import PosSettings
 from aircharge.pos.shelf import TerminalShelf
 from aircharge.pos.till import Till
+from aircharge.protocols.pos_dial import PosDialler
 from aircharge.protocols.pos_line import Answer, PosServer
 from aircharge.protocols.pos_place import PosPlace
 from aircharge.protocols.shell import Ticker
@@ -64,9 +65,10 @@ class PosDoor:
         self.servers: list[PosServer] = []
         self._reactor = reactor
         self._ports: list[Any] = []
+        self._diallers: list[PosDialler] = []
         counter = Counter(till, shelf, board, settings, chance)
         answers: dict[str, Answer] = {"iso8583": IsoDoor(counter).answer, "fsk": FskDoor(counter).answer}
-        is_open = any(not place.endpoint.startswith("ssl:") for place in section.place)
+        is_open = any(not place.is_guarded for place in section.place)
         if is_open and settings.mac.startswith("cup-ecb"):
             log.warn(
                 "pos.door.mac = {mac} does not protect amounts on an open line: docs/channels/pos.md",
@@ -77,6 +79,10 @@ class PosDoor:
             server = PosServer(place, ticker, answers[place.application], spawn, chance)
             self.servers.append(server)
             self._watch(board, server)
+            if place.connect:
+                dialler = PosDialler(server, reactor, chance)
+                self._diallers.append(dialler)
+                self._watch_dialled(board, dialler)
 
     @staticmethod
     def _watch(board: Board, server: PosServer) -> None:
@@ -94,11 +100,21 @@ class PosDoor:
                 reason=reason,
             )
 
+    @staticmethod
+    def _watch_dialled(board: Board, dialler: PosDialler) -> None:
+        gauge, place = board.meters.registry.gauge, dialler.server.place.name
+        down, failures = partial(getattr, dialler, "down"), partial(getattr, dialler, "failures")
+        gauge("pos_lines_down", "lines we dial that do not stand", down, place=place)
+        gauge("pos_dials_failed", "lines dialled in vain", failures, place=place)
+
     async def open(self) -> None:
-        """Listen. Raises CannotListenError."""
+        """Listen and dial; lines that we dial come up by themselves. Raises CannotListenError."""
         for server in self.servers:
-            endpoint = serverFromString(self._reactor, server.place.endpoint)
-            self._ports.append(await endpoint.listen(server))
+            if server.place.endpoint:
+                endpoint = serverFromString(self._reactor, server.place.endpoint)
+                self._ports.append(await endpoint.listen(server))
+        for dialler in self._diallers:
+            dialler.start()
 
     def close(self) -> None:
         """Take no new request; what is being answered still is."""
@@ -106,9 +122,11 @@ class PosDoor:
             server.close()
 
     async def hang_up(self) -> None:
-        """Stop listening and end all connections."""
+        """Stop listening and dialling, and end all connections."""
         for port in self._ports:
             await maybeDeferred(port.stopListening)
+        for dialler in self._diallers:
+            dialler.stop()
         for server in self.servers:
             server.hang_up()
 
@@ -129,6 +147,7 @@ DROPPED: Sequence[str] = (
     "ended: framing lost",
     "ended: frame unfinished",
     "ended: silence",
+    "ended: not set up",
     "ended: no receipt",
     "ended: terminal silent",
     "ended: audio faster than it sounds",

@@ -12,16 +12,17 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IAddress
+from twisted.internet.interfaces import IAddress, IHandshakeListener, INegotiated
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
+from zope.interface import implementer
 
 from aircharge.errors import NotSent, WireError
 from aircharge.ports import Randomness
 from aircharge.protocols.pos_place import PosPlace, make_link
 from aircharge.protocols.shell import Gate, GateSettings, Ticker, WireShell
 from aircharge.wire.fsk_message import GatewayHeader
-from aircharge.wire.pos_link import Ended, Heartbeat, Lost, Malformed, Message, Received
+from aircharge.wire.pos_link import Delivered, Ended, Heartbeat, Lost, Malformed, Message, Opened, Received
 
 __all__ = ["Answer", "PosLine", "PosServer"]
 
@@ -79,10 +80,15 @@ class PosServer(Factory):
         host = str(getattr(addr, "host", ""))
         if self.is_closing or not self._gate.admit(host):
             return None  # Twisted closes the connection
-        link, first = make_link(self.place, self._ticker.clock.seconds(), self._chance)
-        line = PosLine(self, link, first, self._ticker)
+        line = self.line()
         line.factory = self
         line.left = lambda: self._gate.leave(host)
+        return line
+
+    def line(self) -> PosLine:
+        """Of a new connection, whoever made it."""
+        link, first = make_link(self.place, self._ticker.clock.seconds(), self._chance)
+        line = PosLine(self, link, first, self._ticker)
         self.lines[line] = None
         return line
 
@@ -93,9 +99,7 @@ class PosServer(Factory):
     def hang_up(self) -> None:
         """End every connection."""
         for line in list(self.lines):
-            transport: Any = line.transport
-            if transport is not None:
-                transport.loseConnection()
+            line.hang_up("stopping")
 
     def take(self, line: PosLine, heard: Heard) -> None:
         """Have a message answered, by itself."""
@@ -121,25 +125,34 @@ class PosServer(Factory):
             line.say(heard.answer(content))
 
 
+@implementer(IHandshakeListener)
 class PosLine(WireShell):
-    """One connection."""
+    """One connection. ``has_spoken``: a sound frame has come."""
 
     def __init__(self, server: PosServer, link: Any, first: bytes, ticker: Ticker) -> None:
         super().__init__(link, ticker)
         self.link = link
         self.waiting = 0
         self.left: Callable[[], None] = lambda: None
+        self.has_spoken = False
+        self.since = self.spoken_at = ticker.clock.seconds()
         self._server = server
         self._first = first
         self._alarm: Any = None  # a link on a slow line has deadlines of its own
-        self._has_own_time = server.place.framing not in ("tpdu", "fsk-gateway")
+        self._has_own_time = not server.place.is_shared
+        self._shakes_hands = False  # TLS is not up yet
 
     def connectionMade(self) -> None:
         super().connectionMade()
         transport: Any = self.transport
+        self._shakes_hands = INegotiated.providedBy(transport)
         if self._first:
             transport.write(self._first)
         self._set_alarm()
+
+    def handshakeCompleted(self) -> None:
+        """TLS is up (IHandshakeListener)."""
+        self._shakes_hands = False
 
     def say(self, message: Message) -> None:
         """Write an answer; one the line does not take is counted."""
@@ -151,10 +164,14 @@ class PosLine(WireShell):
             return
         transport: Any = self.transport
         transport.write(data)
+        self.spoken_at = self.now()
         self._set_alarm()
 
     def event_received(self, event: Any) -> None:
         counted = self._server.counted
+        if isinstance(event, Received | Opened | Delivered | Heartbeat):
+            self.has_spoken = True
+            self.spoken_at = self.now()
         if isinstance(event, Received):
             self._received(event.message)
         elif isinstance(event, Malformed):
@@ -191,6 +208,26 @@ class PosLine(WireShell):
         self.left()
 
     # -- time -------------------------------------------------------------------------------------------------
+
+    def tick(self, now: float) -> None:
+        why = self._overdue(now)
+        if why:
+            self.hang_up(why)
+        super().tick(now)
+
+    def _overdue(self, now: float) -> str:
+        """Why a connection has stood for too long; "": it has not."""
+        place = self._server.place
+        owes_start = self._shakes_hands or (place.comes_in and not self.has_spoken)
+        if place.setup_s and owes_start and now >= self.since + place.setup_s:
+            return "not set up"
+        is_silent = place.silence_s and not place.is_shared and now >= self.spoken_at + place.silence_s
+        return "silence" if is_silent and not self.waiting else ""
+
+    def hang_up(self, why: str) -> None:
+        """End the connection from our side; what is written still goes out."""
+        if not self.link.has_ended:
+            self.pump(self.link.end(why))
 
     def flush(self) -> None:
         super().flush()

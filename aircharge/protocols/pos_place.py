@@ -19,6 +19,8 @@ __all__ = ["FRAMINGS", "PosPlace", "make_link"]
 
 APPLICATIONS: Final = ("iso8583", "fsk")
 _GATEWAY_HEARTBEAT: Final = 50
+_SHARED: Final = ("tpdu", "fsk-gateway")  # framings of many terminals on one connection; the others are calls
+_CALL_SILENCE_S: Final = 180.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,13 +28,16 @@ class PosPlace:
     """One of ``[[pos.place]]``. Octets and seconds."""
 
     name: str
-    endpoint: str  # Twisted's words: "tcp:8583:interface=127.0.0.1", "ssl:8583:privateKey=…:certKey=…"
+    endpoint: str = ""  # Twisted's words: "tcp:8583:interface=127.0.0.1", "ssl:8583:privateKey=…:certKey=…"
     framing: str = "tpdu"  # tpdu, hdlc, stx, fsk (octets of a voice call), fsk-audio, fsk-gateway
     application: str = "iso8583"  # what the messages are: iso8583, or fsk (fixed-line terminals' own)
     caller_block: str = "if present"  # never, if present, always
     has_tpdu: bool = True  # inside hdlc and stx frames
     longest: int = 1024
-    idle_s: float = 0.0  # tpdu: a connection that says nothing for so long is closed; 0 = never
+    idle_s: float = (
+        -1.0
+    )  # silence that ends a connection; 0 = never, -1 = 180 of an incoming call, else never
+    setup_s: float = 90.0  # TLS and an incoming call's first sound frame must have come by then; 0 = never
     frame_s: float = 10.0  # tpdu: a frame that began must be whole by then
     is_length_bcd: bool = True  # stx
     audio: str = "ulaw"  # fsk-audio, 8 kHz: ulaw, alaw or linear (16 bit, little-endian)
@@ -43,6 +48,10 @@ class PosPlace:
     open_max: int = 64  # requests of one connection that wait for their answers
     waiting_max: int = 5_000  # the same of all its connections together
     allow: tuple[str, ...] = ()  # networks that may connect; none = all
+    connect: tuple[
+        str, ...
+    ] = ()  # instead of endpoint: serial servers' lines that we dial, "tcp:10.0.0.9:2001"
+    redial_max_s: float = 30.0  # the longest wait before a line that cannot be reached is dialled again
 
     def __post_init__(self) -> None:
         if self.framing not in FRAMINGS:
@@ -55,6 +64,30 @@ class PosPlace:
         bounds = (self.longest, self.baud, self.connections_max, self.open_max, self.waiting_max)
         if min(bounds) <= 0:
             raise ValueError("longest, baud, connections_max, open_max and waiting_max: more than 0")
+        if bool(self.endpoint) == bool(self.connect):
+            raise ValueError("endpoint or connect: one of the two")
+        if min(self.frame_s, self.setup_s) < 0 or self.redial_max_s < 1:
+            raise ValueError("frame_s and setup_s: 0 or more; redial_max_s: 1 or more")
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether a connection carries the messages of many terminals; otherwise it is one call."""
+        return self.framing in _SHARED
+
+    @property
+    def comes_in(self) -> bool:
+        """Whether each connection is a call of somebody: a line that we dial stands and waits for calls."""
+        return not self.is_shared and not self.connect
+
+    @property
+    def silence_s(self) -> float:
+        """Seconds of silence that end a connection; 0: none do."""
+        return self.idle_s if self.idle_s >= 0 else _CALL_SILENCE_S * self.comes_in
+
+    @property
+    def is_guarded(self) -> bool:
+        """Whether nobody on the way can read or change what passes."""
+        return all(text.startswith(("ssl:", "tls:")) for text in (self.connect or (self.endpoint,)))
 
     @property
     def envelope(self) -> Envelope:
@@ -67,7 +100,7 @@ class PosPlace:
 
 def _tpdu(place: PosPlace, now: float, chance: Randomness) -> tuple[Link, bytes]:
     below = _GATEWAY_HEARTBEAT if place.framing == "fsk-gateway" else 1
-    settings = TpduSettings(place.envelope, place.longest, below, place.frame_s, place.idle_s)
+    settings = TpduSettings(place.envelope, place.longest, below, place.frame_s, place.silence_s)
     return TpduLink(settings, now), b""
 
 

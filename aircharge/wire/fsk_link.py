@@ -118,10 +118,6 @@ class FskLink(Link):
         self._begin(FskFrame(FskType.LINK_REQUEST, random, 0), None, now)
         return self.data_to_send()
 
-    def hang_up(self) -> list[Event]:
-        """The application is done with the call."""
-        return self._end("done")
-
     def receive(self, data: bytes, now: float) -> list[Event]:
         if self.has_ended:
             return []

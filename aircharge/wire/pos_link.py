@@ -223,6 +223,10 @@ class Link(ABC):
         """The line is gone."""
         return self._end("connection lost")
 
+    def end(self, why: str) -> list[Event]:
+        """Hang up, for a reason that the link does not know; Lost events of what is under way, then Ended."""
+        return self._end(why)
+
     def _open_frame(self, frame: bytes) -> Event:
         try:
             return Received(self.envelope.open(frame))

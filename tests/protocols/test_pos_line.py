@@ -9,9 +9,11 @@ import pytest
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import INegotiated
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
+from zope.interface import classImplements
 
 from aircharge.protocols.pos_line import PosLine, PosServer
 from aircharge.protocols.pos_place import PosPlace
@@ -37,12 +39,12 @@ class Chance:
 class House:
     """A server whose answers are what the test says."""
 
-    def __init__(self, framing: str = "tpdu", **settings: Any) -> None:
-        self.clock: Any = Clock()
+    def __init__(self, framing: str = "tpdu", clock: Any = None, **settings: Any) -> None:
+        self.clock: Any = clock or Clock()
         self.heard: list[Message] = []
         self.answers: list[Any] = []
         self.tasks: list[Deferred[Any]] = []
-        place = PosPlace("p", "tcp:0", framing, **settings)
+        place = PosPlace("p", "" if "connect" in settings else "tcp:0", framing, **settings)
         self.server = PosServer(place, Ticker(self.clock), self.answer, self.spawn, Chance())
 
     async def answer(self, message: Message) -> bytes | None:
@@ -206,6 +208,8 @@ def test_closing_takes_nothing_new_and_ends_what_is_open() -> None:
     assert house.server.counted == {"closing": 1}
     house.server.hang_up()
     assert transport.disconnecting
+    assert house.server.counted == {"closing": 1, "ended: stopping": 1}
+    assert transport.producer is None  # over TLS nothing closes while one is registered
 
 
 def test_a_gateways_header_comes_back_and_short_frames_are_heartbeats() -> None:
@@ -238,6 +242,90 @@ def test_slow_and_broken_connections_are_dropped() -> None:
     assert idle.link.has_ended
 
 
+@pytest.mark.parametrize(
+    ("framing", "reason"),
+    [("stx", "not set up"), ("hdlc", "terminal silent"), ("fsk", "no receipt"), ("fsk-audio", "no receipt")],
+)
+@pytest.mark.parametrize("noise", [b"", b"\x02\x00", b"\x7e"])
+def test_a_call_that_never_says_a_sound_frame(framing: str, reason: str, noise: bytes) -> None:
+    """Silence ends by the link's own tries; octets that only look like a beginning end as well."""
+    if framing == "fsk-audio":
+        pytest.importorskip("numpy", reason="the audio extra is not installed")
+    house = House(framing, setup_s=60)
+    line, transport = connected(house)
+    served, well = connected(house) if framing == "stx" else (None, None)
+    for _ in range(120):
+        if noise and not transport.disconnecting:
+            line.dataReceived(noise)
+        house.clock.pump([0.25] * 2)
+        if served and well:
+            served.dataReceived(StxLink(StxSettings()).send(Message(b"sale", ADDRESS), 0) + b"\x06")
+    assert transport.disconnecting
+    reasons = {why for why in house.server.counted if why.startswith("ended")}
+    assert reasons <= {f"ended: {reason}", "ended: not set up"}
+    assert len(reasons) == 1
+    assert not (well and well.disconnecting)
+
+
+@pytest.mark.parametrize("framing", ["hdlc", "stx", "fsk"])
+def test_a_call_that_has_gone_silent(framing: str) -> None:
+    """Also where the terminal still answers every poll; not while we owe an answer."""
+    house = House(framing, idle_s=30)
+    line, transport = connected(house)
+    terminal = far_end(framing)
+    talk(house, line, transport, terminal, 5)
+    house.answers = [owed := Deferred()]  # type: ignore[var-annotated]
+    line.dataReceived(terminal.send(Message(b"sale", ADDRESS), house.clock.seconds()))
+    talk(house, line, transport, terminal, 40)
+    assert (len(house.heard), transport.disconnecting) == (1, False)
+    owed.callback(b"yes")
+    [answer] = talk(house, line, transport, terminal, 10)
+    assert (answer.content, transport.disconnecting) == (b"yes", False)
+    talk(house, line, transport, terminal, 35)
+    assert transport.disconnecting
+    assert house.server.counted["ended: silence"] == 1
+
+
+@pytest.mark.parametrize(
+    ("framing", "settings", "ends"),
+    [
+        ("tpdu", {}, False),
+        ("fsk-gateway", {}, False),
+        ("stx", {}, True),
+        ("stx", {"idle_s": 0, "setup_s": 0}, False),
+        ("stx", {"connect": ("tcp:127.0.0.1:1",)}, False),
+        ("stx", {"connect": ("tcp:127.0.0.1:1",), "idle_s": 300}, True),
+    ],
+)
+def test_who_may_be_silent_for_long(framing: str, settings: dict[str, Any], ends: bool) -> None:
+    house = House(framing, **settings)
+    line = house.server.line()
+    line.makeConnection(transport := StringTransport())
+    house.clock.pump([1] * 400)
+    assert transport.disconnecting is ends
+
+
+class Secret(StringTransport):
+    """Of a TLS connection."""
+
+
+classImplements(Secret, INegotiated)
+
+
+def test_tls_that_is_never_set_up() -> None:
+    house = House(setup_s=20)
+    lines = []
+    for _ in range(2):
+        line = house.server.line()
+        line.makeConnection(transport := Secret())
+        lines.append((line, transport))
+    (_, torn), (shaken, well) = lines
+    shaken.handshakeCompleted()
+    house.clock.pump([1] * 25)
+    assert (torn.disconnecting, well.disconnecting) == (True, False)
+    assert house.server.counted == {"ended: not set up": 1}
+
+
 def test_a_frame_without_a_tpdu_is_dropped_alone() -> None:
     house = House()
     line, _ = connected(house)
@@ -263,11 +351,15 @@ def test_an_answer_the_terminal_never_acknowledged_is_counted() -> None:
         {"open_max": 0},
         {"waiting_max": 0},
         {"baud": -1},
+        {"setup_s": -1},
+        {"redial_max_s": 0},
+        {"connect": ("tcp:127.0.0.1:1",)},
+        {"endpoint": ""},
     ],
 )
 def test_places_that_cannot_be(wrong: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=r"x|more than 0"):
-        PosPlace("p", "tcp:0", **wrong)
+    with pytest.raises(ValueError, match=r"x|more than 0|or more|one of the two"):
+        PosPlace(**{"name": "p", "endpoint": "tcp:0", **wrong})
 
 
 def test_audio_without_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,7 +48,7 @@ def test_the_call_of_the_vectors() -> None:
     assert terminal.receive(rows[4], 0) == [Received(said)]
     assert terminal.data_to_send() == rows[5]
     assert centre.receive(rows[5], 0) == [Delivered(said)]
-    assert centre.hang_up() == [Ended("done")]
+    assert centre.end("done") == [Ended("done")]
 
 
 def test_a_data_frame_in_place_of_a_receipt_is_one() -> None:

@@ -16,7 +16,7 @@ import numpy as np
 from aircharge.wire.fsk_link import FskLink
 from aircharge.wire.modem.g711 import Encoding
 from aircharge.wire.modem.line import AudioLine
-from aircharge.wire.pos_link import Ended, Event, Message, earliest
+from aircharge.wire.pos_link import Event, Message, earliest
 
 __all__ = ["BURST_S", "ENCODINGS", "PAUSE_S", "SLICE_S", "AudioLink"]
 
@@ -63,8 +63,7 @@ class AudioLink:
         seconds = len(data) / self._line.encoding.octets / self._line.rate
         self._heard_until = max(self._heard_until, now) + seconds
         if self._heard_until > now + BURST_S:
-            self._out.clear()
-            return [*self.link.connection_lost()[:-1], Ended("audio faster than it sounds")]
+            return self.end("audio faster than it sounds")
         self._heard, self._is_hearing = now, True
         return self._demodulated(self._line.hear(data, now), now)
 
@@ -91,6 +90,11 @@ class AudioLink:
         octets = self._line.hang_up()
         events = self.link.receive(octets, self._now) if octets else []
         return events + self.link.connection_lost()
+
+    def end(self, why: str) -> list[Event]:
+        """Hang up at once: what was still to be played is not."""
+        self._out.clear()
+        return self.link.end(why)
 
     def send(self, message: Message, now: float) -> bytes:
         """Send ``message``; what is due at once. Raises NotSent, WireError as the link."""
