@@ -10,7 +10,7 @@
 
 BIN := .venv/bin
 PY := $(BIN)/python
-WORKERS ?= 2
+WORKERS ?= 3
 COVERAGE_MIN ?= 80
 PYTEST_ARGS ?=
 

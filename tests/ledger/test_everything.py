@@ -303,7 +303,7 @@ class Business(RuleBasedStateMachine):
 
 
 Business.TestCase.settings = settings(
-    max_examples=40,
+    max_examples=25,
     stateful_step_count=40,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
