@@ -164,6 +164,11 @@ def _objection(
     why = _why_not(page, original)
     if command.auto and why in _ASKERS_RULES:
         why = ""
+    if command.auto and why == "taken-back":
+        return (
+            Reason.BUSY,
+            {},
+        )  # another reversal was quicker: how it ends says whether this one is still wanted
     if why:
         return Reason.NOT_REVERSIBLE, {"why": why, "first_id": original.id}
     is_asked = page.settings.reversal_consent and not command.auto

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from sqlalchemy import BigInteger, Connection, bindparam, func, select, text
@@ -63,7 +63,9 @@ class TerminalRow:
 
 
 def read_terminal(txn: Connection, code: str = "", module: str = "") -> TerminalRow | None:
-    """By its code (DE 41), or by its security module's number."""
+    """By its code (DE 41), or by its security module's number; many have none, so no number finds nobody."""
+    if not (code or module):
+        return None
     c = _terminal.c
     found = (
         select(_terminal, _session)
@@ -184,23 +186,31 @@ class WantedCancel:
     tries: int = 0
     is_open: bool = False  # one of them is under way
     has_failed: bool = False  # one of them was refused, and not just for want of a line
+    made_ms: int = 0  # when it was taken back
 
 
 _OPEN: Final = [int(state) for state in State if state.is_open]
 _WANTED: Final = (
-    select(_txn.c.id, _txn.c.operator_id, _txn.c.state)
+    select(_txn.c.id, _txn.c.operator_id, _txn.c.state, _wish.c.made_ms)
     .join(_wish, _wish.c.txn_id == _txn.c.id)
     .where(text(f"pos_reversal.state = {CANCEL_WANTED}"), _txn.c.state.not_in(_OPEN))
+    .where(
+        _wish.c.made_ms >= bindparam("ms", type_=BigInteger),
+        (_wish.c.made_ms > bindparam("ms")) | (_wish.c.txn_id > bindparam("id", type_=BigInteger)),
+    )
     .order_by(_wish.c.made_ms, _txn.c.id)
     .limit(bindparam("most", type_=BigInteger))
 )
 """Asked every second: built once; the state is written out so that the partial index is seen to fit."""
 
 
-def wanted_cancels(txn: Connection, limit: int = 200) -> list[WantedCancel]:
-    """Those whose recharge is at an end, oldest first."""
-    found = txn.execute(_WANTED, {"most": limit})
-    wanted = [WantedCancel(number, operator_id, State(state)) for number, operator_id, state in found]
+def wanted_cancels(txn: Connection, limit: int = 200, after: tuple[int, int] = (0, 0)) -> list[WantedCancel]:
+    """Those whose recharge is at an end, oldest first, behind this time and order."""
+    found = txn.execute(_WANTED, {"most": limit, "ms": after[0], "id": after[1]})
+    wanted = [
+        WantedCancel(number, operator_id, State(state), made_ms=made_ms)
+        for number, operator_id, state, made_ms in found
+    ]
     return [_with_tries(txn, wish) if wish.state is State.SETTLED else wish for wish in wanted]
 
 
@@ -216,4 +226,4 @@ def _with_tries(txn: Connection, wish: WantedCancel) -> WantedCancel:
         for row in tried
         if row.state in (State.REFUSED, State.VOIDED) and Reason.by_number(row.reason) not in PASSING
     ]
-    return WantedCancel(wish.order_id, wish.operator_id, wish.state, len(tried), bool(others), bool(failed))
+    return replace(wish, tries=len(tried), is_open=bool(others), has_failed=bool(failed))

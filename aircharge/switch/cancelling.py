@@ -51,10 +51,14 @@ class Cancels:
         reactor: IReactorTime,
         spawn: Callable[[Coroutine[Any, Any, Any]], object],
         every_s: float = 1.0,
+        at_once: int = 200,
     ) -> None:
+        """``at_once``: wishes that one round looks at; the next one goes on behind them, so that none is starved."""
         self._board = board
         self._spawn = spawn  # runs a coroutine by itself; a stop waits for it
         self._under_way: set[int] = set()
+        self._at_once = at_once
+        self._after = (0, 0)  # time and order of the last wish that was looked at
         self._rounds = Rounds("automatic reversals", self.round, every_s, reactor)
 
     def start(self) -> None:
@@ -65,7 +69,10 @@ class Cancels:
 
     async def round(self) -> int:
         """One look; returns how many were taken up."""
-        wanted = await self._board.ledger.read(wanted_cancels)
+        at_once, after = self._at_once, self._after
+        wanted = await self._board.ledger.read(lambda txn: wanted_cancels(txn, at_once, after))
+        is_full = len(wanted) == at_once
+        self._after = (wanted[-1].made_ms, wanted[-1].order_id) if is_full else (0, 0)
         count = 0
         for wish in wanted:
             if wish.order_id in self._under_way or wish.is_open or self._must_wait(wish):

@@ -216,6 +216,21 @@ def test_what_the_operator_will_not_take_back_stands_and_is_told(books: Books, c
         assert wanted_cancels(txn) == []
 
 
+def test_a_clerks_reversal_that_was_quicker_is_waited_for(books: Books, counter: Counter) -> None:
+    """It was opened between the look and the command; when it comes to nothing the wish is still there."""
+    order = settled(counter, trace=1)
+    books.do(counter.cancel(1))
+    by_clerk = OpenReversal(Channel.CLI, Key("desk", "1"), None, order.order_id, books.clock.ms, actor="li")
+    opened = books.do(by_clerk)
+    late = books.do(auto(books, order))
+    assert (opened.state, late.state, late.reason) == (State.HELD, State.REFUSED, Reason.BUSY)
+    books.do(books.close(opened, Verdict.NOT_SENT, reason=Reason.OPERATOR_DOWN))
+    with books.engine.connect() as txn:
+        [wish] = wanted_cancels(txn)
+    assert (wish.tries, wish.is_open, wish.has_failed) == (1, False, False)
+    assert books.do(auto(books, order, 1)).state is State.HELD
+
+
 def test_past_its_day_it_stands(books: Books, counter: Counter) -> None:
     order = settled(counter, trace=1)
     books.wait(86_400_000)

@@ -376,6 +376,14 @@ def carried(
     raise AssertionError("no end")
 
 
+def test_no_modules_number_is_nobodys(shop: Shop) -> None:
+    with shop.books.store.writing() as txn:
+        txn.exec_driver_sql("UPDATE terminal SET module = ''")
+    terminal = Set(shop)
+    terminal.head = Head("", 1)
+    assert terminal.code_of(SignIn()) == "97"
+
+
 @pytest.mark.parametrize("wish", [SignIn(), Echo()])
 def test_what_anybody_may_ask_gives_no_mac_to_forge_a_sale_with(terminal: Set, wish: Wish) -> None:
     """A MAC of cup-ecb holds for any message whose blocks have the same XOR; operation 13 holds any octets."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -33,9 +34,10 @@ class Shop:
         self.world = World(DoubtPolicy(mode="query", finality_s=600))
         self.board = Board(self.ledger, [self.world.plan], self.books.clock)
         self.running: list[Deferred[Any]] = []
-        self.cancels = Cancels(
-            self.board, self.clock, lambda work: self.running.append(Deferred.fromCoroutine(work))
-        )
+        self.cancels = Cancels(self.board, self.clock, self.spawn)
+
+    def spawn(self, work: Any) -> None:
+        self.running.append(Deferred.fromCoroutine(work))
 
     def sold(self, trace: int = 1) -> int:
         held = self.books.do(self.counter.sale(trace=trace))
@@ -107,6 +109,20 @@ def test_it_waits_while_nobody_can_be_asked(shop: Shop, why: str) -> None:
     if why == "stranger":
         shop.board._by_id.clear()
     assert (shop.round(), shop.asked, shop.wish) == (0, [], CANCEL_WANTED)
+
+
+def test_those_that_must_wait_starve_nobody(shop: Shop) -> None:
+    """Two of an operator that is not plugged in are older."""
+    for trace in (1, 2):
+        elsewhere = replace(shop.counter.sale(f"1381234567{trace}", trace=trace), operator_id=2)
+        shop.books.do(shop.books.close(shop.books.do(elsewhere), Verdict.YES))
+        shop.take_back(trace)
+    shop.books.wait(1)
+    shop.sold(3)
+    shop.take_back(3)
+    shop.cancels = Cancels(shop.board, shop.clock, shop.spawn, at_once=1)
+    assert [shop.round() for _ in range(9)] == [0, 0, 1, 0, 0, 0, 1, 0, 0]
+    assert (shop.asked, shop.books.money("A")) == (["reverse"], (90_000, 0))
 
 
 def test_what_was_not_sent_is_tried_again_under_a_key_of_its_own(shop: Shop) -> None:
