@@ -46,6 +46,7 @@ from aircharge.ledger.rows import Needs
 from aircharge.ledger.tables import metadata
 from aircharge.ledger.tenure import Fenced, LeaseOver, Tenure
 from aircharge.ports import Clock
+from aircharge.values import terminal_of
 
 __all__ = ["PostgresDialect", "array_literal", "open_postgres"]
 
@@ -151,14 +152,15 @@ class PostgresDialect:
     def lock(self, txn: Connection, needs: Needs) -> None:
         """Requests, balances, PINs and cards that this batch may change, each in the order of ids."""
         accounts = set(needs.accounts)
+        terminals = [code for code in map(terminal_of, needs.phones) if code]
         if needs.requests:
             asked = self.rows(txn, LOCK_REQUESTS, needs.requests)
             accounts.update(account for (account,) in asked if account is not None)
         if needs.phones or needs.codes or needs.orders or accounts:
-            keys: tuple[Iterable[Any], ...] = (needs.phones, needs.codes, needs.orders, accounts)
+            keys: tuple[Iterable[Any], ...] = (needs.phones, terminals, needs.codes, needs.orders, accounts)
             _execute(txn, LOCK_BALANCES, (*[array_literal(each) for each in keys], commission_account(0)))
         if needs.phones:
-            self.rows(txn, LOCK_PINS, needs.phones)
+            self.rows(txn, LOCK_PINS, needs.phones, array_literal(terminals))
         if needs.cards:
             self.rows(txn, LOCK_CARDS, needs.cards)
 

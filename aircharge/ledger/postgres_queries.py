@@ -95,13 +95,15 @@ LOCK_REQUESTS: Final = """SELECT (payload::json ->> 'account')::bigint FROM chan
     WHERE id = ANY(%s::bigint[]) ORDER BY id FOR UPDATE"""
 LOCK_BALANCES: Final = """WITH f (id) AS (
     SELECT o.float_id FROM outlet_phone p JOIN outlet o ON o.id = p.outlet_id WHERE p.msisdn = ANY(%s::text[])
+    UNION SELECT o.float_id FROM terminal p JOIN outlet o ON o.id = p.outlet_id WHERE p.code = ANY(%s::text[])
     UNION SELECT float_id FROM outlet WHERE code = ANY(%s::text[])
     UNION SELECT unnest(ARRAY[outlet_acct, counter_acct]) FROM txn WHERE id = ANY(%s::bigint[])
     UNION SELECT unnest(%s::bigint[]))
     SELECT account_id FROM balance WHERE account_id IN (
     SELECT id FROM f UNION ALL SELECT id + %s FROM f) ORDER BY account_id FOR UPDATE"""
-LOCK_PINS: Final = """SELECT c.outlet_id FROM outlet_phone p JOIN credential c ON c.outlet_id = p.outlet_id
-    WHERE p.msisdn = ANY(%s::text[]) ORDER BY c.outlet_id FOR UPDATE OF c"""
+LOCK_PINS: Final = """SELECT outlet_id FROM credential WHERE outlet_id IN (
+    SELECT outlet_id FROM outlet_phone WHERE msisdn = ANY(%s::text[])
+    UNION ALL SELECT outlet_id FROM terminal WHERE code = ANY(%s::text[])) ORDER BY outlet_id FOR UPDATE"""
 LOCK_CARDS: Final = "SELECT id FROM card WHERE id = ANY(%s::bigint[]) ORDER BY id FOR UPDATE"
 
 DAYS_LOCK: Final = 0x41434459

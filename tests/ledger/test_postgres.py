@@ -22,6 +22,7 @@ from aircharge.ledger.saving import Saver
 from aircharge.ledger.store import Store, open_engine
 from aircharge.values import State, Verdict
 from tests.ledger.desk import Books
+from tests.ledger.pos import Counter
 from tests.postgres import Cluster, cluster
 
 pytestmark = pytest.mark.peer
@@ -197,6 +198,29 @@ def test_a_float_that_another_daemon_was_quicker_with(
     monkeypatch.setattr(Loader, "load", load)
     assert books.do(books.plain()).fresh
     assert books.money("A") == (100_000, 5_000)
+
+
+def test_a_terminals_outlet_is_locked_as_a_phones_is(
+    postgres_books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else another daemon at the same float would send every batch back, and the sixth time end the writing."""
+    books = postgres_books
+    counter = Counter(books)
+    other = open_place(books)
+    other.execute("SET lock_timeout = '50ms'")
+    busy = []
+
+    def touch(_txn: Any) -> None:
+        for table, column in (("balance", "version"), ("credential", "locks")):
+            try:
+                other.execute(f"UPDATE {table} SET {column} = 7")
+            except psycopg.errors.LockNotAvailable:
+                busy.append(table)
+
+    times(monkeypatch, 6, Saver, "save", touch)
+    assert books.do(counter.sale()).state is State.HELD
+    assert busy == ["balance", "credential"]
+    other.close()
 
 
 def open_place(books: Books) -> psycopg.Connection[Any]:
