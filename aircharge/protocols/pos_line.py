@@ -65,6 +65,7 @@ class PosServer(Factory):
         self._answer = answer
         self._spawn = spawn
         self._chance = chance
+        self.silence_s = 0.0 if place.is_shared else place.silence_s  # a shared line's link looks itself
         self._gate = Gate(GateSettings(place.allow, place.connections_max, place.connections_per_address_max))
 
     @property
@@ -141,6 +142,7 @@ class PosLine(WireShell):
         self._alarm: Any = None  # a link on a slow line has deadlines of its own
         self._has_own_time = not server.place.is_shared
         self._shakes_hands = False  # TLS is not up yet
+        self._must_speak = server.place.comes_in
 
     def connectionMade(self) -> None:
         super().connectionMade()
@@ -215,13 +217,17 @@ class PosLine(WireShell):
             self.hang_up(why)
         super().tick(now)
 
+    @property
+    def _owes_start(self) -> bool:
+        return self._shakes_hands or (self._must_speak and not self.has_spoken)
+
     def _overdue(self, now: float) -> str:
         """Why a connection has stood for too long; "": it has not."""
         place = self._server.place
-        owes_start = self._shakes_hands or (place.comes_in and not self.has_spoken)
-        if place.setup_s and owes_start and now >= self.since + place.setup_s:
+        if self._owes_start and place.setup_s and now >= self.since + place.setup_s:
             return "not set up"
-        is_silent = place.silence_s and not place.is_shared and now >= self.spoken_at + place.silence_s
+        silence_s = self._server.silence_s
+        is_silent = silence_s and now >= self.spoken_at + silence_s
         return "silence" if is_silent and not self.waiting else ""
 
     def hang_up(self, why: str) -> None:

@@ -1,7 +1,8 @@
 """Asynchronous framing of terminals behind a modem bank or serial server: STX, length, ETX, LRC; ACK and NAK.
 
 ``02 | length 2 | content | 03 | LRC``. The length (four BCD digits or 16 bit, a profile row) counts the content.
-LRC: XOR of all octets from the length to ETX. One message is under way at a time; NAK or silence sends it again.
+LRC: XOR of all octets from the length to ETX. One message is under way at a time; NAK or silence sends it again, until
+it is acknowledged or the next one is sent: whoever asked for that has given up the one before, or has hung up.
 No number tells a repeat from a new message: the trace number inside does (docs/protocols/pos-fsk.md section 4).
 """
 
@@ -12,7 +13,7 @@ from functools import reduce
 from operator import xor
 from typing import Final
 
-from aircharge.errors import NotSent, WireError
+from aircharge.errors import WireError
 from aircharge.wire.hunt import BAD, Hunter, Verdict
 from aircharge.wire.pos_link import (
     Attempt,
@@ -101,6 +102,7 @@ class StxLink(Link):
         self._hunter = StxHunter(settings.longest, settings.is_length_bcd)
         self._heard = float("-inf")
         self._attempt: Attempt | None = None
+        self._replaced: list[Event] = []
 
     def receive(self, data: bytes, now: float) -> list[Event]:
         if self.has_ended:
@@ -108,7 +110,7 @@ class StxLink(Link):
         if now - self._heard >= self.settings.gap_s:
             self._hunter.silence()
         self._heard = now
-        return self._take(self._hunter.feed(data), now)
+        return [*self._taken_back(), *self._take(self._hunter.feed(data), now)]
 
     def _take(self, frames: list[bytes], now: float) -> list[Event]:
         events: list[Event] = []
@@ -134,12 +136,13 @@ class StxLink(Link):
         if self.has_ended:
             return None
         gap = self._heard + self.settings.gap_s if self._hunter.buffered_octets else None
-        return earliest(gap, self._attempt.due if self._attempt else None)
+        said = self._heard if self._replaced else None
+        return earliest(gap, said, self._attempt.due if self._attempt else None)
 
     def tick(self, now: float) -> list[Event]:
         if self.has_ended:
             return []
-        events: list[Event] = []
+        events = self._taken_back()
         if self._hunter.buffered_octets and now >= self._heard + self.settings.gap_s:
             self._hunter.failures += 1  # it began as a frame and broke off
             events += self._take(self._hunter.give_up(), now)
@@ -152,17 +155,16 @@ class StxLink(Link):
         return events
 
     def _transmit(self, frame: bytes, message: Message, now: float) -> None:
-        if self._attempt is not None:
-            raise NotSent("a message is under way")
         if len(frame) > self.settings.longest:
             raise WireError("STX", "4", f"a content of {len(frame)} octets", field="length")
         data = encode_stx(frame, self.settings.is_length_bcd)
+        self._replaced += self._unacknowledged()
         self._out.append(data)
         self._attempt = Attempt(data, self._due(data, now), message)
 
     def _again(self, attempt: Attempt, now: float) -> list[Event]:
         if attempt.tries >= self.settings.tries_max:
-            return self._give_up()
+            return self._unacknowledged()
         attempt.tries += 1
         attempt.due = self._due(attempt.frame, now)
         self._out.append(attempt.frame)
@@ -172,5 +174,12 @@ class StxLink(Link):
         return now + len(frame) * self.settings.octet_s + self.settings.answer_s
 
     def _give_up(self) -> list[Event]:
+        return [*self._taken_back(), *self._unacknowledged()]
+
+    def _taken_back(self) -> list[Event]:
+        replaced, self._replaced = self._replaced, []
+        return replaced
+
+    def _unacknowledged(self) -> list[Event]:
         attempt, self._attempt = self._attempt, None
         return [Lost(attempt.message)] if attempt is not None and attempt.message is not None else []

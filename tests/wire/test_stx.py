@@ -6,7 +6,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from aircharge.errors import NotSent, WireError
+from aircharge.errors import WireError
 from aircharge.wire.pos_link import (
     CallerBlock,
     Delivered,
@@ -107,8 +107,6 @@ def test_no_acknowledgement_is_found_inside_a_broken_frame() -> None:
 def test_nak_and_silence_send_again_until_it_is_enough() -> None:
     link = StxLink(settings(tries_max=3, answer_s=3, octet_s=0))
     frame = link.send(Message(b"x"), 0)
-    with pytest.raises(NotSent):
-        link.send(Message(b"y"), 0)
     assert link.receive(NAK, 1) == []
     assert link.data_to_send() == frame
     assert link.deadline == 4
@@ -118,6 +116,26 @@ def test_nak_and_silence_send_again_until_it_is_enough() -> None:
     assert link.send(Message(b"y"), 8)
     assert link.connection_lost() == [Lost(Message(b"y")), Ended("connection lost")]
     assert link.receive(b"x", 9) == link.tick(9) == []
+
+
+def test_the_next_message_takes_the_place_of_one_that_nobody_acknowledged() -> None:
+    """Its terminal has hung up, or it would not have asked again; what was said to it must not stand in the way."""
+    link = StxLink(settings(tries_max=3, answer_s=3, octet_s=0))
+    link.send(Message(b"old"), 0)
+    assert received(link.receive(encode_stx(b"next call"), 1)) == [b"next call"]
+    with pytest.raises(WireError):
+        link.send(Message(b"x" * 9999), 1)
+    assert link.send(Message(b"new"), 1) == ACK + encode_stx(b"new")
+    assert link.deadline == 1
+    assert link.tick(1) == [Lost(Message(b"old"))]
+    assert link.tick(4) == []
+    assert link.data_to_send() == encode_stx(b"new")
+    assert link.receive(ACK, 5) == [Delivered(Message(b"new"))]
+    assert link.deadline is None
+    link.send(Message(b"third"), 6)
+    link.send(Message(b"fourth"), 6)
+    lost = [Lost(Message(b"third")), Lost(Message(b"fourth"))]
+    assert link.connection_lost() == [*lost, Ended("connection lost")]
 
 
 def test_two_ends_over_a_line_that_spoils_every_third() -> None:
