@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,7 +18,7 @@ from aircharge.instance import DEMO_PIN, BusyPort, Instance, Ports, Shop
 from aircharge.office import Office, fen_from_yuan
 from aircharge.values import mask_msisdn, yuan_text
 
-__all__ = ["DEMO_FOLDER", "run_demo", "simulate"]
+__all__ = ["DEMO_FOLDER", "at_the_terminal", "run_demo", "simulate"]
 
 DEMO_FOLDER: Final = Path("var/demo")
 OUTLETS: Final = (
@@ -53,7 +54,7 @@ def run_demo(folder: Path, *, keep: bool) -> int:
             key = running.place_terminal(OUTLETS[0].code, TERMINAL, MERCHANT)
             running.start()
             out.print("operator platform, daemon (twistd) and SMS centre are up\n")
-            sound = _first_recharges(running) and _at_the_terminal(running, key)
+            sound = _first_recharges(running) and _sold_at_the_terminal(running, key)
             if keep and sound:
                 _stay(running)
             return 0 if sound else 1
@@ -84,7 +85,7 @@ def _first_recharges(running: Instance) -> bool:
     return sound
 
 
-def _at_the_terminal(running: Instance, key: Path) -> bool:
+def _sold_at_the_terminal(running: Instance, key: Path) -> bool:
     """One by a payment terminal: it signs in and sells. True when its slip and the operator agree."""
     out.print(f"[bold]outlet {OUTLETS[0].code} sells at its terminal {TERMINAL} (ISO 8583 over IP)")
     code, lines = _terminal(running, key, ["sign-in,", "sale", AT_THE_TERMINAL, "20"])
@@ -97,7 +98,7 @@ def _at_the_terminal(running: Instance, key: Path) -> bool:
     return agree
 
 
-def _terminal(running: Instance, key: Path, words: list[str]) -> tuple[int, list[str]]:
+def _terminal(running: Instance, key: Path, words: Sequence[str]) -> tuple[int, list[str]]:
     """What the simulated terminal was answered: exit code and lines."""
     command = [
         running.python,
@@ -175,6 +176,15 @@ Ctrl-C stops everything."""
         out.print("\nstopping: throttle, unbind, wait for open recharges …")
 
 
+def at_the_terminal(folder: Path, words: Sequence[str]) -> tuple[int, list[str]]:
+    """What the running demo's terminal is answered: the simulator's exit code, and the lines to show."""
+    running = Instance(folder.resolve(), Ports())
+    key = running.folder / f"{TERMINAL}.key"
+    if not key.exists():
+        raise RuntimeError(f"no demo is running in {folder}: make run")
+    return _terminal(running, key, words or ["balance"])
+
+
 def simulate(folder: Path, what: str, words: list[str]) -> list[str]:
     """One thing to happen in a running demo; the lines to show. Raises OSError when none is running."""
     running = Instance(folder.resolve(), Ports())
@@ -188,8 +198,6 @@ def simulate(folder: Path, what: str, words: list[str]) -> list[str]:
             f"{row['op_ref']} {mask_msisdn(row['msisdn'])} {yuan_text(row['amount_fen'])} {row['code']}"
             for row in rows
         ]
-    if what == "pos":
-        return _terminal(running, running.folder / f"{TERMINAL}.key", words or ["balance"])[1]
     before = len(running.centre("inbox", number=shop.phone)["messages"])
     verb, arguments = _handset(what, words, shop)
     running.centre(verb, **arguments)

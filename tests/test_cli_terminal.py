@@ -7,10 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from cryptography.hazmat.primitives.keywrap import aes_key_wrap
 from sqlalchemy import text
 
+from aircharge import demo
+from aircharge.cli import main
 from aircharge.config import load
+from aircharge.ledger.audit import append_audit_txn
 from aircharge.ledger.terminal_reading import TerminalRow, read_terminal
 from aircharge.office import Office
 from aircharge.outlets.cards import KeyRingError
@@ -92,6 +96,79 @@ def test_a_terminal_is_bound_shown_blocked_and_freed_by_two(shop: House) -> None
         shop.run("qian", "request", "approve", number)
         assert "active" in shop.run("zhou", "terminal", "show", T1)
     assert "not signed in" in shop.run("sun", "terminal", "sign-out", T1, code=1)
+
+
+def _settled_apart(house: House) -> None:
+    """T1 settled batch 1 and differs in a line, batch 2 without its lines yet; and an alarm with a number in it."""
+    desk = Office(load(house.folder / "aircharge.toml"))
+    now_ms = desk.clock.now_ms()
+    sides = ", ".join(
+        f"{side}_{what}" for side in ("our", "their") for what in ("sale_n", "sale_fen", "void_n", "void_fen")
+    )
+    with desk.store.writing() as txn:
+        number = txn.execute(text(f"SELECT id FROM terminal WHERE code = '{T1}'")).scalar_one()
+        for batch, state in ((1, 3), (2, 2)):
+            txn.execute(
+                text(
+                    f"INSERT INTO pos_batch (terminal_id, batch, state, made_ms, {sides}) "
+                    f"VALUES ({number}, {batch}, {state}, {now_ms + batch}, 1, 5000, 0, 0, 2, 8000, 1, 3000)"
+                )
+            )
+        txn.execute(
+            text(
+                "INSERT INTO pos_detail (terminal_id, batch, trace, their_fen, our_fen, txn_id, said) "
+                f"VALUES ({number}, 1, 7, -3000, 0, 0, 1), ({number}, 1, 8, 5000, 5000, 77, 0)"
+            )
+        )
+        append_audit_txn(txn, now_ms, "-", "alarm.batch-differs", T1, {"batch": 1, "traces": [7]})
+        append_audit_txn(txn, now_ms, "-", "alarm.rule", "A1", {"target": "13812345678", "rule": "[red]x"})
+    desk.close()
+
+
+def test_the_desk_reads_what_a_settlement_left(shop: House) -> None:
+    assert "none" in shop.run("wu", "terminal", "unsettled")
+    _settled_apart(shop)
+    for words in (["terminal", "batches"], ["terminal", "batches", "--differing", "--terminal", T1]):
+        listed = shop.run("wu", *words)
+        assert all(said in listed for said in (T1, "awaited", "1 differ", "80.00", "50.00"))
+        assert T1 not in shop.run("zheng", *words)
+    assert "none" in shop.run("zhou", "terminal", "batches", "--terminal", T2)
+    sheet = shop.run("wu", "terminal", "batch", T1, "1")
+    assert "only the terminal has it" in sheet
+    assert "-30.00" in sheet
+    assert "77" not in sheet
+    assert "not sent its lines" in shop.run("wu", "terminal", "batch", T1, "2")
+    assert "not settled batch 3" in shop.run("wu", "terminal", "batch", T1, "3", code=1)
+    assert "outside" in shop.run("zheng", "terminal", "batch", T1, "1", code=1)
+
+
+def test_alarms_are_read_by_those_of_the_whole_house(shop: House) -> None:
+    _settled_apart(shop)
+    listed = shop.run("qian", "alarms")
+    assert all(said in listed for said in ("batch-differs", T1, "138****5678", "[red]x"))
+    assert "13812345678" not in listed
+    assert T1 in shop.run("zhou", "alarms", "--about", T1, "--what", "batch-differs")
+    assert "none" in shop.run("zhou", "alarms", "--about", T1, "--what", "rule")
+    shop.run("wu", "alarms", code=1)
+
+
+def test_the_demos_terminal_says_whether_all_was_answered_00(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["simulate", "--folder", str(tmp_path), "pos", "--json", "sale", "13812345678", "-3"]
+    nobody = CliRunner().invoke(main, words)
+    assert (nobody.exit_code, "no demo is running" in nobody.output) == (1, True)
+    (tmp_path / f"{demo.TERMINAL}.key").touch()
+    said: list[tuple[str, ...]] = []
+
+    def answered(running: object, key: Path, asked: tuple[str, ...]) -> tuple[int, list[str]]:
+        said.append(asked)
+        return 1, ["[red]26"]
+
+    monkeypatch.setattr(demo, "_terminal", answered)
+    result = CliRunner().invoke(main, words)
+    assert (result.exit_code, result.output) == (1, "[red]26\n")
+    assert said == [("--json", "sale", "13812345678", "-3")]
 
 
 def test_a_file_of_keys_comes_by_two_people(shop: House) -> None:

@@ -9,9 +9,10 @@ from pathlib import Path
 import click
 
 from aircharge import __version__
+from aircharge.cli.alarms import alarms
 from aircharge.cli.show import desk_of, out, plain_errors, show_sheet, show_table
 from aircharge.config import load
-from aircharge.demo import DEMO_FOLDER, run_demo, simulate
+from aircharge.demo import DEMO_FOLDER, at_the_terminal, run_demo, simulate
 from aircharge.ledger.parking import Decline
 from aircharge.ledger.ruling import RELEASE, RULING
 from aircharge.office import OfficeError, fen_from_yuan
@@ -36,6 +37,9 @@ __all__ = ["main"]
 def main(context: click.Context, config_file: Path) -> None:
     """AirCharge: airtime recharge (空中充值), never twice, no money lost."""
     context.obj = config_file
+
+
+main.add_command(alarms)
 
 
 @main.command("check-config")
@@ -241,7 +245,7 @@ def demo(keep: bool, folder: Path) -> None:
         sys.exit(run_demo(folder, keep=keep))
 
 
-@main.command("simulate")
+@main.command("simulate", context_settings={"ignore_unknown_options": True})
 @click.argument(
     "what",
     type=click.Choice(
@@ -259,7 +263,7 @@ def demo(keep: bool, folder: Path) -> None:
         ]
     ),
 )
-@click.argument("words", nargs=-1)
+@click.argument("words", nargs=-1, type=click.UNPROCESSED)
 @click.option(
     "--folder", type=click.Path(path_type=Path), default=DEMO_FOLDER, help="The running demo's folder."
 )
@@ -269,12 +273,15 @@ def simulate_command(what: str, words: tuple[str, ...], folder: Path) -> None:
     \b
     sms "13812345678 50"     plain SMS to 0353911 (00 and 11 go to 0353910)
     stk 13812345678 50       the SIM card's menu: an encrypted packet
-    pos sale 13812345678 50  the payment terminal at the counter
+    pos sale 13812345679 20  the payment terminal at the counter; also its options (--json …)
     replay                   the last packet again, byte for byte
     redeliver                the SMS centre delivers the last message again
     reconfirm                重复充值: what became of the last STK recharge?
     operator-timeout         the next recharge gets no answer
     """
     with plain_errors():
-        for line in simulate(folder, what, list(words)):
-            out.print(line)
+        is_pos = what == "pos"
+        code, lines = at_the_terminal(folder, words) if is_pos else (0, simulate(folder, what, list(words)))
+        for line in lines:
+            out.print(line, markup=False)
+    sys.exit(code)

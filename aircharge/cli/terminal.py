@@ -10,7 +10,7 @@ from sqlalchemy import select
 from aircharge.cli.show import desk_of, out, show_sheet, show_table
 from aircharge.ledger.tables import metadata
 from aircharge.office import local_time
-from aircharge.outlets.phones import rights_of
+from aircharge.outlets.phones import rights_of, rights_text
 from aircharge.outlets.terminal_components import components_of
 from aircharge.outlets.terminal_injection import UNBLOCK
 from aircharge.outlets.terminals import (
@@ -117,16 +117,19 @@ def terminal_show(context: click.Context, terminal: str) -> None:
     """One terminal, its session, and its keys by their check values."""
     with desk_of(context) as office, office.store.engine.connect() as txn:
         sheet, keys = terminal_sheet(txn, terminal)
+        is_in = sheet["signed_in"] and office.clock.now_ms() < sheet["until_ms"]
         begun = components_of(txn, terminal)
     session = {
         "security module": sheet["module"] or "-",
-        "rights": sheet["rights"],
-        "signed in": f"until {local_time(sheet['until_ms'])}" if sheet["signed_in"] else "no",
+        "rights": rights_text(sheet["rights"]),
+        "signed in": f"until {local_time(sheet['until_ms'])}" if is_in else "no",
         "last sign-in": local_time(sheet["signed_ms"]),
         "batch": sheet["batch"] or 1,
     }
     show_sheet("terminal", {**_line(sheet), **session})
-    states = {"state": lambda value: _STATES[value], "made_ms": local_time}
-    show_table("keys", [{name: states.get(name, str)(value) for name, value in key.items()} for key in keys])
+    shown = [{**key, "state": _STATES[key["state"]], "made": local_time(key["made_ms"])} for key in keys]
+    for key in shown:
+        del key["made_ms"]
+    show_table("keys", shown)
     if begun:
         show_table("components that wait for the others", begun)

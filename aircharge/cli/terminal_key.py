@@ -11,7 +11,7 @@ from typing import Final, NoReturn
 import click
 
 from aircharge.cli.show import desk_of, out, show_table
-from aircharge.cli.terminal import terminal
+from aircharge.cli.terminal_batch import terminal
 from aircharge.office import Office
 from aircharge.outlets.desk import Desk, RegistryError
 from aircharge.outlets.requests import request_txn

@@ -118,6 +118,9 @@ _TABLE: Final = """
     terminal.sign-out   CM.R..  ......  terminal
     terminal.list       CMFRUA  ......  inside
     terminal.show       CMFRUA  ......  terminal
+    terminal.batches    CMFRUA  ......  inside
+    terminal.batch      CMFRUA  ......  terminal
+    terminal.unsettled  CMFRUA  ......  inside
     terminal.key.file   .....A  ......  inside
     terminal.key.component ...R.A ...... terminal
     terminal.key.component-file ...R.A ...... inside
@@ -164,6 +167,7 @@ _TABLE: Final = """
     day.cut             ..F...  ......  -
     day.close           ..F...  ......  -
     statement           CMFRUA  ......  code
+    alarms              ..FRUA  ......  house
     seal.head           CMFRUA  ......  -
     seal.check          CMFRUA  ......  -
     request.list        CMFRUA  ......  inside

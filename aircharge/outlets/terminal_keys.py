@@ -149,6 +149,8 @@ def combined(components: Sequence[bytes]) -> bytes:
 
 
 def _from_aes(transport: bytes, wrapped: bytes) -> bytes:
+    if len(transport) not in FAMILIES["aes"]:
+        raise RegistryError("an AES transport key has 16, 24 or 32 octets")
     try:
         return aes_key_unwrap(transport, wrapped)
     except (InvalidUnwrap, ValueError):

@@ -1,10 +1,11 @@
 """A terminal at the command line: ``python -m aircharge.simulators.pos --connect tcp:127.0.0.1:8583 … WORDS``.
 
-Words are statements, separated by ``,``; ``-`` reads them from standard input, one a line:
-``sign-in``, ``sale NUMBER YUAN [PIN] [FAULT]``, ``void TRACE [PIN]``, ``balance``, ``last``, ``check NUMBER``,
-``reprint TRACE``, ``clear`` (the reversal that is owed), ``settle``, ``download``, ``echo``, ``sign-out``,
-``forget`` (drop the last sale from the journal: a settlement that differs), ``cut`` (the line ends as soon as the
-next message is written), ``wait SECONDS``. Where the centre asks for a sign-in, the terminal signs in by itself.
+Words are statements, separated by ``,``; ``-`` reads them from standard input, one a line, all before the first is
+done: ``sign-in``, ``sale NUMBER YUAN[*N] [PIN] [FAULT]`` (``*2``: meant once more), ``void TRACE [PIN] [FAULT]``,
+``balance [PIN]``, ``last``, ``check NUMBER``, ``reprint TRACE``, ``clear`` (the reversal that is owed), ``settle``,
+``download``, ``echo``, ``sign-out``, ``forget`` (drop the last sale from the journal: a settlement that differs),
+``cut`` (the line ends as soon as the next message is written), ``wait SECONDS``. Where the centre asks for a sign-in,
+the terminal signs in by itself.
 ``--language fsk``: a fixed-line terminal with a message of its own.
 Faults: ``aircharge.simulators.pos_terminal.FAULTS``. Exit code 0 when every statement was answered 00.
 """
@@ -15,7 +16,7 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -30,6 +31,8 @@ from aircharge.simulators.pos_call import CallFactory, PosCall
 from aircharge.simulators.pos_fsk_terminal import FskTerminal
 from aircharge.simulators.pos_terminal import FAULTS, Memory, Outcome, PosTerminal, TerminalSettings
 from aircharge.values import Msisdn, mask_msisdn
+from aircharge.wire.iso8583.crypto import MACS
+from aircharge.wire.iso8583.profile import PROFILES
 from aircharge.wire.iso8583.terminal import Demand
 from aircharge.wire.lri import Caller
 
@@ -122,14 +125,11 @@ LANGUAGES: Final[dict[str, Any]] = {"iso8583": PosTerminal, "fsk": FskTerminal}
 
 async def perform(line: Line, terminal: Terminal, words: Sequence[str]) -> Outcome:
     """One statement. Raises BadStatement."""
-    verb, *rest = words
-    least, most = _ARGUMENTS.get(verb, (1, 0))
-    if not least <= len(rest) <= most:
-        raise BadStatement(f"{' '.join(words)}: statements are {', '.join(_ARGUMENTS)}")
-    if verb in ("sale", "void"):
-        return await _paid(terminal, verb, rest)
+    verb, said, fault = read_statement(words)
+    if verb in _PAID:
+        return await getattr(terminal, verb)(*said, fault=fault)  # type: ignore[no-any-return]
     if verb == "wait":
-        await deferLater(line.reactor, _seconds(rest[0]), lambda: None)
+        await deferLater(line.reactor, said[0], lambda: None)
         return Outcome("00")
     if verb == "cut":
         line.is_cut_next = True
@@ -139,26 +139,50 @@ async def perform(line: Line, terminal: Terminal, words: Sequence[str]) -> Outco
         return Outcome("00")
     if verb == "clear":
         return await terminal.clear() or Outcome("00", "nothing is owed")
-    if verb in ("check", "reprint"):
-        argument: Any = rest[0] if verb == "check" else _number(rest[0])
-        return await getattr(terminal, verb)(argument)  # type: ignore[no-any-return]
-    if verb == "balance":
-        return await terminal.balance(*rest)
-    return await getattr(terminal, verb.replace("-", "_"))()  # type: ignore[no-any-return]
+    return await getattr(terminal, verb.replace("-", "_"))(*said)  # type: ignore[no-any-return]
 
 
-async def _paid(terminal: Terminal, verb: str, rest: list[str]) -> Outcome:
-    fault = rest.pop() if rest[-1] in FAULTS else ""
-    if verb == "void":
-        return await terminal.void(_number(rest[0]), rest[1] if len(rest) > 1 else "", fault=fault)
-    yuan, pin = rest[1], rest[2] if len(rest) > 2 else ""
-    if not (yuan.isascii() and yuan.isdecimal() and int(yuan) < 10**8):
-        raise BadStatement(f"{yuan}: whole yuan")
+def read_statement(words: Sequence[str]) -> tuple[str, tuple[Any, ...], str]:
+    """Statement, what it is about, and the fault it is to be done with. Raises BadStatement, which shows no PIN."""
+    verb, *rest = words
+    if verb not in _ARGUMENTS:
+        raise BadStatement(f"{verb}: statements are {', '.join(_ARGUMENTS)}")
+    least, most = _ARGUMENTS[verb]
+    is_paid, before_pin = verb in _PAID, _PIN_AT.get(verb, 0) - 1
+    fault = rest.pop() if is_paid and rest and rest[-1] in FAULTS else ""
+    pin = rest.pop() if 0 <= before_pin < len(rest) <= before_pin + 1 else ""
+    if not least <= len(rest) <= most - bool(pin) - is_paid:
+        raise BadStatement(f"{verb}: too few or too many words, or no fault ({', '.join(FAULTS)}) at the end")
+    if pin and not (pin.isascii() and pin.isdecimal() and 4 <= len(pin) <= 12):
+        raise BadStatement(f"{verb}: the last word is neither a PIN of 4 to 12 digits nor a fault")
+    about = tuple(read(word) for read, word in zip(_WORDS.get(verb, ()), rest, strict=True))
+    if verb == "sale":
+        target, (amount_fen, repeat) = about
+        return verb, (target, amount_fen, pin, repeat), fault
+    return verb, (*about, pin) if before_pin >= 0 else about, fault
+
+
+def _customer(text: str) -> str:
     try:
-        target = Msisdn.parse(rest[0])
+        return Msisdn.parse(text)
     except Refusal:
-        raise BadStatement(f"{rest[0]}: not a mobile number") from None
-    return await terminal.sale(target, int(yuan) * 100, pin, fault=fault)
+        raise BadStatement(f"{mask_msisdn(text)}: not a mobile number") from None
+
+
+def _any_number(text: str) -> str:
+    if not (text.isascii() and text.isdecimal() and len(text) <= 19):
+        raise BadStatement(f"{mask_msisdn(text)}: not a number")
+    return text
+
+
+def _yuan(text: str) -> tuple[int, int]:
+    """Fen, and for which time the customer means it."""
+    yuan, star, repeat = text.partition("*")
+    if not (yuan.isascii() and yuan.isdecimal() and int(yuan) < 10**8):
+        raise BadStatement(f"{text}: whole yuan")
+    if star and not (repeat.isascii() and repeat.isdecimal() and 1 <= int(repeat) <= 99):
+        raise BadStatement(f"{text}: behind * the count, 1 to 99")
+    return int(yuan) * 100, int(repeat or 1)
 
 
 def _number(text: str) -> int:
@@ -171,6 +195,17 @@ def _seconds(text: str) -> float:
     if not text.replace(".", "", 1).isdecimal():
         raise BadStatement(f"{text}: seconds")
     return float(text)
+
+
+_PAID: Final = ("sale", "void")
+_WORDS: Final[dict[str, tuple[Callable[[str], Any], ...]]] = {
+    "sale": (_customer, _yuan),
+    "void": (_number,),
+    "check": (_any_number,),
+    "reprint": (_number,),
+    "wait": (_seconds,),
+}
+"""What a statement is about, in its order; then the PIN (``_PIN_AT``) and the fault."""
 
 
 def _shown(words: Sequence[str], outcome: Outcome, terminal: Terminal, *, as_json: bool) -> str:
@@ -186,7 +221,9 @@ def _shown(words: Sequence[str], outcome: Outcome, terminal: Terminal, *, as_jso
     for word in words:
         if word.isdecimal() and len(word) == 11:
             lines = lines.replace(word, mask_msisdn(word))
-    return f"{' '.join(said)}: {outcome.code or 'no answer'} {lines}".rstrip()
+    if words[0] in _PAID and outcome.is_approved and terminal.paid_trace:
+        lines += f" (trace {terminal.paid_trace})"  # what void and reprint ask for
+    return f"{' '.join(said)}: {outcome.code or 'no answer'} {lines.strip()}".rstrip()
 
 
 def _statements(words: Sequence[str]) -> list[list[str]]:
@@ -203,22 +240,24 @@ def _statements(words: Sequence[str]) -> list[list[str]]:
 
 
 async def _run(reactor: Any, options: argparse.Namespace) -> int:
+    pin = _read(options.pin_file) if options.pin_file else ""
     line = Line(reactor, options)
+    statements = [_with_pin(words, pin) for words in _statements(options.words)]
+    for statement in statements:
+        read_statement(statement)  # all of them, before anything is said
     await line.dial()
     state = Path(options.state) if options.state else None
-    pin = _read(options.pin_file) if options.pin_file else ""
     keep = partial(_keep, state)
     terminal = LANGUAGES[options.language](
         _settings(options), line.exchange, _kept(state), keep, line.hang_up
     )
     failed = 0
-    for words in _statements(options.words):
-        statement = _with_pin(words, pin)
+    for statement in statements:
         outcome = await perform(line, terminal, statement)
         failed += not outcome.is_approved
         _tell(statement, outcome, terminal, as_json=options.json)
         is_asked = terminal.wants in _SIGN_IN or outcome.code in _SIGN_IN
-        if is_asked and words[0] not in ("sign-in", "sign-out"):
+        if is_asked and statement[0] not in ("sign-in", "sign-out"):
             _tell(["sign-in"], await terminal.sign_in(), terminal, as_json=options.json)
         _keep(state, terminal.memory)
     return 1 if failed else 0
@@ -238,7 +277,10 @@ def _tell(words: Sequence[str], outcome: Outcome, terminal: Terminal, *, as_json
 
 
 def _settings(options: argparse.Namespace) -> TerminalSettings:
-    master = bytes.fromhex(_read(options.master_key_file))
+    try:
+        master = bytes.fromhex(_read(options.master_key_file))
+    except ValueError:
+        raise BadStatement(f"{options.master_key_file}: a key in hexadecimal digits is wanted") from None
     return TerminalSettings(
         options.terminal,
         options.merchant,
@@ -288,11 +330,13 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--master-key-file", required=True, help="the terminal's master key, hexadecimal")
     parser.add_argument("--pin-file", default="", help="the PIN of sales, voids and balances")
     parser.add_argument("--key-version", type=int, default=0)
-    parser.add_argument("--profile", default="cup")
-    parser.add_argument("--mac", default="cup-ecb")
+    parser.add_argument("--profile", default="cup", choices=sorted(PROFILES))
+    parser.add_argument("--mac", default="cup-ecb", choices=sorted(MACS))
     parser.add_argument("--single-length", action="store_true", help="ask for DES keys")
     parser.add_argument("--state", default="", help="file that keeps batch, trace, keys and journal")
-    parser.add_argument("--source", type=int, default=1, help="TPDU source")
+    parser.add_argument(
+        "--source", type=int, default=1, choices=range(65536), metavar="N", help="TPDU source"
+    )
     parser.add_argument("--caller", default="", help="the number it dials from (caller block)")
     parser.add_argument("--wait", type=float, default=40.0, help="seconds for an answer")
     parser.add_argument("--split", action="store_true", help="send every octet by itself")

@@ -145,7 +145,11 @@ class FskTerminal:
         return _outcome(await self._ask(Reprint(trace, self.memory.batch)))
 
     async def settle(self) -> Outcome:
-        """Totals; where the centre orders it every line; then the next batch."""
+        """What is owed; totals; where the centre orders it every line; then the next batch."""
+        if self.memory.owed is not None:
+            await self.clear()
+            if self.memory.owed is not None:
+                return Outcome("")
         memory, journal = self.memory, self.memory.journal
         sales = [line.amount_fen for line in journal if not line.is_void]
         voids = [line.amount_fen for line in journal if line.is_void]

@@ -8,7 +8,7 @@ Faults are asked for by name, per call (``FAULTS``).
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final
 
 from aircharge.errors import WireError
@@ -214,7 +214,11 @@ class PosTerminal:
         return self._outcome(await self._ask(Act.COPY, {61: self._desk.original(trace, _NO_DATE)}))
 
     async def settle(self) -> Outcome:
-        """Totals; on a difference every line; then the next batch."""
+        """What is owed; totals; on a difference every line; then the next batch."""
+        if self.memory.owed is not None:
+            await self.clear()
+            if self.memory.owed is not None:
+                return Outcome("")
         journal = self.memory.journal
         sales = [line.amount_fen for line in journal if not line.is_void]
         voids = [line.amount_fen for line in journal if line.is_void]
@@ -222,12 +226,14 @@ class PosTerminal:
         answer = await self._ask(Act.SETTLE, {48: sums.encode()})
         if answer is None or answer.text(39) != _APPROVED:
             return self._outcome(answer)
+        said = "equal"
         if Sums.decode(answer).said != "1":
+            said = f"it differs: {len(journal)} lines uploaded"
             answer = await self._upload()
             if answer is None or answer.text(39) != _APPROVED:
                 return self._outcome(answer)
         self.memory.batch, self.memory.journal = self.memory.batch % _TRACES + 1, []
-        return self._outcome(answer)
+        return replace(self._outcome(answer), slip=said)
 
     async def _upload(self) -> Message | None:
         journal = self.memory.journal

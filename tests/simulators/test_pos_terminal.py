@@ -207,13 +207,22 @@ def test_the_header_asks_for_a_sign_in(centre: Centre) -> None:
         ["reprint", "1234567"],
         ["wait", "soon"],
         ["balance", "1", "2"],
+        ["sale", TARGET, "repeat"],
+        ["sale", TARGET, "50", "nonsense"],
+        ["sale", TARGET, "50", "123456", "nonsense"],
+        ["sale", TARGET, "50*0"],
+        ["void", "repeat"],
+        ["void", "7", "12"],
+        ["balance", "last"],
+        ["check", "everybody"],
     ],
 )
 def test_a_statement_that_says_nothing_sends_nothing(centre: Centre, words: list[str]) -> None:
     before = len(centre.heard)
-    with pytest.raises(pos.BadStatement):
+    with pytest.raises(pos.BadStatement) as caught:
         centre.say(*words)
     assert len(centre.heard) == before
+    assert not {TARGET, "123456"} & set(str(caught.value).replace(":", " ").split())
 
 
 def test_statements(centre: Centre) -> None:
@@ -223,6 +232,25 @@ def test_statements(centre: Centre) -> None:
     assert centre.say("forget").code == "00"
     assert centre.terminal.memory.journal == []
     assert centre.say("cut").code == "00"
+    assert centre.say("sale", TARGET, "50*2").code == "00"
+    assert (centre.heard[-1].text(4), centre.heard[-1].text(57)) == ("000000005000", "REPEAT=2")
+
+
+def test_what_is_owed_is_taken_back_before_the_settlement(centre: Centre) -> None:
+    centre.touch = lambda octets: None
+    centre.say("sale", TARGET, "50")
+    assert centre.say("settle").code == ""
+    assert centre.heard[-1].mti == "0400"
+    centre.touch = lambda octets: octets
+    assert centre.say("settle").slip == "it differs: 0 lines uploaded"
+    assert [message.mti for message in centre.heard[-3:]] == ["0400", "0500", "0320"]
+    assert centre.terminal.memory.owed is None
+
+
+def test_the_slip_bears_the_trace_that_void_and_reprint_ask_for(centre: Centre) -> None:
+    outcome = centre.say("sale", TARGET, "50")
+    shown = pos._shown(["sale", TARGET, "50"], outcome, centre.terminal, as_json=False)
+    assert shown == f"sale 138****5678 50: 00 (trace {centre.terminal.memory.trace})"
 
 
 @pytest.mark.parametrize(
