@@ -2,7 +2,8 @@
 
 ``02 | length 2 | content | 03 | LRC``. The length (four BCD digits or 16 bit, a profile row) counts the content.
 LRC: XOR of all octets from the length to ETX. One message is under way at a time; NAK or silence sends it again, until
-it is acknowledged or the next one is sent: whoever asked for that has given up the one before, or has hung up.
+it is acknowledged, or the peer says something else, or the next one is sent: whoever asks anew has given up what it
+asked before, or another has called since, who must not hear it.
 No number tells a repeat from a new message: the trace number inside does (docs/protocols/pos-fsk.md section 4).
 """
 
@@ -124,7 +125,7 @@ class StxLink(Link):
                     events += self._again(self._attempt, now)
             else:
                 self._out.append(ACK)
-                events.append(self._open_frame(frame[3:-2]))
+                events += [*self._unacknowledged(), self._open_frame(frame[3:-2])]
         if self._hunter.failures:
             self._hunter.failures = 0
             self._out.append(NAK)
