@@ -6,6 +6,7 @@ time. A line that was hung up after a call is dialled again at once (a second, w
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Final, cast
@@ -29,6 +30,8 @@ log = Logger()
 _FIRST_S: Final = 1.0
 _STOOD_S: Final = 10.0
 """A line that stood for so long was a line; one that was hung up sooner, and said nothing, was none."""
+_PROBES: Final = (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4))
+"""A server that lost its power says nothing: after two minutes the line is dialled again (RFC 9293, section 3.8.4)."""
 
 
 class PosDialler:
@@ -108,11 +111,25 @@ class _Watched:
         self._failed = failed
 
     def connect(self, factory: Any) -> Any:
-        return self._endpoint.connect(factory).addErrback(self._unreached)
+        return self._endpoint.connect(factory).addCallbacks(_probed, self._unreached)
 
     def _unreached(self, failure: Failure) -> Failure:
         self._failed(failure.getErrorMessage())
         return failure
+
+
+def _probed(protocol: Any) -> Any:
+    """Have the system ask whether the far end is still there; over TLS the connection lies one transport deeper."""
+    transport = protocol.transport
+    while transport is not None:
+        handle = getattr(transport, "getHandle", lambda: None)()
+        if isinstance(handle, socket.socket):
+            for name, value in _PROBES:
+                if hasattr(socket, name):  # not every system has them
+                    handle.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+            break
+        transport = getattr(transport, "transport", None)
+    return protocol
 
 
 class _Dialled(Factory):

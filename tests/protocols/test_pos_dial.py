@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from typing import Any
 
 import pytest
@@ -126,6 +127,26 @@ def test_the_stop_hangs_up_and_dials_no_more() -> None:
     bank.reactor.pump([5] * 20)
     assert (len(bank.dials), bank.dialler.failures, bank.house.server.connections) == (2, 0, 0)
     assert bank.reactor.getDelayedCalls() == []
+
+
+class Tcp(StringTransport):
+    """With a socket below."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.socket = socket.socket()
+
+    def getHandle(self) -> socket.socket:
+        return self.socket
+
+
+def test_a_server_that_lost_its_power_is_noticed() -> None:
+    bank = Bank(lines=LINES[:1])
+    bank.dialler.start()
+    line = bank.reactor.tcpClients[0][2].buildProtocol(None)
+    line.makeConnection(transport := Tcp())
+    with transport.socket as below:
+        assert below.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 60
 
 
 def test_a_text_that_is_no_line_is_refused() -> None:
