@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import re
+import shutil
 import socket
 import ssl
+import time
 import urllib.request
 from collections.abc import Awaitable, Iterator
 from typing import Any
@@ -29,15 +31,30 @@ DIAL = 'connect = ["tcp:127.0.0.1:{}", "tcp:127.0.0.1:{}"]\nredial_max_s = 2.0'
 TLS = 'endpoint = "ssl:{port}:interface=127.0.0.1:privateKey=keys/tls.pem:certKey=tls-certificate.pem"\nsetup_s = 2'
 
 
+DIAL_TLS = (
+    'connect = ["tls:localhost:{port}:trustRoots=trusted:certificate=tls-certificate.pem:privateKey=keys/tls.pem"]'
+    "\nsetup_s = 2\nredial_max_s = 2.0"
+)
+
+
 class Secure:
     """A terminal on Python's own TLS; nothing of it is Twisted's."""
 
     def __init__(self, counter: Counter, name: str = "tls") -> None:
-        folder = counter.instance.folder
-        trusting = ssl.create_default_context(cafile=str(folder / "tls-certificate.pem"))
-        trusting.check_hostname = False  # the certificate has no name
-        self._plain = socket.create_connection((HOST, counter.places[name].port), timeout=60)
-        self.socket = trusting.wrap_socket(self._plain)
+        certificate = str(counter.instance.folder / "tls-certificate.pem")
+        address = (HOST, counter.places[name].port)
+        if counter.places[name].where is TLS:
+            plain = socket.create_connection(address, timeout=60)
+            trusting = ssl.create_default_context(cafile=certificate)
+            self.socket = trusting.wrap_socket(plain, server_hostname="localhost")
+        else:
+            asking = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=certificate)
+            asking.verify_mode = ssl.CERT_REQUIRED
+            asking.load_cert_chain(certificate, str(counter.instance.folder / "keys" / "tls.pem"))
+            with socket.create_server(address) as listening:
+                listening.settimeout(60)
+                self.socket = asking.wrap_socket(listening.accept()[0], server_side=True)
+            self.socket.settimeout(60)
         settings = TerminalSettings(counter.code(name), master=bytes.fromhex(counter.keys[name]))
         self.terminal = PosTerminal(settings, self._exchange)
         self._link = TpduLink(TpduSettings(), 0)
@@ -78,9 +95,11 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Counter, Se
             "first": Place("stx", where=DIAL.format(*lines), port=phones[0]),
             "second": Place("stx", where="", port=phones[1]),
             "tls": Place(where=TLS),
+            "dialled": Place(where=DIAL_TLS),
         },
     )
-    make_certificate(folder)
+    (folder / "trusted").mkdir()
+    shutil.copy(make_certificate(folder), folder / "trusted")
     with contextlib.closing(SerialServer(folder, lines, phones)) as server, counter.instance as instance:
         instance.start()
         yield counter, server
@@ -138,6 +157,16 @@ def test_a_terminal_over_tls(shop: Both) -> None:
     assert now(secure.terminal.sign_in()).code == "00"
     assert now(secure.terminal.echo()).code == "00"
     secure.socket.close()
+
+
+def test_a_line_that_is_dialled_over_tls(shop: Both) -> None:
+    """Each side asks for the other's certificate; the handshake is all that the line owes, then it may be silent."""
+    counter, _ = shop
+    server = Secure(counter, "dialled")
+    assert now(server.terminal.sign_in()).code == "00"
+    time.sleep(3)  # setup_s is over
+    assert now(server.terminal.echo()).code == "00"
+    server.socket.close()
 
 
 def test_what_is_no_tls_ends_and_the_others_are_served(shop: Both) -> None:

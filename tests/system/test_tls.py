@@ -36,7 +36,14 @@ def make_certificate(folder: Path) -> Path:
     """A key and a certificate signed by itself, for one day; returns the certificate."""
     certificate = folder / "tls-certificate.pem"
     command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1"]
-    command += ["-subj", "/CN=localhost", "-keyout", str(folder / "keys" / "tls.pem")]
+    command += [
+        "-subj",
+        "/CN=localhost",
+        "-addext",
+        "subjectAltName=DNS:localhost",
+        "-keyout",
+        str(folder / "keys" / "tls.pem"),
+    ]
     subprocess.run([*command, "-out", str(certificate)], check=True, capture_output=True, timeout=100)
     return certificate
 
