@@ -6,7 +6,7 @@ are correlated with the eleven-bit waves of all octets, in spans of three or fou
 the strongest is the octet. A wave of eleven marks stands for "nothing was sent". The start time is the
 one, on a fine grid, at which the strongest is strongest. Without a frame before it a start is taken only when no
 later one explains the samples better. A preamble of 55s looks the same two bits further on: where it ends, the
-four octets that follow decide.
+four octets that follow decide, if so many follow.
 """
 
 from __future__ import annotations
@@ -39,8 +39,12 @@ _MISS: Final = 1.1
 """A frame whose start or stop bit is wrong is that much stronger: framing is lost when that happens twice."""
 _MISSES_MAX: Final = 2
 _ALTERNATING: Final = 0x55
+_RUN_MIN: Final = 2
+"""55s that are a run. Where it ends we may go back eight bits: less than it has brought us forward."""
 _SENSE: Final = 4
 """Octets behind a run of 55s that tell where octets begin."""
+_FADED: Final = 0.25
+"""Of the power of a run of 55s: less is behind the end of what was sent."""
 _SILENT: Final = 30.0
 """Root mean square below which a line is silent (about -60 dBm0)."""
 
@@ -59,7 +63,10 @@ class _Judged:
 
 
 class Demodulator:
-    """Feed samples in chunks of any size, get octets. Holds less than 100 bits of samples between chunks."""
+    """Feed samples in chunks of any size, get octets. Holds less than 100 bits of samples between chunks.
+
+    ``begins``: where the start bit of each octet that the last call gave begins, in samples since the first one.
+    """
 
     def __init__(self, tones: Tones, rate: int = 8000) -> None:
         self.tones = tones
@@ -71,7 +78,9 @@ class Demodulator:
         self._next = self._bit  # where the next start bit may begin, in the buffer
         self._locked = False
         self._misses = 0
-        self._alternates = False  # the octet before was 55: two bits further on it looks the same
+        self._run = 0  # octets of 55 up to here: two bits further on they look the same
+        self.begins: list[float] = []
+        self._gone = 0  # samples that have left the buffer
 
     @staticmethod
     def _make_waves(turns_a_bit: Floats) -> Complexes:
@@ -92,20 +101,25 @@ class Demodulator:
 
     def flush(self) -> bytes:
         """The audio has ended: the octets that are left."""
-        self._samples = np.concatenate((self._samples, np.zeros(int((_AHEAD + 1) * self._bit))))
+        rest = np.zeros(int((_AHEAD + 1) * self._bit))
+        self._samples = np.concatenate((self._samples, rest))
         octets = self._work(len(self._samples) - _AHEAD * self._bit)
+        self._gone += len(self._samples) - len(rest)
         self._samples, self._next, self._locked = np.zeros(0), self._bit, False
         return octets
 
     def _work(self, limit: float) -> bytes:
         octets = bytearray()
+        self.begins = []
         while self._next < limit:
             octet = self._follow() if self._locked else self._hunt()
             if octet is not None:
                 octets.append(octet)
-        used = max(0, int(self._next - (OCTET_BITS + 3) * self._bit))
+                self.begins.append(self._gone + self._next - OCTET_BITS * self._bit)
+        used = max(0, int(self._next - (_RUN_MIN * OCTET_BITS + 3) * self._bit))
         self._samples = self._samples[used:]
         self._next -= used
+        self._gone += used
         return bytes(octets)
 
     def _follow(self) -> int | None:
@@ -127,15 +141,23 @@ class Demodulator:
             self._next = max(self._next, self._bit)
             return None
         octet = int(judged.octets[best])
-        alternated, self._alternates = self._alternates, octet == _ALTERNATING
-        if alternated and octet != _ALTERNATING and (shift := self._shift(self._next + offsets[best])):
+        run, self._run = self._run, self._run + 1 if octet == _ALTERNATING else 0
+        if self._run < run >= _RUN_MIN and (shift := self._shift(float(self._next + offsets[best]))):
             self._next += shift
+            self._misses = 0
             return None
         self._next += OCTET_BITS * self._bit + 0.4 * float(offsets[best])
         return octet
 
     def _shift(self, start: float) -> float:
-        """A run of 55s ends here: by how much the octets that follow make more sense with another start."""
+        """A run of 55s ends here: by how much the octets that follow make more sense with another start.
+
+        0 when the transmission ends before so many have followed: no preamble is that near to an end.
+        """
+        octet = OCTET_BITS * self._bit
+        powers = [self._power(start + number * octet, octet) for number in range(-_RUN_MIN, _SENSE + 1)]
+        if min(powers[_RUN_MIN:]) < _FADED * min(powers[:_RUN_MIN]):
+            return 0.0
         shifts = np.arange(-8, 9, 2) * self._bit
         starts = start + shifts[:, None] + np.arange(_SENSE) * OCTET_BITS * self._bit
         sense = self._judge(starts.ravel()).strengths.reshape(starts.shape).sum(axis=1)
@@ -145,8 +167,7 @@ class Demodulator:
     def _hunt(self) -> int | None:
         """Look through one bit for a start; go on behind it when there is none."""
         bit = self._bit
-        window = self._samples[int(self._next) : int(self._next + 2 * bit)]
-        if float(np.mean(window * window)) < _SILENT * _SILENT:
+        if self._power(self._next, 2 * bit) < _SILENT * _SILENT:
             self._next += bit
             return None
         starts = self._next + np.arange(0, 1.0, 0.125) * bit
@@ -167,9 +188,14 @@ class Demodulator:
         ):
             self._next = float(starts[best]) + 0.5 * bit
             return None
-        self._locked, self._misses, self._alternates = True, 0, judged.octets[best] == _ALTERNATING
+        self._locked, self._misses, self._run = True, 0, int(judged.octets[best] == _ALTERNATING)
         self._next = float(starts[best]) + OCTET_BITS * bit
         return int(judged.octets[best])
+
+    def _power(self, start: float, length: float) -> float:
+        """Mean square; both in samples."""
+        window = self._samples[max(0, int(start)) : max(0, int(start + length))]
+        return float(window @ window) / max(1, len(window))
 
     def _judge(self, starts: Floats) -> _Judged:
         """Every wave at every start (of the start bit, in samples of the buffer)."""

@@ -64,6 +64,29 @@ def test_a_preamble_of_alternating_bits_without_a_carrier_before(tones: Tones) -
 
 
 @BOTH
+@pytest.mark.parametrize("count", [1, 2, 3, 8])
+def test_alternating_octets_anywhere_in_a_frame(tones: Tones, count: int) -> None:
+    """A run of 55s looks the same two bits further on: in a message nobody may take it for a preamble, or look for
+    ever where it ends."""
+    run = b"\x55" * count
+    for content in (DATA[:9] + run, run + DATA[:20] + run + DATA[:1], run):
+        frame = FskFrame(FskType.FROM_TERMINAL, b"abcd", 1, content).encode()
+        octets = b"\x55" * 30 + frame
+        assert heard(on_the_line(said(octets, tones), 15, count, Encoding.ULAW), tones).endswith(frame)
+
+
+def test_where_octets_of_a_recording_begin() -> None:
+    samples, demodulator = said(DATA[:30], V23), Demodulator(V23)
+    begins: list[float] = []
+    for at in range(0, len(samples), 700):
+        demodulator.feed(samples[at : at + 700])
+        begins += demodulator.begins
+    demodulator.flush()
+    expected = 400 + (60 + 10 * np.arange(30)) * 8000 / 1200
+    assert np.all(np.abs(np.array(begins + demodulator.begins) - expected) < 4)
+
+
+@BOTH
 @pytest.mark.parametrize("off", [0.99, 1.01])
 def test_a_terminal_whose_clock_is_a_hundredth_off(tones: Tones, off: float) -> None:
     theirs = Tones("off", tones.mark * off, tones.space * off, tones.baud * off)
