@@ -43,7 +43,7 @@ class Secure:
     def __init__(self, counter: Counter, name: str = "tls") -> None:
         certificate = str(counter.instance.folder / "tls-certificate.pem")
         address = (HOST, counter.places[name].port)
-        if counter.places[name].where is TLS:
+        if counter.places[name].where.startswith("endpoint"):
             plain = socket.create_connection(address, timeout=60)
             trusting = ssl.create_default_context(cafile=certificate)
             self.socket = trusting.wrap_socket(plain, server_hostname="localhost")
@@ -137,7 +137,7 @@ def test_a_day_behind_a_serial_server(shop: Both) -> None:
     counter, server = shop
     wait_for_lines(counter, 2)
     counter.instance.wait_until(
-        "both lines to be dialled twice", lambda: metric(counter, "pos_dials_failed", "first") >= 4
+        "a line to be dialled twice", lambda: metric(counter, "pos_dials_failed", "first") > 2
     )
     told = re.findall(r"terminals at first: line \S+ does not stand", counter.instance.daemon_log.read_text())
     assert len(told) == 2  # not each attempt
@@ -148,7 +148,7 @@ def test_a_day_behind_a_serial_server(shop: Both) -> None:
     wait_for_lines(counter, 2)
     server.start()
     wait_for_lines(counter, 0)
-    assert day(counter, "second") == ["00", "00", "", "00", "00"]
+    assert [row["code"] for row in counter.say("second", "sign-in", "sale 13800009999 50")] == ["00", "00"]
 
 
 def test_a_terminal_over_tls(shop: Both) -> None:
