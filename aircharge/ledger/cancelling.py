@@ -33,7 +33,7 @@ class CancelSale:
     ``orig_id``: the order under that key as it was read before, 0 = none. Result: the sale's Receipt as it stands
     (REFUSED and CANCELLED when it had never come); REFUSED and CLASH when it was of another amount: then nothing is
     taken back; a REFUSED one with order 0 when the terminal stands nowhere; None: the sale has come meanwhile,
-    read again.
+    read again. ``target``: the number as the sale had it, "" = not told; of another one nothing is taken back either.
     """
 
     terminal_id: int
@@ -42,6 +42,7 @@ class CancelSale:
     amount_fen: int
     code: str
     orig_id: int = 0
+    target: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,10 @@ def cancel_sale(page: Page, command: CancelSale) -> Receipt | None:
         return page.receipt(_remember(page, command, outlet), fresh=True)
     if row.loaded_state is not None and row.id != command.orig_id:
         return None  # whether it was taken back before has not been loaded
-    if row.kind != Operation.RECHARGE or (command.amount_fen != row.amount and row.amount):
+    is_other = (row.amount and command.amount_fen != row.amount) or (
+        row.msisdn and command.target not in ("", row.msisdn)
+    )
+    if row.kind != Operation.RECHARGE or is_other:
         page.audit("alarm.clash", f"order {row.id}", channel=int(Channel.POS))
         return Receipt(row.id, State.REFUSED, Reason.CLASH, fresh=False)
     if not row.is_live:

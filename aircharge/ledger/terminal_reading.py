@@ -20,6 +20,7 @@ __all__ = [
     "TerminalRow",
     "WantedCancel",
     "batch_lines",
+    "is_being_taken_back",
     "order_seen",
     "order_under",
     "read_terminal",
@@ -132,6 +133,13 @@ def order_under(txn: Connection, key: Key) -> int:
     c = _txn.c
     found = select(c.id).where(c.idem_scope == key.scope, c.idem_key == key.mark)
     return int(txn.execute(found).scalar() or 0)
+
+
+def is_being_taken_back(txn: Connection, order_id: int) -> bool:
+    """Whether its terminal has taken it back, and that has not come to an end."""
+    c = _wish.c
+    found = select(c.txn_id).where(c.txn_id == order_id, c.state == CANCEL_WANTED)
+    return txn.execute(found).first() is not None
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,7 @@ log = Logger()
 _UNSIGNED: Final = (Act.SIGN_IN, Act.ECHO)
 _IN_BATCH: Final = (Act.SALE, Act.VOID, Act.CANCEL)
 _UPLOADS_MAX: Final = 1000
+_LINES_MAX: Final = 200_000  # of all uploads
 _SOON: Final = 0.1  # of a session left: time to sign in again
 
 
@@ -72,6 +73,7 @@ class Wanted:
 class Upload:
     """Lines of a batch as they come: fen by trace. ``told``: how many its settlement counted, None: not known."""
 
+    batch: int
     lines: dict[int, int] = field(default_factory=dict)
     told: int | None = None
 
@@ -96,7 +98,7 @@ class Counter:
         self._till = till
         self._shelf = shelf
         self._chance = chance
-        self._uploads: OrderedDict[tuple[int, int], Upload] = OrderedDict()
+        self._uploads: OrderedDict[int, Upload] = OrderedDict()  # by terminal: each has one
         self._acts: dict[Act, Callable[[Wanted, Terminal], Awaitable[Said | None]]] = {
             Act.SALE: self._sale,
             Act.VOID: self._void,
@@ -236,7 +238,8 @@ class Counter:
         return await self._till.void(terminal, sale, *wanted.original, wanted.consent)
 
     async def _cancel(self, wanted: Wanted, terminal: Terminal) -> Said | None:
-        return await self._till.cancel(terminal, wanted.batch, wanted.trace, wanted.amount_fen, wanted.cause)
+        amount_fen, target = wanted.amount_fen, wanted.target
+        return await self._till.cancel(terminal, wanted.batch, wanted.trace, amount_fen, wanted.cause, target)
 
     async def _balance(self, wanted: Wanted, terminal: Terminal) -> Said | None:
         return await self._question(wanted, terminal, Operation.BALANCE)
@@ -298,18 +301,22 @@ class Counter:
             upload.lines.clear()
             upload.told = wanted.totals.sale_n + wanted.totals.void_n
             if said.facts["equal"]:
-                del self._uploads[terminal.row.id, wanted.batch]
+                del self._uploads[terminal.row.id]
             self._shelf.forget(terminal)
         return said
 
     def _upload_of(self, terminal: Terminal, batch: int) -> Upload:
-        """What has come, the newest behind; of too many the oldest is forgotten."""
-        place = (terminal.row.id, batch)
-        upload = self._uploads.setdefault(place, Upload())
-        self._uploads.move_to_end(place)
-        while len(self._uploads) > _UPLOADS_MAX:
+        """What has come of this batch, the newest behind; of too many the oldest is forgotten."""
+        upload = self._uploads.pop(terminal.row.id, None)
+        if upload is None or upload.batch != batch:
+            upload = Upload(batch)
+        self._uploads[terminal.row.id] = upload
+        while len(self._uploads) > _UPLOADS_MAX or (len(self._uploads) > 1 and self._lines() > _LINES_MAX):
             self._uploads.popitem(last=False)
         return upload
+
+    def _lines(self) -> int:
+        return sum(len(upload.lines) for upload in self._uploads.values())
 
     async def _upload(self, wanted: Wanted, terminal: Terminal) -> Said | None:
         """Lines are kept until the end is told; a daemon that stops forgets them, and they are asked for again."""
@@ -321,14 +328,15 @@ class Counter:
         return Said(codes.APPROVED)
 
     async def _upload_end(self, wanted: Wanted, terminal: Terminal) -> Said | None:
-        place = (terminal.row.id, wanted.batch)
-        upload = self._uploads.get(place, Upload())
+        upload = self._uploads.get(terminal.row.id)
+        if upload is None or upload.batch != wanted.batch:
+            upload = Upload(wanted.batch)
         in_all = upload.told if wanted.lines_in_all is None else wanted.lines_in_all
         if in_all != len(upload.lines):
             upload.lines.clear()
             return Said(codes.BATCH_WRONG)
         said = await self._till.compare(terminal, wanted.batch, upload.lines)
         if said is not None:
-            self._uploads.pop(place, None)
+            self._uploads.pop(terminal.row.id, None)
             self._shelf.forget(terminal)
         return said

@@ -22,6 +22,7 @@ from aircharge.ledger.reversing import OpenReversal
 from aircharge.ledger.terminal_reading import (
     OrderSeen,
     batch_lines,
+    is_being_taken_back,
     order_seen,
     order_under,
     sale_key,
@@ -88,6 +89,14 @@ NOT_TOLD: Final = -1
 _NO: Final = (State.REFUSED, State.VOIDED)
 
 
+def _number(text: str) -> Msisdn:
+    """A number as orders have it; one that is none is kept as it came, and refused by the ledger under its key."""
+    try:
+        return Msisdn.parse(text)
+    except Refusal:
+        return Msisdn(text[:20])
+
+
 class Till:
     """The business of all terminals."""
 
@@ -97,6 +106,7 @@ class Till:
         self._spawn = spawn
         self._timer = timer
         self._under_way: set[Key] = set()  # requests whose fate this process will know
+        self._taken_back: set[Key] = set()  # those of them that have been taken back meanwhile
 
     def asker(self, terminal: Terminal, pin: Pin | None = None) -> Asker:
         return Asker(as_terminal(terminal.code), self._settings.service, None, pin)
@@ -106,15 +116,11 @@ class Till:
     async def sell(self, terminal: Terminal, sale: Sale) -> Said | None:
         """A recharge; what is not over within ``answer_s`` goes on by itself and is answered by silence."""
         key = sale_key(terminal.code, sale.batch, sale.trace)
-        try:
-            target = Msisdn.parse(sale.target)
-        except Refusal:
-            target = Msisdn(sale.target[:20])  # the ledger records the refusal under its key
         order = Order(
             Channel.POS,
             key,
             self.asker(terminal, sale.pin),
-            target,
+            _number(sale.target),
             sale.amount_fen,
             self._board.clock.now_ms(),
             repeat=sale.repeat,
@@ -122,7 +128,7 @@ class Till:
         receipt = await self._once(key, self._sold(order, confirmed=sale.repeat > 1))
         if isinstance(receipt, Receipt) and receipt.state is State.PARKED:
             return await self._take_out_of_the_park(terminal, key, receipt)
-        return self._of_receipt(receipt)
+        return await self._told(key, receipt)
 
     async def _sold(self, order: Order, *, confirmed: bool) -> Receipt:
         receipt = await accept(self._board, order, pin_needed=self._settings.pin_needed, confirmed=confirmed)
@@ -138,11 +144,12 @@ class Till:
         return self._of(Reason.REVIEW) if receipt.state in _NO else None
 
     async def cancel(
-        self, terminal: Terminal, batch: int, trace: int, amount_fen: int, code: str
+        self, terminal: Terminal, batch: int, trace: int, amount_fen: int, code: str, target: str = ""
     ) -> Said | None:
         """Automatic reversal: yes as soon as the wish is durable, whatever has become of the sale."""
         key = sale_key(terminal.code, batch, trace)
-        command = CancelSale(terminal.row.id, self.asker(terminal), key, amount_fen, code)
+        number = _number(target) if target else ""
+        command = CancelSale(terminal.row.id, self.asker(terminal), key, amount_fen, code, target=number)
         try:
             known = await self._board.ledger.read(lambda txn: order_seen(txn, key))
             if known is not None and known.kind is Operation.REVERSAL:
@@ -152,6 +159,7 @@ class Till:
             return None  # it says so again until it is answered
         if receipt.reason is Reason.CLASH or not receipt.order_id:
             return self._of(receipt.reason)
+        self._taken_back.update({key} & self._under_way)
         return Said(APPROVED, {"order_id": receipt.order_id})
 
     def _cancelled_void(self, known: OrderSeen) -> Said:
@@ -178,7 +186,7 @@ class Till:
             self._board.clock.now_ms(),
             consent=consent,
         )
-        return self._of_receipt(await self._once(key, self._voided(command)))
+        return await self._told(key, await self._once(key, self._voided(command)))
 
     async def _voided(self, command: OpenReversal) -> Receipt:
         return await carry(self._board, await accept_reversal(self._board, command))
@@ -200,8 +208,11 @@ class Till:
             said: Receipt | Reason | None = None
             try:
                 said = await self._ended(key, work)
+                if key in self._taken_back and isinstance(said, Receipt) and said.state is State.SETTLED:
+                    said = None  # its terminal was told that it will be reversed
             finally:
                 self._under_way.discard(key)
+                self._taken_back.discard(key)
                 if late.active():
                     late.cancel()
                     outcome.callback(said)
@@ -220,6 +231,20 @@ class Till:
                 return None
             return refusal.reason
         return None
+
+    async def _told(self, key: Key, receipt: Receipt | Reason | None) -> Said | None:
+        """The answer. A stored one is looked at again: nothing is said of a sale that is being taken back, and no "too
+        late" of a request that is open or was executed, for that would be taken for a no."""
+        if isinstance(receipt, Receipt) and not receipt.fresh:
+            order_id, ledger = receipt.order_id, self._board.ledger
+            if receipt.reason is Reason.REPLAY:
+                known = await ledger.read(lambda txn: order_seen(txn, key))
+                if known is None or known.state not in (*_NO, State.REVERSED):
+                    return None
+            is_yes = receipt.state is State.SETTLED
+            if is_yes and await ledger.read(lambda txn: is_being_taken_back(txn, order_id)):
+                return None
+        return self._of_receipt(receipt)
 
     def _of_receipt(self, receipt: Receipt | Reason | None) -> Said | None:
         if receipt is None or isinstance(receipt, Reason):
@@ -268,7 +293,9 @@ class Till:
         """A slip once more, marked as a copy; twice at most. ``trace`` 0: of the batch's last sale."""
         key = sale_key(terminal.code, batch, trace or await self._last_sale(terminal, batch))
         found = await self._board.ledger.read(lambda txn: order_seen(txn, key))
-        if found is None or found.state is not State.SETTLED:
+        if found is None or found.state is not State.SETTLED or found.kind is not Operation.RECHARGE:
+            return Said(NOT_FOUND)
+        if await self._board.ledger.read(lambda txn: is_being_taken_back(txn, found.order_id)):
             return Said(NOT_FOUND)
         number = await self._board.ledger.do(CountCopy(found.order_id))
         if not number:

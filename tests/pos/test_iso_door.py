@@ -150,6 +150,24 @@ def test_an_upload_has_its_bounds() -> None:
     door.shop.close()
 
 
+def test_a_terminal_has_one_upload_at_a_time(handset: Handset) -> None:
+    line = write_lines([Line(1, 5000)])
+    for batch in range(1, 5):
+        handset.batch = batch
+        assert handset.code_of(handset.build("0320", {48: line}, "201")) == "00"
+    assert [(each.batch, each.lines) for each in handset.door._counter._uploads.values()] == [(4, {1: 5000})]
+
+
+def test_a_reversal_that_names_another_number_takes_nothing_back(handset: Handset) -> None:
+    sale = handset.sale()
+    handset.ask_for(sale)
+    wish = handset.cancel(sale)
+    wish.fields[2] = "13812345679"
+    assert handset.code_of(wish) == "94"
+    wish.fields[2] = "13812345678"
+    assert handset.code_of(wish) == "00"
+
+
 def test_parameters_are_asked_for_and_taken() -> None:
     shop = Shop(parameters=("SERVICE=10086", "名称=空中充值"), parameters_version=3)
     handset = Handset(shop)

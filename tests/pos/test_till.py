@@ -176,6 +176,42 @@ def test_taken_back_by_another_amount(shop: Shop) -> None:
     assert code(cancel(shop, fen=6000)) == "94"
 
 
+def test_taken_back_by_another_number(shop: Shop) -> None:
+    """The same trace again after a reset: it is not the sale that its terminal means."""
+    sell(shop)
+    for number, said in (("13812345679", "94"), ("+86 13812345678", "00"), ("", "00")):
+        assert code(now(shop.till.cancel(shop.terminal(), 1, 1, 5000, "98", number))) == said
+
+
+def test_what_is_being_taken_back_is_no_success_any_more(shop: Shop) -> None:
+    sell(shop)
+    cancel(shop)
+    assert sell(shop) is None
+    assert code(now(shop.till.copy(shop.terminal(), 1, 1))) == "25"
+
+
+def test_taken_back_while_it_is_under_way_it_is_not_answered(shop: Shop) -> None:
+    answer: Deferred[Any] = Deferred()
+    shop.world.line.answers = [answer]
+    sale = Sale(1, 1, "13812345678", 5000)
+    waiting = Deferred.fromCoroutine(shop.till.sell(shop.terminal(), sale))
+    assert code(cancel(shop)) == "00"
+    answer.callback(OperatorAnswer("", "0000", "OP1", 0))
+    assert now(waiting) is None
+    assert not shop.till._taken_back
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"), [("0000", ""), (InDoubt("no answer"), ""), (NotSent("cut"), "94")]
+)
+def test_too_late_is_only_said_of_what_was_not_executed(shop: Shop, answer: Any, said: str) -> None:
+    """To a terminal it is a no."""
+    shop.world.line.answers = [answer]
+    sell(shop)
+    shop.books.wait(600_001)
+    assert code(sell(shop)) == said
+
+
 @pytest.mark.parametrize("lost", [False, True])
 def test_a_reversal_whose_fate_is_unknown_is_silence(shop: Shop, lost: bool) -> None:
     shop.ledger.lose = CancelSale if lost else None
@@ -248,6 +284,12 @@ def test_copies(shop: Shop) -> None:
         ("40", None),
         ("25", None),
     ]
+
+
+def test_a_void_has_no_slip_of_a_recharge(shop: Shop) -> None:
+    sell(shop)
+    void(shop)
+    assert [code(now(shop.till.copy(shop.terminal(), 1, trace))) for trace in (1, 2)] == ["25", "25"]
 
 
 # -- batches -------------------------------------------------------------------------------------------------
