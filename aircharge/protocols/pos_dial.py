@@ -19,6 +19,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from aircharge.errors import ConfigError
 from aircharge.ports import Randomness
 from aircharge.protocols.backoff import BackOff
 from aircharge.protocols.pos_line import PosLine, PosServer
@@ -35,7 +36,10 @@ _PROBES: Final = (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4
 
 
 class PosDialler:
-    """The lines of a place that has ``connect``. ``failures``: attempts in vain, of all of them."""
+    """The lines of a place that has ``connect``. ``failures``: attempts in vain, of all of them.
+
+    Raises ConfigError when one of ``connect`` says no line.
+    """
 
     def __init__(self, server: PosServer, reactor: Any, chance: Randomness) -> None:
         self.server = server
@@ -74,7 +78,12 @@ class _DialledLine(ClientService):
         self._is_told = False
         place = dialler.server.place
         self._back_off = BackOff(dialler.fraction, _FIRST_S, place.redial_max_s)
-        endpoint = cast(Any, _Watched(clientFromString(reactor, text), self.failed))
+        try:
+            there = clientFromString(reactor, text)
+        except (ValueError, TypeError, OSError) as error:  # OSError: of files that TLS needs
+            why = str(error) or type(error).__name__
+            raise ConfigError("pos.place", f"{place.name}.connect", f"{text}: {why}") from error
+        endpoint = cast(Any, _Watched(there, self.failed))
         factory = cast(Any, _Dialled(dialler.server, self))
         super().__init__(endpoint, factory, retryPolicy=self._back_off.delay_s, clock=reactor)
 

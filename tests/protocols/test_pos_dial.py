@@ -11,6 +11,7 @@ from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.logger import capturedLogs
 from twisted.python.failure import Failure
 
+from aircharge.errors import ConfigError
 from aircharge.protocols.pos_dial import PosDialler
 from aircharge.wire.pos_link import Message
 from aircharge.wire.stx import StxLink, StxSettings
@@ -149,6 +150,7 @@ def test_a_server_that_lost_its_power_is_noticed() -> None:
         assert below.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 60
 
 
-def test_a_text_that_is_no_line_is_refused() -> None:
-    with pytest.raises(ValueError, match="nowhere"):
-        Bank(lines=("nowhere:1",))
+@pytest.mark.parametrize("text", ["nowhere:1", "tcp:10.0.0.9", "tls:a:1:trustRoots=/none", ""])
+def test_a_text_that_is_no_line_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match=f"p.connect: {text}: ."):
+        Bank(lines=(*LINES, text))
