@@ -1,5 +1,6 @@
 """``aircharge``: the command line. ``root`` holds the oldest commands; a group of its own has a file of its own."""
 
+from aircharge.cli.audio import audio
 from aircharge.cli.batch import batch
 from aircharge.cli.books import day, seal, statement_command
 from aircharge.cli.money import money
@@ -31,4 +32,5 @@ main.add_command(logout)
 for group in (product, price, limit, transfer_rule, lists_group, rules, parked):
     main.add_command(group)
 sign_all(main)  # last: every command is in its place …
-main.add_command(prove)  # … but for the one that touches no ledger of ours
+main.add_command(prove)  # … but for those that touch no ledger of ours
+main.add_command(audio)

@@ -242,6 +242,8 @@ FREE: Final = frozenset(
         "demo",
         "simulate",
         "prove",
+        "audio.decode",
+        "audio.answer",
         "login",
         "logout",
         "staff.init",

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from aircharge.instance import HOST
+from aircharge.wire.fsk import FskFrame, FskType
+from aircharge.wire.fsk_outlet import Answered, Asked, Head
+from aircharge.wire.fsk_wishes import Echo
 from tests.system.audit import audit
 from tests.system.pos_counter import OUTLET, Counter, Place
 
@@ -111,3 +118,22 @@ def test_from_a_number_of_another(counter: Counter) -> None:
     assert [row["code"] for row in said] == ["62", "62"]
     said = counter.say("tpdu", "sign-in", options=("--caller", OUTLET.phone))
     assert [row["code"] for row in said] == ["00"]
+
+
+def test_a_recording_is_answered(counter: Counter, tmp_path: Path) -> None:
+    """``aircharge audio answer`` beside the running daemon: what the centre says is heard again by a terminal."""
+    modem = pytest.importorskip("aircharge.wire.modem.recording", reason="the audio extra is not installed")
+    from aircharge.wire.modem.tones import BELL_202
+    from aircharge.wire.modem.wav import read_wav, write_wav
+
+    content = Asked(Head(counter.module("gateway"), 77), Echo()).encode()
+    frame = FskFrame(FskType.FROM_TERMINAL, b"\x01\x02\x03\x04", 5, content)
+    asked, said = tmp_path / "asked.wav", tmp_path / "said.wav"
+    asked.write_bytes(write_wav(modem.spoken([modem.Said(b"\x55" * 30 + frame.encode(), 0.5)], BELL_202, 3)))
+    place = f"tcp:{HOST}:{counter.places['gateway'].port}"
+    command = [sys.executable, "-m", "aircharge.cli", "audio", "answer", str(asked), "--to", str(said)]
+    subprocess.run([*command, "--connect", place], check=True, timeout=100)
+    receipt, answer = modem.hear(read_wav(said.read_bytes())[0], BELL_202).frames
+    assert (receipt.frame.kind, answer.frame.sequence) == (FskType.RECEIVED, 6)
+    shown = Answered.decode(answer.frame.content)
+    assert (shown.reply.shown.code, shown.head.trace) == ("00", 77)
