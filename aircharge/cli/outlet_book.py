@@ -38,6 +38,7 @@ from aircharge.values import Pin, address_digits, mask_msisdn, yuan_text
 
 __all__ = ["outlet"]
 
+_UNTIL_LIFTED: Final = "; it has a key, and is blocked until two people lift that (--lift)"
 _STEPS: Final = {"active": OUTLET_ACTIVE, "closing": OUTLET_CLOSING, "closed": OUTLET_CLOSED}
 _encoding = click.option("--encoding", type=click.Choice(list(ENCODINGS)), default="utf-8-bom")
 
@@ -165,21 +166,23 @@ def outlet_terminal(
             out.print(Staffroom(office).change(UNBLOCK, {"terminal": terminal}, actor=actor))
             return
         with office.desk(actor) as desk:
-            _stand(desk, office, code, terminal, kind, is_move=is_move, block=block)
-        out.print(f"terminal {terminal}: done")
+            is_blocked = _stand(desk, office, code, terminal, kind, is_move=is_move, block=block)
+        out.print(f"terminal {terminal}: done" + (_UNTIL_LIFTED if is_blocked else ""))
 
 
 def _stand(
     desk: Desk, office: Office, code: str, terminal: str, kind: str, *, is_move: bool, block: bool
-) -> None:
+) -> bool:
+    """Whether a move has blocked it."""
     if block or is_move:
         _check_stand(desk, office, terminal, "" if is_move else code)
     if block:
         block_terminal_txn(desk, terminal)
     elif is_move:
-        move_terminal_txn(desk, terminal, code)
+        return move_terminal_txn(desk, terminal, code)
     else:
         add_terminal_txn(desk, code, terminal, kind)
+    return False
 
 
 # -- master data -------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, func, insert, select, update
 
+from aircharge.ledger.chart import KEY_RETIRED
 from aircharge.ledger.tables import metadata
 from aircharge.outlets.desk import Desk, RegistryError, lock_registry_txn, open_row
 
@@ -123,16 +124,25 @@ def block_terminal_txn(desk: Desk, terminal: str, *, lift: bool = False) -> None
     desk.note("terminal.unblock" if lift else "terminal.block", terminal)
 
 
-def move_terminal_txn(desk: Desk, terminal: str, code: str) -> None:
-    """A terminal now stands at another outlet."""
+def move_terminal_txn(desk: Desk, terminal: str, code: str) -> bool:
+    """A terminal now stands at another outlet; whether it is blocked until a second person lifts that.
+
+    With a key it could sell on that outlet's float at once: no one person brings that about.
+    """
     row = terminal_row(desk.txn, terminal)
     outlet = open_row(desk.txn, code)
     if outlet.id == row.outlet_id:
         raise RegistryError(f"terminal {terminal} stands at {code} already")
     before = desk.txn.execute(select(_outlet.c.code).where(_outlet.c.id == row.outlet_id)).scalar_one()
-    desk.txn.execute(update(_terminal).where(_terminal.c.id == row.id).values(outlet_id=outlet.id))
+    keys = select(_key.c.version).where(_key.c.terminal_id == row.id, _key.c.state != KEY_RETIRED)
+    has_key = desk.txn.execute(keys).first() is not None
+    status = TERMINAL_BLOCKED if has_key else row.status
+    desk.txn.execute(
+        update(_terminal).where(_terminal.c.id == row.id).values(outlet_id=outlet.id, status=status)
+    )
     end_session(desk, row.id)
-    desk.note("terminal.move", terminal, outlet=[before, code])
+    desk.note("terminal.move", terminal, outlet=[before, code], **({"blocked": True} if has_key else {}))
+    return has_key
 
 
 def terminals_of(txn: Connection, outlet_id: int) -> list[dict[str, Any]]:

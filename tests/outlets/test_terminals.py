@@ -139,9 +139,9 @@ def test_a_binding_that_cannot_be(house: House) -> None:
 def test_a_session_ends_by_force_by_a_move_and_by_another_merchant(house: House) -> None:
     works = (
         lambda desk: terminals.sign_out_txn(desk, ONE),
-        lambda desk: terminals.move_terminal_txn(desk, ONE, "B"),
         lambda desk: terminals.bind_terminal_txn(desk, ONE, Binding(MERCHANT)),
         lambda desk: terminals.block_terminal_txn(desk, ONE),
+        lambda desk: terminals.move_terminal_txn(desk, ONE, "B"),
     )
     approve(house, ask(house, line()))
     for number, work in enumerate(works, 1):
@@ -151,6 +151,14 @@ def test_a_session_ends_by_force_by_a_move_and_by_another_merchant(house: House)
         assert (row_of(house).mak_wrapped, row_of(house).session) == (None, number)
     with pytest.raises(RegistryError, match="not signed in"):
         house.at_desk(works[0])
+
+
+def test_a_terminal_with_a_key_is_not_moved_to_another_float_by_one_person(house: House) -> None:
+    assert house.at_desk(lambda desk: terminals.move_terminal_txn(desk, ONE, "B")) is False
+    assert row_of(house).is_active
+    approve(house, ask(house, line()))
+    assert house.at_desk(lambda desk: terminals.move_terminal_txn(desk, ONE, "A")) is True
+    assert not row_of(house).is_active
 
 
 def test_a_block_is_lifted_by_two(house: House) -> None:

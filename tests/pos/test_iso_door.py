@@ -207,10 +207,9 @@ def test_a_new_session_ends_the_old_keys(handset: Handset) -> None:
     "work",
     [
         lambda desk: sign_out_txn(desk, "10000001"),
-        lambda desk: move_terminal_txn(desk, "10000001", "B"),
         lambda desk: retire_key_txn(desk, "10000001", 1),
     ],
-    ids=["signed out", "moved", "key retired"],
+    ids=["signed out", "key retired"],
 )
 def test_what_the_desk_ends_is_over_within_a_minute(handset: Handset, work: Callable[[Desk], None]) -> None:
     assert handset.code_of(handset.ask("310000")) == "00"
@@ -220,6 +219,18 @@ def test_what_the_desk_ends_is_over_within_a_minute(handset: Handset, work: Call
     books.wait(int(FRESH_S * 1000) + 1)
     assert handset.code_of(handset.ask("310000")) == "77"
     assert handset.is_asked == "3"
+
+
+def test_a_moved_terminal_sells_nothing_on_the_other_outlets_float(handset: Handset) -> None:
+    """Not even in the minute in which its session is still believed."""
+    assert handset.code_of(handset.ask("310000")) == "00"
+    books = handset.shop.books
+    with books.store.writing() as txn:
+        move_terminal_txn(Desk(txn, books.clock.ms, "li"), "10000001", "B")
+    assert handset.code_of(handset.sale(fen=1000)) == "58"
+    books.wait(int(FRESH_S * 1000) + 1)
+    assert handset.code_of(handset.sale(fen=1000)) == "58"
+    assert books.money("B") == (10_000, 0)
 
 
 def test_single_des_only_where_it_is_set(handset: Handset) -> None:
