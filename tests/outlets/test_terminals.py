@@ -116,6 +116,12 @@ def test_a_terminal_is_bound_to_merchant_and_module(house: House) -> None:
         bind(house, TWO, module="1234567890123456")
 
 
+@pytest.mark.parametrize("name", ["", "\0" * 8, "T000000\n", "nobody"])
+def test_who_is_nobody(house: House, name: str) -> None:
+    with house.books.engine.connect() as txn:
+        assert read_terminal(txn, name) is read_terminal(txn, module=name) is None
+
+
 BAD_BINDING: list[tuple[str, dict[str, Any], str]] = [
     ("NONE", {}, "no terminal NONE"),
     ("T1", {}, "DE 41"),
