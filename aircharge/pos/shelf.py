@@ -11,13 +11,17 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import Final
 
+from twisted.logger import Logger
+
 from aircharge.ledger.terminal_reading import TerminalRow, read_terminal
-from aircharge.outlets.cards import KeyRing
+from aircharge.outlets.cards import KeyRing, KeyRingError
 from aircharge.outlets.terminal_keys import MAK, PIK, bound_master, bound_working
 from aircharge.ports import Clock
 from aircharge.switch.board import LedgerPort
 
 __all__ = ["FRESH_S", "MAK", "PIK", "Terminal", "TerminalShelf", "bound_master", "bound_working"]
+
+log = Logger()
 
 FRESH_S: Final = 60.0
 """For so long a terminal is not read again."""
@@ -58,7 +62,10 @@ class TerminalShelf:
         return terminal
 
     async def fetch(self, code: str = "", module: str = "") -> Terminal | None:
-        """The terminal as the ledger has it now; None: there is none. Raises KeyRingError for keys that do not open."""
+        """The terminal as the ledger has it now; None: there is none.
+
+        Working keys that do not open (their KEK is gone) are none: it signs in anew.
+        """
         asked_s = self._clock.monotonic_s()
         row = await self._ledger.read(lambda txn: read_terminal(txn, code, module))
         if row is None:
@@ -87,5 +94,10 @@ class TerminalShelf:
     def _open(self, row: TerminalRow) -> Terminal:
         if row.pik_wrapped is None or row.mak_wrapped is None:
             return Terminal(row)
-        pik = self._ring.open(bound_working(row.id, row.session, PIK), row.pik_wrapped)
-        return Terminal(row, pik, self._ring.open(bound_working(row.id, row.session, MAK), row.mak_wrapped))
+        try:
+            pik = self._ring.open(bound_working(row.id, row.session, PIK), row.pik_wrapped)
+            mak = self._ring.open(bound_working(row.id, row.session, MAK), row.mak_wrapped)
+        except KeyRingError as error:
+            log.error("the working keys of terminal {code} do not open: {why}", code=row.code, why=str(error))
+            return Terminal(row)
+        return Terminal(row, pik, mak)

@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -31,6 +32,7 @@ from aircharge.simulators.pos_call import CallFactory, PosCall
 from aircharge.simulators.pos_fsk_terminal import FskTerminal
 from aircharge.simulators.pos_terminal import FAULTS, Memory, Outcome, PosTerminal, TerminalSettings
 from aircharge.values import Msisdn, mask_msisdn
+from aircharge.wire.fsk_profiles import PROFILES as FSK
 from aircharge.wire.iso8583.crypto import MACS
 from aircharge.wire.iso8583.profile import PROFILES
 from aircharge.wire.iso8583.terminal import Demand
@@ -197,6 +199,7 @@ def _seconds(text: str) -> float:
     return float(text)
 
 
+_MOBILE: Final = re.compile(r"(?<![0-9])1[3-9][0-9]{9}(?![0-9])")
 _PAID: Final = ("sale", "void")
 _WORDS: Final[dict[str, tuple[Callable[[str], Any], ...]]] = {
     "sale": (_customer, _yuan),
@@ -218,11 +221,11 @@ def _shown(words: Sequence[str], outcome: Outcome, terminal: Terminal, *, as_jso
             {"say": said, "code": outcome.code, "fields": fields, "trace": terminal.memory.trace}
         )
     lines = outcome.slip.replace("\n", " | ")
-    for word in words:
-        if word.isdecimal() and len(word) == 11:
-            lines = lines.replace(word, mask_msisdn(word))
+    lines = _MOBILE.sub(lambda found: mask_msisdn(found[0]), lines)
     if words[0] in _PAID and outcome.is_approved and terminal.paid_trace:
         lines += f" (trace {terminal.paid_trace})"  # what void and reprint ask for
+    if not outcome.code and terminal.owed_trace:
+        lines += f" (trace {terminal.owed_trace} is to be taken back first)"
     return f"{' '.join(said)}: {outcome.code or 'no answer'} {lines.strip()}".rstrip()
 
 
@@ -243,6 +246,8 @@ async def _run(reactor: Any, options: argparse.Namespace) -> int:
     pin = _read(options.pin_file) if options.pin_file else ""
     line = Line(reactor, options)
     statements = [_with_pin(words, pin) for words in _statements(options.words)]
+    if not statements:
+        raise BadStatement(f"nothing to do: statements are {', '.join(_ARGUMENTS)}")
     for statement in statements:
         read_statement(statement)  # all of them, before anything is said
     await line.dial()
@@ -299,7 +304,10 @@ def _read(path: str) -> str:
 
 
 def _kept(state: Path | None) -> Memory:
-    return Memory.from_json(json.loads(state.read_text())) if state and state.exists() else Memory()
+    try:
+        return Memory.from_json(json.loads(state.read_text())) if state and state.exists() else Memory()
+    except (ValueError, KeyError, TypeError):
+        raise BadStatement(f"{state}: this is not what a terminal remembers") from None
 
 
 def _keep(state: Path | None, memory: Memory) -> None:
@@ -309,6 +317,12 @@ def _keep(state: Path | None, memory: Memory) -> None:
     made.touch(mode=0o600)
     made.write_text(json.dumps(memory.to_json()))
     os.replace(made, state)
+
+
+def _source(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and int(text) < 1 << 16):
+        raise argparse.ArgumentTypeError("0 to 65535")
+    return int(text)
 
 
 def _options(arguments: Sequence[str]) -> argparse.Namespace:
@@ -326,7 +340,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--module", default="1000000000000001", help="security module of a fixed-line terminal"
     )
-    parser.add_argument("--fsk-profile", default="2001", help="of a fixed-line terminal: 2001 or flow")
+    parser.add_argument("--fsk-profile", default="2001", choices=sorted(FSK), help="of a fixed-line terminal")
     parser.add_argument("--master-key-file", required=True, help="the terminal's master key, hexadecimal")
     parser.add_argument("--pin-file", default="", help="the PIN of sales, voids and balances")
     parser.add_argument("--key-version", type=int, default=0)
@@ -334,9 +348,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--mac", default="cup-ecb", choices=sorted(MACS))
     parser.add_argument("--single-length", action="store_true", help="ask for DES keys")
     parser.add_argument("--state", default="", help="file that keeps batch, trace, keys and journal")
-    parser.add_argument(
-        "--source", type=int, default=1, choices=range(65536), metavar="N", help="TPDU source"
-    )
+    parser.add_argument("--source", type=_source, default=1, help="TPDU source, 0 to 65535")
     parser.add_argument("--caller", default="", help="the number it dials from (caller block)")
     parser.add_argument("--wait", type=float, default=40.0, help="seconds for an answer")
     parser.add_argument("--split", action="store_true", help="send every octet by itself")

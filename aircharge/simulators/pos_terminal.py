@@ -248,6 +248,7 @@ class PosTerminal:
         answer = await self._ask(Act.PARAMETERS)
         if answer is not None and answer.text(39) == _APPROVED:
             self.memory.parameters = answer.octets(62).decode("gbk", "replace")
+            return replace(self._outcome(answer), slip=self.memory.parameters)
         return self._outcome(answer)
 
     async def echo(self) -> Outcome:

@@ -447,11 +447,12 @@ def test_a_ledger_that_is_away_is_silence(handset: Handset) -> None:
     assert handset.sign_in() is None
 
 
-def test_keys_that_do_not_open_are_silence(shop: Shop) -> None:
+def test_a_master_key_that_does_not_open_is_silence_and_working_keys_are_none(shop: Shop) -> None:
     shop.sign_in()
     shop.shelf = TerminalShelf(shop.ledger, KeyRing({}, {2: bytes(16)}, shop.chance), shop.books.clock)
     handset = Handset(shop)
-    assert handset.code_of(handset.sale(), MASTER) == ""
+    assert handset.code_of(handset.sale(), MASTER) == "77"
+    assert handset.sign_in() is None
 
 
 def test_what_is_counted(handset: Handset) -> None:

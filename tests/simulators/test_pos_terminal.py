@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -251,6 +252,44 @@ def test_the_slip_bears_the_trace_that_void_and_reprint_ask_for(centre: Centre) 
     outcome = centre.say("sale", TARGET, "50")
     shown = pos._shown(["sale", TARGET, "50"], outcome, centre.terminal, as_json=False)
     assert shown == f"sale 138****5678 50: 00 (trace {centre.terminal.memory.trace})"
+    slip = Outcome("00", f"号码 {TARGET}\n流水 138123456789")
+    shown = pos._shown(["last"], slip, centre.terminal, as_json=False)
+    assert shown == "last: 00 号码 138****5678 | 流水 138123456789"
+
+
+def test_what_is_owed_is_said_where_nothing_came(centre: Centre) -> None:
+    centre.touch = lambda octets: None
+    words = ["sale", TARGET, "50"]
+    outcome = centre.say(*words)
+    shown = pos._shown(words, outcome, centre.terminal, as_json=False)
+    owed = f"trace {centre.terminal.owed_trace} is to be taken back first"
+    assert shown == f"sale 138****5678 50: no answer ({owed})"
+
+
+@pytest.mark.parametrize("content", ["nonsense", "{}", '{"journal": []}x', '{"journal": [], "x": 1}', "[]"])
+def test_a_state_file_that_is_none_is_named(tmp_path: Path, content: str) -> None:
+    (tmp_path / "state").write_text(content)
+    with pytest.raises(pos.BadStatement, match="not what a terminal remembers"):
+        pos._kept(tmp_path / "state")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["--source", "65536"], ["--source", "x"], ["--fsk-profile", "x"], ["--mac", "x"], ["--profile", "x"]],
+)
+def test_options_that_cannot_be(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        pos.main(["--master-key-file", "none", *words, "echo"])
+    assert caught.value.code == 2
+    assert len(capsys.readouterr().err) < 3000
+
+
+def test_parameters_are_shown_as_they_came(centre: Centre) -> None:
+    def lie(answer: Message) -> None:
+        answer.fields[62] = "VERSION=1\n欢迎".encode("gbk")
+
+    centre.lie = lie
+    assert centre.say("download").slip == centre.terminal.memory.parameters == "VERSION=1\n欢迎"
 
 
 @pytest.mark.parametrize(
