@@ -30,7 +30,7 @@ __all__ = ["AUTOMATIC", "PASSING", "REVERSAL", "RULES", "OpenReversal", "Undo", 
 
 
 PASSING: Final = (Reason.OPERATOR_DOWN, Reason.BUSY)
-"""What may be tried again: no octet has left the house."""
+"""What may be tried again: no octet has left the house, or none has reached the operator."""
 
 AUTOMATIC: Final = "auto:"
 """The scope of reversals that a terminal's line asked for begins so."""

@@ -188,13 +188,14 @@ class DoubtResolver:
             await self._close(_undone(order.order_id, answer, undone))
 
     async def _heard(self, plan: OperatorPlan, order: OpenOrder, answer: OperatorAnswer) -> None:
+        is_reversal = order.kind is Operation.REVERSAL
         if plan.doubt.mode == "query" and answer.code in plan.codes.not_found:
             if not self._is_final(plan, order):
                 await self._postpone(plan, order)
                 return
-            await self._close(CloseRecharge(order.order_id, Verdict.NO, code=answer.code[:8]))
+            reason = Reason.OPERATOR_DOWN if is_reversal else Reason.OPERATOR_NO  # it may be tried anew
+            await self._close(CloseRecharge(order.order_id, Verdict.NO, code=answer.code[:8], reason=reason))
             return
-        is_reversal = order.kind is Operation.REVERSAL
         command = plan.close(order.order_id, answer, 0, again=True, is_reversal=is_reversal)
         if command.verdict is Verdict.UNKNOWN:
             await self._postpone(plan, order)

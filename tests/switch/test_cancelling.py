@@ -16,6 +16,7 @@ from aircharge.ledger.chart import CANCEL_DONE, CANCEL_STANDS, CANCEL_WANTED
 from aircharge.ledger.terminal_reading import wanted_cancels
 from aircharge.switch.board import Board, DoubtPolicy
 from aircharge.switch.cancelling import Cancels, cancel
+from aircharge.switch.doubt import DoubtResolver
 from aircharge.values import State, Verdict
 from tests.ledger.desk import Books
 from tests.ledger.pos import Counter
@@ -141,6 +142,19 @@ def test_an_unanswered_reversal_is_a_doubt_not_a_second_one(shop: Shop) -> None:
     number = shop.books.value("SELECT id FROM txn WHERE kind = 2")
     shop.books.do(shop.books.close(number, Verdict.YES))
     assert [shop.round(), shop.wish, shop.asked] == [1, CANCEL_DONE, ["reverse"]]
+
+
+def test_a_reversal_that_never_reached_the_operator_is_asked_for_anew(shop: Shop) -> None:
+    """Lost on the way, or a daemon that ended before it was sent: its reference is not found, and never will be."""
+    shop.sold()
+    shop.take_back()
+    shop.world.line.answers = [InDoubt("no answer"), "1404"]
+    assert [shop.round(), shop.round()] == [1, 0]
+    shop.books.wait(800_000)
+    now(DoubtResolver(shop.board, shop.clock).round())
+    assert [shop.round(), shop.round(), shop.wish] == [1, 1, CANCEL_DONE]
+    assert (shop.asked, shop.books.money("A")) == (["reverse", "query", "reverse"], (100_000, 0))
+    assert len({request.op_ref for request in shop.world.line.asked}) == 2
 
 
 def test_what_the_operator_keeps_stands(shop: Shop) -> None:
