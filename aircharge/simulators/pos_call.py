@@ -135,7 +135,15 @@ class PosCall(WireShell):
                 header, content = GatewayHeader.decode(content)
                 if header.index != self._call_of.get(source):
                     return  # of a call before
-            self._answered(source, content)
+            self._came(source, content)
+
+    def _came(self, source: bytes, content: bytes) -> None:
+        """On a call the receipt is on its way before anybody acts on what was said, or puts the receiver down."""
+        waiting = self._waiting.pop(source, None)
+        if waiting is not None and self._has_own_time:
+            self._clock.callLater(_SHORTEST_S, waiting.callback, content)
+        elif waiting is not None:
+            waiting.callback(content)
 
     def gone(self, why: str) -> None:
         if self._alarm is not None and self._alarm.active():
