@@ -65,8 +65,16 @@ terminal_session = Table(
     big("signed_ms"),
     big("until_ms"),  # the working keys are good until then
     Column("parameters", Integer, nullable=False, server_default="0"),  # version of the parameters it has
+    big(
+        "next_session"
+    ),  # what a sign-in was answered with, and no message has used yet; beside it the one above is good
+    small("next_key", 0),
+    Column("next_pik", LargeBinary),  # NULL: nothing is offered
+    Column("next_mak", LargeBinary),
+    big("next_until_ms"),
     CheckConstraint("batch BETWEEN 1 AND 999999", name="batch"),
     CheckConstraint("(pik_wrapped IS NULL) = (mak_wrapped IS NULL)", name="keys"),
+    CheckConstraint("(next_pik IS NULL) = (next_mak IS NULL)", name="next"),
 )
 
 pos_batch = Table(

@@ -29,6 +29,7 @@ from aircharge.ledger.rule import Rule
 __all__ = [
     "BATCH_MAX",
     "COPIES_MAX",
+    "KEY_COLUMNS",
     "RULES",
     "CloseBatch",
     "CountCopy",
@@ -39,7 +40,7 @@ __all__ = [
     "SignOut",
     "TookParameters",
     "Totals",
-    "UseKey",
+    "UseSession",
 ]
 
 BATCH_MAX: Final = 999_999
@@ -51,6 +52,17 @@ _SESSION, _KEY, _BATCH, _DETAIL, _COPY = (
     "pos_detail",
     "pos_copy",
 )
+_NO_SESSION: Final[Mapping[str, Any]] = {
+    "session": 0,
+    "next_session": 0,
+    "batch": 1,
+    "pik_wrapped": None,
+    "next_pik": None,
+    "parameters": 0,
+}
+"""Of a terminal that never signed in."""
+KEY_COLUMNS: Final = ("pik_wrapped", "mak_wrapped", "next_pik", "next_mak")
+"""All working keys of a terminal, in use and offered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,30 +75,32 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class SignIn:
-    """New working keys, wrapped, for this session number. Result: Session; None: another sign-in was quicker.
+    """New working keys, wrapped, are offered for this session number. Result: Session; None: another was quicker.
 
-    Anybody may ask for one: whoever has not the master key can do nothing with it (``UseKey``).
+    Anybody may ask for them, so nothing ends by it: the session before is good until a message proves that the terminal
+    has the new keys (``UseSession``).
     """
 
     terminal_id: int
     terminal: str
     key_version: int
-    session: int  # the last one's number plus 1, bound into the wrapping
+    session: int  # the number used or offered last plus 1, bound into the wrapping
     pik_wrapped: bytes
     mak_wrapped: bytes
     until_ms: int
 
 
 @dataclass(frozen=True, slots=True)
-class UseKey:
-    """A message bore the MAC of a session that was begun under this master key: the terminal has it.
+class UseSession:
+    """A message bore the MAC of the keys that were offered for this session: they take the place of those before.
 
-    A pending one becomes the active one, and the one before is retired. Result: whether it did.
+    So the terminal has the master key they came under: a pending one becomes the active one, and the one before is
+    retired. Result: whether they are in use now; False: they are offered no more.
     """
 
     terminal_id: int
     terminal: str
-    key_version: int
+    session: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,53 +193,67 @@ def _write_session(page: Page, terminal_id: int, values: dict[str, Any]) -> None
     if row is None:
         page.changes.rare.append(RowChange(_SESSION, {"terminal_id": terminal_id, **values}))
     else:
-        met = {"terminal_id": terminal_id, "session": row["session"]}
+        met = {name: row[name] for name in ("terminal_id", "session", "next_session")}
         page.changes.rare.append(RowChange(_SESSION, values, met))
-    kept = {"session": 0, "batch": 1, "pik_wrapped": None, "parameters": 0, **(row or {}), **values}
+    kept = {**_NO_SESSION, "terminal_id": terminal_id, **(row or {}), **values}
     page.rows.found[_SESSION, "terminal_id", terminal_id] = [kept]
 
 
 def sign_in(page: Page, command: SignIn) -> Session | None:
-    row = _session(page, command.terminal_id)
-    if command.session != (row["session"] if row else 0) + 1:
+    row = _session(page, command.terminal_id) or _NO_SESSION
+    if command.session != max(row["session"], row["next_session"]) + 1:
         return None
-    batch = int(row["batch"]) if row else 1
     values = {
-        "key_version": command.key_version,
-        "session": command.session,
-        "batch": batch,
-        "pik_wrapped": command.pik_wrapped,
-        "mak_wrapped": command.mak_wrapped,
-        "signed_ms": page.now_ms,
-        "until_ms": command.until_ms,
+        "next_session": command.session,
+        "next_key": command.key_version,
+        "next_pik": command.pik_wrapped,
+        "next_mak": command.mak_wrapped,
+        "next_until_ms": command.until_ms,
     }
     _write_session(page, command.terminal_id, values)
-    page.audit("terminal.sign-in", command.terminal, session=command.session, key_version=command.key_version)
-    return Session(command.session, batch)
+    return Session(command.session, int(row["batch"]))
 
 
-def use_key(page: Page, command: UseKey) -> bool:
+def use_session(page: Page, command: UseSession) -> bool:
+    row = _session(page, command.terminal_id)
+    if row is None or row["next_session"] != command.session or row["next_pik"] is None:
+        return row is not None and row["session"] == command.session and row["pik_wrapped"] is not None
+    values = {
+        "session": command.session,
+        "key_version": row["next_key"],
+        "pik_wrapped": row["next_pik"],
+        "mak_wrapped": row["next_mak"],
+        "until_ms": row["next_until_ms"],
+        "signed_ms": page.now_ms,
+        "next_pik": None,
+        "next_mak": None,
+    }
+    _write_session(page, command.terminal_id, values)
+    page.audit("terminal.sign-in", command.terminal, session=command.session, key_version=row["next_key"])
+    _use_key(page, command, int(row["next_key"]))
+    return True
+
+
+def _use_key(page: Page, command: UseSession, version: int) -> None:
+    """A pending master key becomes the active one."""
     keys = page.rows.found.get((_KEY, "terminal_id", command.terminal_id), [])
-    if not any(key["version"] == command.key_version and key["state"] == KEY_PENDING for key in keys):
-        return False
+    if not any(key["version"] == version and key["state"] == KEY_PENDING for key in keys):
+        return
     for key in keys:
-        is_new = key["version"] == command.key_version
+        is_new = key["version"] == version
         if is_new or key["state"] == KEY_ACTIVE:
             met = {"terminal_id": command.terminal_id, "version": key["version"], "state": key["state"]}
             key["state"] = KEY_ACTIVE if is_new else KEY_RETIRED
             page.changes.rare.append(RowChange(_KEY, {"state": key["state"]}, met))
-    page.changes.rare.append(
-        RowChange("terminal", {"key_version": command.key_version}, {"id": command.terminal_id})
-    )
-    page.audit("terminal.key-in-use", command.terminal, version=command.key_version)
-    return True
+    page.changes.rare.append(RowChange("terminal", {"key_version": version}, {"id": command.terminal_id}))
+    page.audit("terminal.key-in-use", command.terminal, version=version)
 
 
 def sign_out(page: Page, command: SignOut) -> bool:
     row = _session(page, command.terminal_id)
-    if row is None or row["pik_wrapped"] is None:
+    if row is None or (row["pik_wrapped"] is None and row["next_pik"] is None):
         return False
-    values = {"pik_wrapped": None, "mak_wrapped": None, "until_ms": page.now_ms}
+    values = {**dict.fromkeys(KEY_COLUMNS), "until_ms": page.now_ms}
     _write_session(page, command.terminal_id, values)
     page.audit("terminal.sign-out", command.terminal)
     return True
@@ -327,7 +355,7 @@ def _copy_needs(needs: Needs, command: CountCopy) -> None:
 
 RULES: Final = {
     SignIn: Rule(_terminal_needs(_SESSION), sign_in),
-    UseKey: Rule(_terminal_needs(_KEY), use_key),
+    UseSession: Rule(_terminal_needs(_SESSION, _KEY), use_session),
     SignOut: Rule(_terminal_needs(_SESSION), sign_out),
     TookParameters: Rule(_terminal_needs(_SESSION), took_parameters),
     CloseBatch: Rule(_terminal_needs(_SESSION, _BATCH), close_batch),

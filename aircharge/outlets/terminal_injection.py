@@ -1,8 +1,8 @@
 """Master keys come to terminals: brought by one person, compared by another, in use when the terminal signs in.
 
 A request's payload has the keys sealed as they will stand in the book, and their check values in clear. A new version
-waits (KEY_PENDING) until the terminal has shown that it has it (``ledger.terminals.UseKey``); the one before is good
-until then.
+waits (KEY_PENDING) until the terminal has shown that it has it (``ledger.terminals.UseSession``); until then the one
+before is good.
 """
 
 from __future__ import annotations
@@ -171,8 +171,8 @@ def retire_key_txn(desk: Desk, terminal: str, version: int) -> None:
         raise RegistryError(f"terminal {terminal} signed in just now: try again")
     if state == KEY_ACTIVE:
         desk.txn.execute(update(_terminal).where(_terminal.c.id == row.id).values(key_version=0))
-    begun_under = select(_session.c.key_version).where(_session.c.terminal_id == row.id)
-    if state == KEY_ACTIVE or desk.txn.execute(begun_under).scalar() == version:
+    begun = select(_session.c.key_version, _session.c.next_key).where(_session.c.terminal_id == row.id)
+    if state == KEY_ACTIVE or version in (desk.txn.execute(begun).first() or ()):
         end_session(desk, row.id)
     desk.note("terminal.key-retire", terminal, version=version)
 

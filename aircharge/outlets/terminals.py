@@ -11,6 +11,7 @@ from sqlalchemy import Connection, func, insert, select, update
 
 from aircharge.ledger.chart import KEY_RETIRED
 from aircharge.ledger.tables import metadata
+from aircharge.ledger.terminals import KEY_COLUMNS
 from aircharge.outlets.desk import Desk, RegistryError, lock_registry_txn, open_row
 
 __all__ = [
@@ -106,9 +107,10 @@ def sign_out_txn(desk: Desk, terminal: str) -> None:
 
 
 def end_session(desk: Desk, terminal_id: int) -> bool:
-    """Whether there was one."""
-    is_open = (_session.c.terminal_id == terminal_id) & _session.c.mak_wrapped.is_not(None)
-    values = {"pik_wrapped": None, "mak_wrapped": None, "until_ms": desk.now_ms}
+    """The working keys in use and those that are offered are gone. Whether there were any."""
+    c = _session.c
+    is_open = (c.terminal_id == terminal_id) & (c.mak_wrapped.is_not(None) | c.next_mak.is_not(None))
+    values = {**dict.fromkeys(KEY_COLUMNS), "until_ms": desk.now_ms}
     return desk.txn.execute(update(_session).where(is_open).values(**values)).rowcount > 0
 
 

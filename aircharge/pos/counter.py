@@ -14,7 +14,7 @@ from typing import Final
 from twisted.logger import Logger
 
 from aircharge.errors import LedgerError, Refusal, WireError
-from aircharge.ledger.terminals import SignOut, TookParameters, Totals, UseKey
+from aircharge.ledger.terminals import SignOut, TookParameters, Totals, UseSession
 from aircharge.outlets.cards import KeyRingError
 from aircharge.ports import Randomness
 from aircharge.pos import codes
@@ -180,18 +180,23 @@ class Counter:
                 found = await self._shelf.fetch(wanted.code, wanted.module)
             if found is None:
                 return None, codes.TERMINAL_UNKNOWN
-            is_in = found.is_signed_in(self.board.clock.now_ms())
+            now_ms = self.board.clock.now_ms()
+            is_in, is_offered = found.is_signed_in(now_ms), found.is_offered(now_ms)
             if is_in and wanted.proves(found.mak):
-                await self._has_its_key(found)
                 return found, ""
-        return None, codes.MAC_WRONG if is_in else codes.SIGN_IN
+            if is_offered and wanted.proves(found.next_mak):
+                return await self._with_new_keys(wanted, found)
+        return None, codes.MAC_WRONG if is_in or is_offered else codes.SIGN_IN
 
-    async def _has_its_key(self, terminal: Terminal) -> None:
-        """The first good MAC of a session shows that the terminal has the master key it was begun under."""
+    async def _with_new_keys(self, wanted: Wanted, terminal: Terminal) -> tuple[Terminal | None, str]:
+        """The first good MAC under keys that were offered: the terminal has them, and the ones before are gone."""
         row = terminal.row
-        if row.session_key and row.session_key != row.key_version:
-            await self.board.ledger.do(UseKey(row.id, row.code, row.session_key))
-            self._shelf.forget(terminal)
+        is_used = await self.board.ledger.do(UseSession(row.id, row.code, row.next_session))
+        found = await self._shelf.fetch(wanted.code, wanted.module)
+        is_in = is_used and found is not None and found.is_signed_in(self.board.clock.now_ms())
+        if is_in and found is not None and wanted.proves(found.mak):
+            return found, ""
+        return None, codes.SIGN_IN  # somebody has ended it meanwhile
 
     async def _in_batch(self, wanted: Wanted, terminal: Terminal) -> tuple[Terminal | None, str]:
         """Sales and voids belong to the open batch; a reversal to that, or to the sale it names."""

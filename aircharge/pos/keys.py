@@ -11,7 +11,7 @@ from aircharge.ports import Randomness
 from aircharge.pos.settings import PosSettings
 from aircharge.pos.shelf import MAK, PIK, Terminal, TerminalShelf
 from aircharge.switch.board import Board
-from aircharge.wire.iso8583.crypto import check_value, encrypt, odd_parity
+from aircharge.wire.iso8583.crypto import odd_parity
 from aircharge.wire.iso8583.terminal import WorkingKeys
 
 __all__ = ["SignedIn", "master_version", "sign_in"]
@@ -37,6 +37,14 @@ def master_version(terminal: Terminal, asked: int = 0) -> int:
     return max(masters, default=0)
 
 
+def _is_young(board: Board, settings: PosSettings, terminal: Terminal) -> bool:
+    """Whether keys are offered that are good for at least half a session."""
+    half_ms = int(settings.session_s * 500)
+    octets = len(terminal.next_pik), len(terminal.next_mak)
+    is_of_today = octets == (settings.key_octets, settings.mak_octets)
+    return is_of_today and terminal.is_offered(board.clock.now_ms() + half_ms)
+
+
 async def sign_in(
     board: Board,
     shelf: TerminalShelf,
@@ -45,10 +53,18 @@ async def sign_in(
     terminal: Terminal,
     version: int,
 ) -> SignedIn:
-    """A new session. Raises LedgerError as any commit; Refusal(BUSY) when other sign-ins of it are always quicker."""
+    """Keys of a new session, offered: the one before is good until a message proves that these have arrived.
+
+    Anybody can ask for them, so keys that are offered and young are told again, not made anew: nobody can change them
+    between a terminal's sign-in and its first message. Raises LedgerError as any commit; Refusal(BUSY) when other
+    sign-ins of it are always quicker.
+    """
     for _ in range(_TRIES):
-        row, session = terminal.row, terminal.row.session + 1
+        row, session = terminal.row, max(terminal.row.session, terminal.row.next_session) + 1
         master = shelf.master(row, version)
+        if row.next_key == version and _is_young(board, settings, terminal):
+            keys = WorkingKeys.wrapped(master, terminal.next_pik, terminal.next_mak)
+            return SignedIn(Session(row.next_session, row.batch), keys)
         pik, mak = (odd_parity(chance.token(size)) for size in (settings.key_octets, settings.mak_octets))
         command = SignIn(
             row.id,
@@ -62,8 +78,7 @@ async def sign_in(
         made = await board.ledger.do(command)
         shelf.forget(terminal)
         if isinstance(made, Session):
-            keys = WorkingKeys(encrypt(master, pik), check_value(pik), encrypt(master, mak), check_value(mak))
-            return SignedIn(made, keys)
+            return SignedIn(made, WorkingKeys.wrapped(master, pik, mak))
         again = await shelf.fetch(terminal.code)
         if again is None:
             break

@@ -39,8 +39,15 @@ class Terminal:
     def code(self) -> str:
         return self.row.code
 
+    next_pik: bytes = field(default=b"", repr=False)  # b"": nothing is offered
+    next_mak: bytes = field(default=b"", repr=False)
+
     def is_signed_in(self, now_ms: int) -> bool:
         return bool(self.mak) and now_ms < self.row.until_ms
+
+    def is_offered(self, now_ms: int) -> bool:
+        """Whether there are keys that a sign-in was answered with and no message has used."""
+        return bool(self.next_mak) and now_ms < self.row.next_until_ms
 
 
 class TerminalShelf:
@@ -92,12 +99,20 @@ class TerminalShelf:
         return self._ring.seal(bound_working(terminal_id, session, purpose), key)
 
     def _open(self, row: TerminalRow) -> Terminal:
-        if row.pik_wrapped is None or row.mak_wrapped is None:
-            return Terminal(row)
+        used = self._opened(row, row.session, row.pik_wrapped, row.mak_wrapped)
+        return Terminal(row, *used, *self._opened(row, row.next_session, row.next_pik, row.next_mak))
+
+    def _opened(
+        self, row: TerminalRow, session: int, pik: bytes | None, mak: bytes | None
+    ) -> tuple[bytes, bytes]:
+        """PIN key and MAC key of a session; none where there are none, or where they do not open."""
+        if pik is None or mak is None:
+            return b"", b""
         try:
-            pik = self._ring.open(bound_working(row.id, row.session, PIK), row.pik_wrapped)
-            mak = self._ring.open(bound_working(row.id, row.session, MAK), row.mak_wrapped)
+            return (
+                self._ring.open(bound_working(row.id, session, PIK), pik),
+                self._ring.open(bound_working(row.id, session, MAK), mak),
+            )
         except KeyRingError as error:
             log.error("the working keys of terminal {code} do not open: {why}", code=row.code, why=str(error))
-            return Terminal(row)
-        return Terminal(row, pik, mak)
+            return b"", b""

@@ -63,6 +63,10 @@ DATA_OF["0002"] = [
     " VALUES (1000000001000, 0, 0, 0, 0), (2000000001000, 0, 0, 0, 0)",
     "INSERT INTO terminal (id, code, outlet_id, kind, created_ms) VALUES (1, 'T1', 1000, 'pos', 5)",
 ]
+DATA_OF["0003"] = [
+    *DATA_OF["0002"],
+    "INSERT INTO terminal_session (terminal_id, session, signed_ms, until_ms) VALUES (1, 3, 5, 9)",
+]
 IN_THE_WAY = {"0001": "seal", "0002": "pos_batch"}
 """What a program of that revision had written: a settled recharge, an open one, a card with its counter."""
 
@@ -105,7 +109,7 @@ def test_an_upgrade_carries_the_books_over(tmp_path: Path, revision: str) -> Non
     books.engine.dispose()
 
 
-@pytest.mark.parametrize("revision", DATA_OF)
+@pytest.mark.parametrize("revision", IN_THE_WAY)
 def test_an_upgrade_that_fails_has_changed_nothing(tmp_path: Path, revision: str) -> None:
     """A table of the new schema's name is in the way."""
     engine = open_engine(engines.empty_url(tmp_path))

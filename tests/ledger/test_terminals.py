@@ -29,7 +29,7 @@ from aircharge.ledger.terminals import (
     SignOut,
     TookParameters,
     Totals,
-    UseKey,
+    UseSession,
 )
 from tests.ledger.desk import Books
 from tests.ledger.pos import TERMINAL, Counter
@@ -63,14 +63,39 @@ def test_sign_in_and_out(books: Books, together: bool) -> None:
         sign_in(2),
         SignOut(1, TERMINAL),
         SignOut(1, TERMINAL),
+        use(2),
         sign_in(3),
+        use(3),
+        use(3),
     ]
     said = books.batch(*commands) if together else [books.do(command) for command in commands]
-    assert said == [Session(1, 1), None, Session(2, 1), True, False, Session(3, 1)]
-    row = books.rows(
-        "SELECT session, key_version, batch, pik_wrapped, mak_wrapped, until_ms FROM terminal_session"
-    )
-    assert [tuple(map(_plain, row[0]))] == [(3, 1, 1, b"pik3", b"mak3", 99)]
+    assert said == [Session(1, 1), None, Session(2, 1), True, False, False, Session(3, 1), True, True]
+    assert sessions(books) == [(3, b"mak3", 3, None)]
+    row = books.rows("SELECT key_version, batch, pik_wrapped, until_ms FROM terminal_session")
+    assert [tuple(map(_plain, row[0]))] == [(1, 1, b"pik3", 99)]
+
+
+def use(session: int) -> UseSession:
+    return UseSession(1, TERMINAL, session)
+
+
+def sessions(books: Books) -> list[tuple[Any, ...]]:
+    """The session in use with its MAC key, and the one that is offered."""
+    rows = books.rows("SELECT session, mak_wrapped, next_session, next_mak FROM terminal_session")
+    return [tuple(map(_plain, row)) for row in rows]
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_what_is_only_offered_ends_nothing(books: Books, together: bool) -> None:
+    """Anybody may sign in; the keys in use stay until a message has used others."""
+    commands: list[Any] = [sign_in(1), use(1), sign_in(2), sign_in(3), sign_in(4), use(2), use(3)]
+    said = books.batch(*commands) if together else [books.do(command) for command in commands]
+    assert said[3:] == [Session(3, 1), Session(4, 1), False, False]
+    assert sessions(books) == [(1, b"mak1", 4, b"mak4")]
+    assert books.value("SELECT count(*) FROM audit WHERE action = 'terminal.sign-in'") == 1
+    assert books.do(use(4)) is True
+    assert sessions(books) == [(4, b"mak4", 4, None)]
+    assert books.do(use(1)) is False
 
 
 def _plain(value: Any) -> Any:
@@ -96,10 +121,10 @@ def test_a_pending_key_is_taken_into_use_and_the_old_one_retired(books: Books) -
             insert(metadata.tables["terminal_key"]),
             [{"terminal_id": 1, "version": v, "wrapped": b"w", "state": s, "made_ms": 1} for v, s in keys],
         )
-    assert books.do(UseKey(1, TERMINAL, 1)) is False
+    assert books.do(use(1)) is False
     books.do(sign_in(1, 2))
     assert books.rows("SELECT version, state FROM terminal_key ORDER BY version") == keys
-    assert books.batch(UseKey(1, TERMINAL, 2), UseKey(1, TERMINAL, 2)) == [True, False]
+    assert books.batch(use(1), use(1)) == [True, True]
     assert books.rows("SELECT version, state FROM terminal_key ORDER BY version") == [(1, 2), (2, 1), (3, 2)]
     assert books.value("SELECT key_version FROM terminal") == 2
 

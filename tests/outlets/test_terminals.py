@@ -12,7 +12,7 @@ from aircharge.errors import AirchargeError
 from aircharge.ledger.asked import LIFE_MS
 from aircharge.ledger.chart import KEY_ACTIVE, KEY_PENDING, KEY_RETIRED
 from aircharge.ledger.terminal_reading import TerminalRow, read_terminal
-from aircharge.ledger.terminals import Session, SignIn, UseKey
+from aircharge.ledger.terminals import Session, SignIn, UseSession
 from aircharge.outlets import requests, terminals
 from aircharge.outlets.cards import KeyRing, KeyRingError
 from aircharge.outlets.desk import RegistryError
@@ -92,7 +92,7 @@ def sign_in(house: House, version: int, code: str = ONE) -> None:
     row = row_of(house, code)
     command = SignIn(row.id, code, version, row.session + 1, b"pik", b"mak", house.books.clock.ms + 1000)
     assert isinstance(house.books.do(command), Session)
-    house.books.do(UseKey(row.id, code, version))  # its first message under a good MAC
+    house.books.do(UseSession(row.id, code, row.session + 1))  # its first message under a good MAC
 
 
 def states(house: House) -> dict[int, int]:

@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from aircharge.ledger.tables import metadata
-from aircharge.ledger.terminals import SignIn
+from aircharge.ledger.terminals import SignIn, UseSession
 from aircharge.outlets.cards import KeyRing
 from aircharge.pos.counter import Counter as PosCounter
 from aircharge.pos.settings import PosSettings
@@ -87,10 +87,11 @@ class Shop:
             txn.execute(update(terminal).values(**bound))
 
     def sign_in(self, pik: bytes = bytes(15) + b"p", mak: bytes = bytes(15) + b"m") -> None:
-        """Working keys, as after a sign-in."""
+        """Working keys, as after a sign-in and a first message."""
         wrapped = self.shelf.seal(1, 1, PIK, pik), self.shelf.seal(1, 1, MAK, mak)
         until_ms = self.books.clock.ms + 86_400_000
         self.books.do(SignIn(1, TERMINAL, 1, 1, *wrapped, until_ms=until_ms))
+        self.books.do(UseSession(1, TERMINAL, 1))
 
     def terminal(self, code: str = TERMINAL) -> Terminal:
         found = now(self.shelf.fetch(code))

@@ -196,11 +196,46 @@ def test_the_terminal_is_asked_to_sign_in_before_its_keys_end(handset: Handset) 
     assert handset.code_of(handset.ask("310000")) == "00"
 
 
-def test_a_new_session_ends_the_old_keys(handset: Handset) -> None:
+def test_a_new_session_ends_the_old_keys_once_it_is_used(handset: Handset) -> None:
+    handset.code_of(handset.ask("310000"))
     old = handset.mak
     handset.sign_in()
+    assert handset.code_of(handset.ask("310000")) == "00"
     assert handset.code_of(handset.ask("310000"), old) == "A0"
     assert handset.is_asked == "3"
+
+
+def test_a_strangers_sign_ins_change_nothing(handset: Handset) -> None:
+    """The keys in use stay good, and those offered stay the same: nobody is kept from his first message."""
+    shop, stranger = handset.shop, Handset(handset.shop)
+    assert handset.code_of(handset.ask("310000")) == "00"
+    for _ in range(3):
+        stranger.sign_in()
+        assert handset.code_of(handset.ask("310000")) == "00"
+    written = shop.books.value("SELECT next_session FROM terminal_session")
+    handset.sign_in()
+    stranger.sign_in()
+    assert handset.code_of(handset.sale()) == "00"
+    stranger.sign_in()
+    assert handset.code_of(handset.sale("13812345679")) == "00"
+    assert written == 2
+    assert shop.books.rows("SELECT session, next_session FROM terminal_session") == [(2, 3)]
+    assert shop.books.value("SELECT count(*) FROM audit WHERE action = 'terminal.sign-in'") == 2
+
+
+def test_what_was_offered_too_long_is_made_anew(handset: Handset) -> None:
+    handset.shop.books.wait(44_000_000)
+    handset.sign_in()
+    assert handset.shop.books.value("SELECT next_session FROM terminal_session") == 2
+
+
+def test_what_is_offered_is_gone_when_the_desk_ends_it(handset: Handset) -> None:
+    """Between the look at the keys and their use; then the terminal signs in again."""
+    books = handset.shop.books
+    handset.shop.shelf.kept(handset.code)
+    with books.store.writing() as txn:
+        sign_out_txn(Desk(txn, books.clock.ms, "li"), "10000001")
+    assert handset.code_of(handset.ask("310000")) == "77"
 
 
 @pytest.mark.parametrize(
@@ -443,6 +478,7 @@ def test_silence(handset: Handset) -> None:
 
 
 def test_a_ledger_that_is_away_is_silence(handset: Handset) -> None:
+    assert handset.code_of(handset.ask("310000")) == "00"
     handset.shop.ledger.lose = SignIn
     assert handset.sign_in() is None
 
