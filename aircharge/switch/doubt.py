@@ -115,7 +115,9 @@ class DoubtResolver:
                 txn, now_ms, self._batch_max, held_before_ms=held_before_ms, owner=self._owner
             )
         )
-        due = [order for order in orders if order.order_id not in board.in_flight]
+        # What was not sent, and is not yet written as that, would be executed now and voided after it.
+        said = {command.order_id for command, _ in board.unwritten}
+        due = [order for order in orders if order.order_id not in board.in_flight | said]
         await _all(self._resolve(order) for order in due)
         return len(due)
 

@@ -95,6 +95,20 @@ def test_after_many_rounds_it_is_left_to_the_operators_next_answer() -> None:
     assert not world.board.unwritten
 
 
+def test_an_order_whose_answer_waits_to_be_written_is_not_sent_again() -> None:
+    """It would be executed now, and voided when the ledger takes the first answer."""
+    world, resolver = world_of("resend")
+    not_sent = CloseRecharge(ORDER_ID, Verdict.NOT_SENT, reason=Reason.OPERATOR_DOWN)
+    world.board.unwritten.append((not_sent, 0))
+    world.ledger.failure = LedgerError("no room")
+    world.ledger.open_orders = [doubtful(State.HELD, age_ms=121_000)]
+    assert now(resolver.round()) == 0
+    assert world.line.asked == []
+    world.ledger.failure, world.ledger.open_orders = None, []
+    now(resolver.round())
+    assert world.last_close() == not_sent
+
+
 def test_an_answer_that_cannot_be_written_to_a_resend_fails_the_round_and_frees_the_order() -> None:
     world, resolver = world_of("resend")
     world.ledger.failure = LedgerError("no room")
