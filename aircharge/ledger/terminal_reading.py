@@ -34,7 +34,6 @@ _txn, _wish = _t["txn"], _t["pos_reversal"]
 _terminal, _key, _session = _t["terminal"], _t["terminal_key"], _t["terminal_session"]
 _phone = _t["outlet_phone"]
 _TRACES: Final = 10**6
-_OF_SESSION: Final = ("session", "batch", "until_ms", "parameters", "next_session", "next_key", "next_until_ms")
 
 
 def sale_key(terminal: str, batch: int, trace: int) -> Key:
@@ -61,11 +60,7 @@ class TerminalRow:
     parameters: int = 0
     phones: tuple[str, ...] = ()  # of its outlet
     module: str = ""  # its security module's number
-    next_session: int = 0  # what a sign-in was answered with, until a message has used it
-    next_key: int = 0  # … under this master key
-    next_pik: bytes | None = None
-    next_mak: bytes | None = None
-    next_until_ms: int = 0
+    session_key: int = 0  # the master key its session was begun under
 
 
 def read_terminal(txn: Connection, code: str = "", module: str = "") -> TerminalRow | None:
@@ -87,7 +82,7 @@ def read_terminal(txn: Connection, code: str = "", module: str = "") -> Terminal
     )
     phones = select(_phone.c.msisdn).where(_phone.c.outlet_id == row["outlet_id"]).order_by(_phone.c.msisdn)
     is_new = row["session"] is None
-    session = {} if is_new else {name: row[name] for name in _OF_SESSION}
+    session = {} if is_new else {name: row[name] for name in ("session", "batch", "until_ms", "parameters")}
     return TerminalRow(
         row["id"],
         row["code"],
@@ -100,8 +95,7 @@ def read_terminal(txn: Connection, code: str = "", module: str = "") -> Terminal
         mak_wrapped=_octets(row["mak_wrapped"]),
         phones=tuple(txn.execute(phones).scalars()),
         module=row["module"],
-        next_pik=_octets(row["next_pik"]),
-        next_mak=_octets(row["next_mak"]),
+        session_key=row[_session.c.key_version] or 0,
         **session,
     )
 
@@ -202,6 +196,7 @@ class WantedCancel:
     is_open: bool = False  # one of them is under way
     has_failed: bool = False  # one of them was refused, and not just for want of a line
     made_ms: int = 0  # when it was taken back
+    tried_ms: int = 0  # when the last of ``tries`` ended
 
 
 _OPEN: Final = [int(state) for state in State if state.is_open]
@@ -232,7 +227,7 @@ def wanted_cancels(txn: Connection, limit: int = 200, after: tuple[int, int] = (
 def _with_tries(txn: Connection, wish: WantedCancel) -> WantedCancel:
     c = _txn.c
     scope = f"{AUTOMATIC}{wish.order_id}"
-    tried = txn.execute(select(c.state, c.reason).where(c.idem_scope == scope)).all()
+    tried = txn.execute(select(c.state, c.reason, c.done_ms).where(c.idem_scope == scope)).all()
     others = txn.execute(
         select(func.count()).where(c.orig_txn == wish.order_id, c.state.in_(_OPEN))
     ).scalar_one()
@@ -241,4 +236,5 @@ def _with_tries(txn: Connection, wish: WantedCancel) -> WantedCancel:
         for row in tried
         if row.state in (State.REFUSED, State.VOIDED) and Reason.by_number(row.reason) not in PASSING
     ]
-    return replace(wish, tries=len(tried), is_open=bool(others), has_failed=bool(failed))
+    tried_ms = max((row.done_ms or 0 for row in tried), default=0)
+    return replace(wish, tries=len(tried), is_open=bool(others), has_failed=bool(failed), tried_ms=tried_ms)

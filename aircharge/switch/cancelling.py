@@ -23,11 +23,17 @@ from aircharge.switch.recharge import carry, wait_for_lease
 from aircharge.switch.rounds import Rounds
 from aircharge.values import Channel, Key, Receipt, State
 
-__all__ = ["Cancels", "cancel"]
+__all__ = ["Cancels", "cancel", "pause_ms"]
 
 log = Logger()
 
 _LOOKS: Final = 3
+_PAUSES: Final = (1_000, 5_000, 15_000, 60_000, 300_000)
+
+
+def pause_ms(tries: int) -> int:
+    """How long after the last of so many reversals that came to nothing another one may be opened."""
+    return _PAUSES[min(tries, len(_PAUSES)) - 1]
 
 
 async def cancel(board: Board, command: CancelSale) -> Receipt:
@@ -83,10 +89,12 @@ class Cancels:
         return count
 
     def _must_wait(self, wish: WantedCancel) -> bool:
-        """A reversal is only opened where it can be sent."""
+        """A reversal is only opened where it can be sent, and each time later after one that came to nothing."""
         if wish.state is not State.SETTLED or wish.has_failed:
             return False
         board, plan = self._board, self._board.plan(wish.operator_id)
+        if wish.tries and board.clock.now_ms() < wish.tried_ms + pause_ms(wish.tries):
+            return True
         is_full = board.closing or len(board.in_flight) >= board.in_flight_max
         return plan is None or not plan.line.ready() or is_full or not board.is_ours()
 

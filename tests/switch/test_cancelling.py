@@ -15,7 +15,7 @@ from aircharge.ledger.cancelling import CancelSale, EndCancel
 from aircharge.ledger.chart import CANCEL_DONE, CANCEL_STANDS, CANCEL_WANTED
 from aircharge.ledger.terminal_reading import wanted_cancels
 from aircharge.switch.board import Board, DoubtPolicy
-from aircharge.switch.cancelling import Cancels, cancel
+from aircharge.switch.cancelling import Cancels, cancel, pause_ms
 from aircharge.switch.doubt import DoubtResolver
 from aircharge.values import State, Verdict
 from tests.ledger.desk import Books
@@ -130,8 +130,21 @@ def test_what_was_not_sent_is_tried_again_under_a_key_of_its_own(shop: Shop) -> 
     shop.sold()
     shop.take_back()
     shop.world.line.answers = [NotSent("cut")]
-    assert [shop.round(), shop.round(), shop.round()] == [1, 1, 1]
+    assert [shop.round(), shop.round()] == [1, 0]
+    shop.books.wait(1_000)
+    assert [shop.round(), shop.round()] == [1, 1]
     assert (shop.asked, shop.wish) == (["reverse", "reverse"], CANCEL_DONE)
+
+
+def test_an_operator_who_is_always_busy_is_asked_less_and_less(shop: Shop) -> None:
+    shop.sold()
+    shop.take_back()
+    shop.world.line.answers = ["4001"] * 99
+    for _ in range(600):
+        shop.round()
+        shop.books.wait(1_000)
+    assert shop.asked == ["reverse"] * 6  # after 1, 5, 15, 60, 300 seconds
+    assert [pause_ms(tries) for tries in (1, 5, 99)] == [1_000, 300_000, 300_000]
 
 
 def test_an_unanswered_reversal_is_a_doubt_not_a_second_one(shop: Shop) -> None:
@@ -152,6 +165,7 @@ def test_a_reversal_that_never_reached_the_operator_is_asked_for_anew(shop: Shop
     assert [shop.round(), shop.round()] == [1, 0]
     shop.books.wait(800_000)
     now(DoubtResolver(shop.board, shop.clock).round())
+    shop.books.wait(1_000)
     assert [shop.round(), shop.round(), shop.wish] == [1, 1, CANCEL_DONE]
     assert (shop.asked, shop.books.money("A")) == (["reverse", "query", "reverse"], (100_000, 0))
     assert len({request.op_ref for request in shop.world.line.asked}) == 2
