@@ -34,6 +34,15 @@ _txn, _wish = _t["txn"], _t["pos_reversal"]
 _terminal, _key, _session = _t["terminal"], _t["terminal_key"], _t["terminal_session"]
 _phone = _t["outlet_phone"]
 _TRACES: Final = 10**6
+_OF_SESSION: Final = (
+    "session",
+    "batch",
+    "until_ms",
+    "parameters",
+    "next_session",
+    "next_key",
+    "next_until_ms",
+)
 
 
 def sale_key(terminal: str, batch: int, trace: int) -> Key:
@@ -60,7 +69,11 @@ class TerminalRow:
     parameters: int = 0
     phones: tuple[str, ...] = ()  # of its outlet
     module: str = ""  # its security module's number
-    session_key: int = 0  # the master key its session was begun under
+    next_session: int = 0  # what a sign-in was answered with, until a message has used it
+    next_key: int = 0  # … under this master key
+    next_pik: bytes | None = None
+    next_mak: bytes | None = None
+    next_until_ms: int = 0
 
 
 def read_terminal(txn: Connection, code: str = "", module: str = "") -> TerminalRow | None:
@@ -82,7 +95,7 @@ def read_terminal(txn: Connection, code: str = "", module: str = "") -> Terminal
     )
     phones = select(_phone.c.msisdn).where(_phone.c.outlet_id == row["outlet_id"]).order_by(_phone.c.msisdn)
     is_new = row["session"] is None
-    session = {} if is_new else {name: row[name] for name in ("session", "batch", "until_ms", "parameters")}
+    session = {} if is_new else {name: row[name] for name in _OF_SESSION}
     return TerminalRow(
         row["id"],
         row["code"],
@@ -95,7 +108,8 @@ def read_terminal(txn: Connection, code: str = "", module: str = "") -> Terminal
         mak_wrapped=_octets(row["mak_wrapped"]),
         phones=tuple(txn.execute(phones).scalars()),
         module=row["module"],
-        session_key=row[_session.c.key_version] or 0,
+        next_pik=_octets(row["next_pik"]),
+        next_mak=_octets(row["next_mak"]),
         **session,
     )
 
