@@ -20,7 +20,7 @@ from aircharge.pos.keys import SignedIn
 from aircharge.pos.slips import local_time, slip
 from aircharge.values import Pin
 from aircharge.wire.iso8583.crypto import open_pin_block
-from aircharge.wire.iso8583.message import MAC, BadMessage, Message, Value
+from aircharge.wire.iso8583.message import MAC, MAC_128, BadMessage, Message, Value
 from aircharge.wire.iso8583.profile import PROFILES
 from aircharge.wire.iso8583.terminal import (
     CURRENCY,
@@ -97,7 +97,7 @@ class IsoDoor:
             act,
             batch,
             int(message.text(11)),
-            partial(self._is_proved, frame.content, MAC in message.fields),
+            partial(self._is_proved, frame.content, max(message.fields) in (MAC, MAC_128)),
             code=message.text(41),
             merchant=message.text(42),
             caller=frame.caller.ani if frame.caller else None,
@@ -125,8 +125,7 @@ class IsoDoor:
             answer.fields |= _told(act, message, said.facts)
             if text := slip(act, said.facts, board.utc_offset_min):
                 answer.fields[63] = text
-        is_signed = terminal is not None and MAC in message.fields
-        mac, key = (self._settings.mac, terminal.mak) if terminal and is_signed else ("", b"")
+        mac, key = (self._settings.mac, terminal.mak) if terminal else ("", b"")
         return seal_message(header.demanding(served.demand), answer, self._profile, mac if key else "", key)
 
     def _unreadable(self, octets: bytes, error: BadMessage) -> bytes | None:

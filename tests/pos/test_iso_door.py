@@ -378,6 +378,18 @@ def test_who_has_proved_nothing_gets_no_mac(handset: Handset, mti: str, network:
     assert (said.text(39), 64 in said.fields) == ("00", False)
 
 
+def test_a_mac_at_the_very_end(handset: Handset) -> None:
+    """ISO 8583: with elements above 64 the MAC is DE 128; one in DE 64 before them covers nothing that is behind it."""
+    above = handset.sale(fields={90: "0" * 42})
+    assert handset.code_of(above) == "00"
+    assert 64 not in above.fields
+    elsewhere = handset.sale("13812345679", fields={64: bytes(8), 103: "1"})
+    octets = handset.octets(elsewhere, b"")
+    answer = handset.send(octets)
+    assert answer is not None
+    assert handset.read(answer).text(39) == "A0"
+
+
 def test_a_wrong_batch(handset: Handset) -> None:
     assert handset.code_of(handset.sale(batch=2)) == "95"
     assert handset.code_of(handset.cancel(handset.sale(batch=2))) == "95"
