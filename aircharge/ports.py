@@ -63,6 +63,7 @@ class OperatorAnswer:
     code: str  # the operator's result code, "0000"
     op_serial: str = ""  # the operator's own number for the transaction
     at_ms: int = 0  # the operator's time
+    amount_fen: int = 0  # what it says it was about, 0 = not told
 
 
 class Operator(Protocol):

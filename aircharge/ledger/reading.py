@@ -17,17 +17,18 @@ from aircharge.ledger.tables import metadata
 from aircharge.values import Operation, State
 
 __all__ = [
+    "Asked",
     "CardRow",
     "FoundRecharge",
     "OpenOrder",
     "all_cards",
+    "asked_of",
     "card_by_msisdn",
     "cards_of",
     "claim_notices_txn",
     "find_recharge",
     "float_of",
     "journal_of",
-    "kind_of",
     "last_asked_back",
     "notices_of",
     "open_days",
@@ -198,10 +199,21 @@ def reversals_of_late(txn: Connection, since_ms: int, limit: int = 200) -> list[
     return [_order(row) for row in txn.execute(found.limit(limit)).mappings()]
 
 
-def kind_of(txn: Connection, order_id: int) -> Operation | None:
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What an order asks, and whom: what an answer is held against."""
+
+    kind: Operation
+    operator_id: int
+    op_ref: str  # empty: no operator was ever asked
+    amount_fen: int
+
+
+def asked_of(txn: Connection, order_id: int) -> Asked | None:
     """What an order asks for."""
-    kind = txn.execute(select(_txn.c.kind).where(_txn.c.id == order_id)).scalar()
-    return None if kind is None else Operation(kind)
+    columns = (_txn.c.kind, _txn.c.operator_id, _txn.c.op_ref, _txn.c.amount)
+    row = txn.execute(select(*columns).where(_txn.c.id == order_id)).first()
+    return None if row is None else Asked(Operation(row[0]), row[1], row[2] or "", row[3])
 
 
 def parked_orders(txn: Connection, *, released: bool | None = None, limit: int = 500) -> list[OpenOrder]:

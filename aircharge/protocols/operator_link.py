@@ -448,7 +448,7 @@ class OperatorLink:
                 second=outcome.code,
             )
         if outcome.code:
-            self._tell_late(OperatorAnswer(outcome.op_ref, outcome.code, outcome.op_serial, outcome.at_ms))
+            self._tell_late(_told(outcome))
 
     def _tell_late(self, answer: OperatorAnswer) -> None:
         for listener in self._late:
@@ -463,7 +463,7 @@ def _meaning(argument: Any, answer: Any) -> OperatorAnswer | int:
     if isinstance(answer, m.Reject) and asks_money:
         return OperatorAnswer(argument.op_ref, f"REJ{answer.problem:02d}")
     if isinstance(answer, m.Refused) and asks_money:
-        return OperatorAnswer(answer.op_ref, answer.code, answer.op_serial, answer.at_ms)
+        return _told(answer)
     if isinstance(answer, m.QueryResult):
         if answer.status != m.QueryStatus.FOUND:
             code = CODE_NOT_FOUND if answer.status == m.QueryStatus.NOT_FOUND else CODE_PENDING
@@ -474,7 +474,12 @@ def _meaning(argument: Any, answer: Any) -> OperatorAnswer | int:
         raise InDoubt(f"{type(argument).__name__} was not performed: {answer!r}")
     if asks_money and answer.amount_fen not in (0, argument.amount_fen):
         raise InDoubt(f"{answer.op_ref}: the operator executed another amount")
-    return OperatorAnswer(answer.op_ref, answer.code, answer.op_serial, answer.at_ms)
+    return _told(answer)
+
+
+def _told(outcome: Any) -> OperatorAnswer:
+    amount_fen = getattr(outcome, "amount_fen", 0)
+    return OperatorAnswer(outcome.op_ref, outcome.code, outcome.op_serial, outcome.at_ms, amount_fen)
 
 
 def _fire(deferred: Deferred[None], value: LinkError | None) -> None:

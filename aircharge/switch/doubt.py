@@ -18,7 +18,7 @@ from twisted.logger import Logger
 from aircharge.errors import InDoubt, LedgerError, NotSent, Reason
 from aircharge.ledger.chart import UNDO_NONE, UNDO_NOTHING, UNDO_REFUSED
 from aircharge.ledger.commands import CloseRecharge, Postpone
-from aircharge.ledger.reading import OpenOrder, kind_of, open_orders
+from aircharge.ledger.reading import Asked, OpenOrder, asked_of, open_orders
 from aircharge.ledger.reversing import Undo
 from aircharge.ports import OperatorAnswer, OperatorRequest
 from aircharge.switch.board import Board, OperatorPlan
@@ -28,6 +28,8 @@ __all__ = ["DoubtResolver", "order_id_of", "undo_ref", "undone_id_of"]
 
 log = Logger()
 
+_ID_MAX: Final = 2**63 - 1
+
 _WRITE_TRIES: Final = 120
 """Rounds in which an answer that could not be written is tried again."""
 
@@ -35,7 +37,8 @@ _WRITE_TRIES: Final = 120
 def order_id_of(op_ref: str) -> int:
     """The order a reference of ours names (its last 20 digits), or 0."""
     digits = op_ref[-20:]
-    return int(digits) if len(digits) == 20 and digits.isdecimal() and digits.isascii() else 0
+    order_id = int(digits) if len(digits) == 20 and digits.isdecimal() and digits.isascii() else 0
+    return order_id if order_id <= _ID_MAX else 0
 
 
 def undo_ref(op_ref: str) -> str:
@@ -191,6 +194,10 @@ class DoubtResolver:
 
     async def _heard(self, plan: OperatorPlan, order: OpenOrder, answer: OperatorAnswer) -> None:
         is_reversal = order.kind is Operation.REVERSAL
+        if not _fits(answer, order.amount_fen):
+            log.error("order {order}: the operator executed another amount", order=order.order_id)
+            await self._postpone(plan, order)
+            return
         if plan.doubt.mode == "query" and answer.code in plan.codes.not_found:
             if not self._is_final(plan, order):
                 await self._postpone(plan, order)
@@ -251,14 +258,34 @@ class DoubtResolver:
 
     async def _late_command(self, plan: OperatorPlan, answer: OperatorAnswer) -> CloseRecharge | None:
         """What a late answer comes to; None: nothing definite. "No such original" is left to the next round."""
-        if order_id := undone_id_of(answer.op_ref):
+        undone_id = undone_id_of(answer.op_ref)
+        if not (order_id := undone_id or order_id_of(answer.op_ref)):
+            return None
+        asked = await self._board.ledger.read(lambda txn: asked_of(txn, order_id))
+        if asked and not (_is_about(plan, asked, answer.op_ref) and _fits(answer, asked.amount_fen)):
+            log.error(
+                "late answer {code} from {operator} is not to what it was asked: order {order}",
+                code=answer.code,
+                operator=plan.name,
+                order=order_id,
+            )
+            return None
+        if undone_id:
             undone = plan.codes.undone(answer.code)
             return None if undone in (UNDO_NONE, UNDO_NOTHING) else _undone(order_id, answer, undone)
-        if not (order_id := order_id_of(answer.op_ref)):
-            return None
-        kind = await self._board.ledger.read(lambda txn: kind_of(txn, order_id))
-        command = plan.close(order_id, answer, 0, again=True, is_reversal=kind is Operation.REVERSAL)
+        is_reversal = bool(asked and asked.kind is Operation.REVERSAL)
+        command = plan.close(order_id, answer, 0, again=True, is_reversal=is_reversal)
         return None if command.verdict is Verdict.UNKNOWN else command
+
+
+def _is_about(plan: OperatorPlan, asked: Asked, op_ref: str) -> bool:
+    """Whether it is this operator that was asked, under this reference: nobody has a say in another's orders."""
+    return asked.operator_id == plan.operator_id and op_ref in (asked.op_ref, undo_ref(asked.op_ref))
+
+
+def _fits(answer: OperatorAnswer, amount_fen: int) -> bool:
+    """Whether it tells of no other amount than the one asked for."""
+    return answer.amount_fen in (0, amount_fen)
 
 
 def _mode(plan: OperatorPlan, order: OpenOrder) -> str:

@@ -274,6 +274,15 @@ class TestInDoubt:
         world.platforms[0].answer()
         assert world.late == [OperatorAnswer("r1", "0000", "S1", T)]
 
+    def test_late_news_tells_the_amount(self):
+        world = _World(response_timeout_s=5.0)
+        asked = world.recharge()
+        world.platforms[0].turn()
+        world.pass_time(5.25)
+        assert type(outcome(asked)) is InDoubt
+        world.platforms[0].answer(amount_fen=500)
+        assert world.late == [OperatorAnswer("r1", "0000", "S1", T, 500)]
+
     def test_another_amount_was_executed(self):
         world = _World()
         asked = world.recharge()
@@ -309,7 +318,8 @@ class TestAnswers:
         platform.turn()
         platform.session.respond(platform.asked[0].invoke_id, result)
         platform.turn()
-        assert outcome(asked).code == code
+        answer = outcome(asked)
+        assert (answer.code, answer.amount_fen) == (code, result.amount_fen)
 
     def test_a_refusal_and_a_reject_are_codes(self):
         world = _World()

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 
 from aircharge.errors import InDoubt, NotSent, Reason
 from aircharge.ledger.commands import CloseRecharge
 from aircharge.ledger.reading import OpenOrder
+from aircharge.ledger.writer import InlineLedger
 from aircharge.ports import OperatorAnswer
-from aircharge.switch.board import DoubtPolicy
-from aircharge.switch.doubt import DoubtResolver, order_id_of
+from aircharge.switch.board import Board, DoubtPolicy, OperatorPlan, Products
+from aircharge.switch.doubt import DoubtResolver, order_id_of, undo_ref
 from aircharge.values import State, Verdict
-from tests.switch.world import NOW_MS, OP_REF, ORDER_ID, World, now
+from tests.ledger.desk import Books
+from tests.switch.world import NOW_MS, OP_REF, ORDER_ID, ScriptedLine, World, now
 
 
 def doubtful(
@@ -151,6 +155,46 @@ def test_a_late_answer_settles(code: str, verdict: Verdict) -> None:
     assert world.last_close().verdict is verdict
 
 
+@pytest.mark.parametrize(
+    ("operator", "name", "amount_fen", "state"),
+    [
+        (1, str, 0, State.SETTLED),
+        (1, str, 5000, State.SETTLED),
+        (1, str, 500, State.HELD),  # another amount than was asked for
+        (2, str, 0, State.HELD),  # it was not asked
+        (2, undo_ref, 0, State.HELD),
+        (1, lambda op_ref: "ZZ" + op_ref[2:], 0, State.HELD),  # a reference of another house
+    ],
+)
+def test_a_late_answer_counts_from_whom_was_asked_about_what_was_asked(
+    operator: int, name: Callable[[str], str], amount_fen: int, state: State
+) -> None:
+    books, codes = Books().setup(), World().plan.codes
+    held = books.do(books.plain(amount_fen=5000))
+    lines = {number: ScriptedLine([]) for number in (1, 2)}
+    plans = [
+        OperatorPlan(number, f"op{number}", line, ("13",), Products(), codes, DoubtPolicy())
+        for number, line in lines.items()
+    ]
+    DoubtResolver(Board(InlineLedger(books.store), plans, books.clock), Clock())
+    late = lines[operator].late
+    assert late is not None
+    late(OperatorAnswer(name(held.op_ref), "0000", "OP9", NOW_MS, amount_fen))
+    assert books.value("SELECT state FROM txn WHERE id = :id", id=held.order_id) == state
+    assert books.rows("SELECT * FROM recon_item") == []
+    assert not books.problems()
+
+
+def test_what_a_query_finds_of_another_amount_leaves_the_doubt() -> None:
+    world, resolver = world_of("query")
+    answer: Deferred[OperatorAnswer] = succeed(OperatorAnswer(OP_REF, "0000", "OP9", NOW_MS, 500))
+    world.line.answers = [answer]
+    world.ledger.open_orders = [doubtful()]
+    now(resolver.round())
+    assert world.commands(CloseRecharge) == []
+    assert len(world.postponed()) == 1
+
+
 def test_a_late_answer_that_says_nothing_moves_nothing() -> None:
     world, _ = world_of("resend")
     assert world.line.late is not None
@@ -159,7 +203,9 @@ def test_a_late_answer_that_says_nothing_moves_nothing() -> None:
     assert world.trace == []
 
 
-@pytest.mark.parametrize(("reference", "order_id"), [(OP_REF, ORDER_ID), ("AC1", 0), ("", 0), ("X" * 32, 0)])
+@pytest.mark.parametrize(
+    ("reference", "order_id"), [(OP_REF, ORDER_ID), ("AC1", 0), ("", 0), ("X" * 32, 0), ("AC" + "9" * 20, 0)]
+)
 def test_reference_and_order(reference: str, order_id: int) -> None:
     assert order_id_of(reference) == order_id
 

@@ -10,7 +10,7 @@ from twisted.internet.task import Clock
 from aircharge.errors import InDoubt, LedgerError, NotSent, Reason, Refusal
 from aircharge.ledger.chart import UNDO_ASKED, UNDO_DONE, UNDO_NOTHING, UNDO_REFUSED
 from aircharge.ledger.commands import CloseRecharge, Postpone
-from aircharge.ledger.reading import FoundRecharge, OpenOrder
+from aircharge.ledger.reading import Asked, FoundRecharge, OpenOrder
 from aircharge.ledger.reversing import OpenReversal, Undo
 from aircharge.outlets.consent import ConsentCode
 from aircharge.ports import OperatorAnswer
@@ -201,7 +201,7 @@ def test_a_reversal_the_operator_does_not_know_is_a_no_past_finality_only() -> N
 @pytest.mark.parametrize(("kind", "closes"), [(Operation.REVERSAL, 1), (Operation.RECHARGE, 0), (None, 0)])
 def test_a_late_answer_is_read_by_what_was_asked(kind: Operation | None, closes: int) -> None:
     world, _ = world_of()
-    world.ledger.reads = [kind]
+    world.ledger.reads = [kind and Asked(kind, 1, OP_REF, 5000)]
     assert world.line.late is not None
     world.line.late(OperatorAnswer(OP_REF, "6004"))
     assert len(world.commands(CloseRecharge)) == closes
