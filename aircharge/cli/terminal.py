@@ -79,7 +79,7 @@ def terminal_sign_out(context: click.Context, terminal: str, actor: str) -> None
     """Take TERMINAL's working keys from it: it must sign in again."""
     with desk_of(context) as office, office.desk(actor) as desk:
         sign_out_txn(desk, terminal)
-        out.print(f"terminal {terminal} is signed out")
+        out.print(f"terminal {terminal} is signed out; a running daemon sees that within a minute")
 
 
 @terminal.command("list")

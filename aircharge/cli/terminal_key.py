@@ -225,7 +225,9 @@ def retire_command(context: click.Context, terminal: str, version: int, actor: s
             out.print(f"{gone} components of key {version} of terminal {terminal} are gone")
             return
         retire_key_txn(desk, terminal, version)
-        out.print(f"key {version} of terminal {terminal} is retired")
+        out.print(
+            f"key {version} of terminal {terminal} is retired; a session begun under it ends within a minute"
+        )
 
 
 @key.command("rewrap")
