@@ -109,11 +109,13 @@ def end_cancel(page: Page, command: EndCancel) -> bool:
     wishes = page.rows.found.get((_TABLE, "txn_id", command.order_id), ())
     if not any(wish["state"] == CANCEL_WANTED for wish in wishes):
         return False
-    state = CANCEL_STANDS if command.stands else CANCEL_DONE
+    order = page.rows.txns[command.order_id]
+    stands = command.stands and order.state == State.SETTLED  # else somebody has taken it back meanwhile
+    state = CANCEL_STANDS if stands else CANCEL_DONE
     met = {"txn_id": command.order_id, "state": CANCEL_WANTED}
     page.changes.rare.append(RowChange(_TABLE, {"state": state, "done_ms": page.now_ms}, met))
     page.rows.found[_TABLE, "txn_id", command.order_id] = [{"state": state}]
-    if command.stands:
+    if stands:
         page.audit("alarm.cancelled-sale-stands", f"order {command.order_id}")
     return True
 
@@ -125,9 +127,9 @@ def _cancel_needs(needs: Needs, command: CancelSale) -> None:
         needs.wanted.add((_TABLE, "txn_id", command.orig_id))
 
 
-RULES: Final = {
-    CancelSale: Rule(_cancel_needs, cancel_sale),
-    EndCancel: Rule(
-        lambda needs, command: needs.wanted.add((_TABLE, "txn_id", command.order_id)), end_cancel
-    ),
-}
+def _end_needs(needs: Needs, command: EndCancel) -> None:
+    needs.orders.add(command.order_id)
+    needs.wanted.add((_TABLE, "txn_id", command.order_id))
+
+
+RULES: Final = {CancelSale: Rule(_cancel_needs, cancel_sale), EndCancel: Rule(_end_needs, end_cancel)}

@@ -231,6 +231,18 @@ def test_a_clerks_reversal_that_was_quicker_is_waited_for(books: Books, counter:
     assert books.do(auto(books, order, 1)).state is State.HELD
 
 
+def test_what_a_clerk_took_back_after_all_does_not_stand(books: Books, counter: Counter) -> None:
+    """The look found the operator's no; before the wish was ended a clerk's reversal had its yes."""
+    order = settled(counter, trace=1)
+    books.do(counter.cancel(1))
+    books.do(books.close(books.do(auto(books, order)), Verdict.NO, reason=Reason.NOT_REVERSIBLE))
+    by_clerk = OpenReversal(Channel.CLI, Key("desk", "1"), None, order.order_id, books.clock.ms, actor="li")
+    books.do(books.close(books.do(by_clerk), Verdict.YES))
+    assert books.do(EndCancel(order.order_id, stands=True)) is True
+    assert wishes(books) == [CANCEL_DONE]
+    assert books.value("SELECT count(*) FROM audit WHERE action = 'alarm.cancelled-sale-stands'") == 0
+
+
 def test_past_its_day_it_stands(books: Books, counter: Counter) -> None:
     order = settled(counter, trace=1)
     books.wait(86_400_000)
