@@ -3,7 +3,8 @@
 The centre asks with a fresh random; every later frame of the call bears it. Data frames are numbered one after the
 other over both directions. One frame is under way at a time (the line is half duplex): without a receipt it goes
 out again, ``tries_max`` times in all, then the call is over. A data frame in place of a receipt is one. A data
-frame that was received already is acknowledged again and not handed out again.
+frame that was received already is acknowledged again and not handed out again. What is to be said waits while octets
+come in that are not yet a frame; not for longer than the longest frame takes, so that endless noise stops nothing.
 """
 
 from __future__ import annotations
@@ -31,6 +32,9 @@ from aircharge.wire.pos_link import (
 __all__ = ["MASK_OLD", "TRANSITIONS", "FskLink", "FskSettings", "Move", "Role", "State"]
 
 
+_PREAMBLE: Final = bytes([PREAMBLE_OCTET])
+_AROUND: Final = 11
+"""Octets of a data frame beside its content."""
 MASK_OLD: Final = bytes.fromhex("37585701")
 """``FskSettings.random_mask`` of an older variant."""
 
@@ -84,12 +88,17 @@ class FskSettings:
     answer_s: float = 1.5
     """From the end of our frame to the receipt."""
     gap_s: float = 0.3
-    """A silence inside a frame that ends it."""
+    """A silence inside a frame that ends it; behind octets that are no frame one that says that nobody speaks."""
     idle_s: float = 120.0
     """A call in which nothing is said for this long is over."""
     octet_s: float = 10 / 1200
     random_mask: bytes = bytes(4)
     """All frames but the link request bear its random XOR this."""
+
+    @property
+    def longest_s(self) -> float:
+        """What the longest frame takes, from its preamble to the silence behind it."""
+        return (self.preamble_octets + self.content_max + _AROUND) * self.octet_s + self.gap_s
 
 
 class FskLink(Link):
@@ -106,8 +115,11 @@ class FskLink(Link):
         self.repeats_sent = 0
         self._hunter = FskHunter(settings.content_max)
         self._attempt: Attempt | None = None
+        self._held: list[bytes] = []  # receipts that wait for the line
+        self._waiting: tuple[bytes, Message] | None = None  # and the message; it has no number yet
         self._last_was_theirs = False
         self._heard = self._active = now
+        self._coming_since = self._free_at = now  # octets come in that are no frame yet
 
     def open(self, random: bytes, now: float) -> bytes:
         """Centre: ask the terminal for a link under ``random`` (4 octets, fresh for each call)."""
@@ -122,10 +134,35 @@ class FskLink(Link):
         if self.has_ended:
             return []
         events = []
-        if now - self._heard >= self.settings.gap_s and self._hunter.buffered_octets:
+        if now - self._heard >= self.settings.gap_s:
+            self._coming_since = now
             events += self._take(self._hunter.give_up(), now)
         self._heard = now
-        return events + self._take(self._hunter.feed(data), now)
+        frames = self._hunter.feed(data)
+        self._listen(data, bool(frames), now)
+        events += self._take(frames, now)
+        self._speak(now)
+        return events
+
+    def _listen(self, data: bytes, has_frame: bool, now: float) -> None:
+        """Whether the other end is speaking: its last octets belong to no frame that is whole."""
+        if has_frame:
+            self._coming_since = self._free_at = now
+            if not self._hunter.buffered_octets and data[-1:] != _PREAMBLE:
+                return
+        self._free_at = min(now + self.settings.gap_s, self._coming_since + self.settings.longest_s)
+
+    def _speak(self, now: float) -> None:
+        """Say what waits, when the line is free."""
+        if now < self._free_at or self.has_ended:
+            return
+        self._out += self._held
+        self._held.clear()
+        if self._waiting is not None and self._attempt is None:
+            (content, message), self._waiting = self._waiting, None
+            sequence = (self.sequence + 1) % 256
+            self._begin(FskFrame(self.role.sends, self.random, sequence, content), message, now)
+            self.sequence, self._last_was_theirs = sequence, False
 
     def _take(self, frames: list[bytes], now: float) -> list[Event]:
         events: list[Event] = []
@@ -159,7 +196,8 @@ class FskLink(Link):
             self._move(Move.LINK_ANSWER)
             events = [*self._give_up(), Opened()]
             self.random, self.sequence, self._last_was_theirs = random, 0, False
-        self._write(FskFrame(FskType.LINK_ANSWER, random, 0))
+            self._held.clear()
+        self._hold(FskFrame(FskType.LINK_ANSWER, random, 0))
         return events
 
     def _masked(self, random: bytes) -> bytes:
@@ -198,7 +236,8 @@ class FskLink(Link):
             return None
         gap = self._heard + self.settings.gap_s if self._hunter.buffered_octets else None
         idle = self._active + self.settings.idle_s
-        return earliest(gap, idle, self._attempt.due if self._attempt else None)
+        free = self._free_at if self._held or self._waiting else None
+        return earliest(gap, idle, free, self._attempt.due if self._attempt else None)
 
     def tick(self, now: float) -> list[Event]:
         if self.has_ended:
@@ -208,8 +247,8 @@ class FskLink(Link):
             events += self._take(self._hunter.give_up(), now)
         attempt = self._attempt
         if attempt is not None and now >= attempt.due:
-            if self._hunter.buffered_octets:  # half duplex: hear it out
-                attempt.due = self._heard + self.settings.gap_s
+            if now < self._free_at:  # half duplex: hear it out
+                attempt.due = self._free_at
             elif attempt.tries >= self.settings.tries_max:
                 events += self._end("no receipt")
             else:
@@ -219,29 +258,35 @@ class FskLink(Link):
                 self._out.append(attempt.frame)
         if now >= self._active + self.settings.idle_s:
             events += self._end("silence")
+        self._speak(now)
         return events
 
     def _transmit(self, frame: bytes, message: Message, now: float) -> None:
         if self.state is not State.LINKED:
             raise NotSent("no link yet")
-        if self._attempt is not None:
+        if self._attempt is not None or self._waiting is not None:
             raise NotSent("a message is under way")
-        sequence = (self.sequence + 1) % 256
-        self._begin(FskFrame(self.role.sends, self.random, sequence, frame), message, now)
-        self.sequence, self._last_was_theirs = sequence, False
+        FskFrame(self.role.sends, self.random, 0, frame).encode()  # raises WireError while it still can
+        self._waiting = frame, message
+        self._speak(now)
 
     def _begin(self, frame: FskFrame, message: Message | None, now: float) -> None:
-        data = self._write(frame)
+        data = self._octets(frame)
+        self._out.append(data)
         self._active = now
         self._attempt = Attempt(data, self._due(data, now), message)
 
     def _receipt(self, frame: FskFrame) -> None:
-        self._write(FskFrame(FskType.RECEIVED, self.random, frame.sequence))
+        self._hold(FskFrame(FskType.RECEIVED, self.random, frame.sequence))
 
-    def _write(self, frame: FskFrame) -> bytes:
-        data = bytes([PREAMBLE_OCTET]) * self.settings.preamble_octets + frame.encode()
-        self._out.append(data)
-        return data
+    def _hold(self, frame: FskFrame) -> None:
+        """For ``_speak``; once, whatever is repeated meanwhile."""
+        octets = self._octets(frame)
+        if octets not in self._held:
+            self._held.append(octets)
+
+    def _octets(self, frame: FskFrame) -> bytes:
+        return _PREAMBLE * self.settings.preamble_octets + frame.encode()
 
     def _due(self, data: bytes, now: float) -> float:
         waiting = sum(map(len, self._out)) or len(data)
@@ -249,7 +294,9 @@ class FskLink(Link):
 
     def _give_up(self) -> list[Event]:
         attempt, self._attempt = self._attempt, None
-        return [Lost(attempt.message)] if attempt is not None and attempt.message is not None else []
+        waiting, self._waiting = self._waiting, None
+        messages = [attempt.message if attempt else None, waiting[1] if waiting else None]
+        return [Lost(message) for message in messages if message is not None]
 
     def _move(self, move: Move) -> None:
         self.state = advance(TRANSITIONS, self.state, move)

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aircharge.errors import NotSent
+from aircharge.errors import NotSent, WireError
 from aircharge.wire.fsk import FskFrame, FskType
 from aircharge.wire.fsk_link import MASK_OLD, FskLink, FskSettings, Role
 from aircharge.wire.pos_link import Delivered, Ended, Event, Lost, Malformed, Message, Opened, Received
-from tests.wire.pos_line import Line
+from tests.wire.pos_line import Line, in_pieces
 
 VECTORS = json.loads((Path(__file__).parent.parent / "vectors" / "pos_fsk.json").read_text("utf-8"))
 RANDOM = bytes.fromhex("1a2b3c4d")
@@ -158,6 +158,108 @@ def test_it_does_not_interrupt_the_other_end() -> None:
     centre.receive(FskFrame(FskType.RECEIVED, RANDOM, 1).encode()[:4], due)
     assert centre.tick(due) == []
     assert centre.data_to_send() == b""
+
+
+def test_a_message_waits_while_the_other_end_speaks() -> None:
+    """From its preamble on; then the receipt goes first, and the message bears the number behind theirs."""
+    settings = FskSettings(preamble_octets=30)
+    centre, terminal = linked(settings)
+    frame = terminal.send(Message(b"asked"), 0)
+    assert centre.receive(frame[:3], 5.0) == []
+    assert centre.send(Message(b"answer"), 5.1) == b""
+    with pytest.raises(NotSent):
+        centre.send(Message(b"another"), 5.1)
+    assert centre.deadline == 5.0 + settings.gap_s
+    assert centre.receive(frame[3:40], 5.2) + centre.tick(5.4) == []
+    assert centre.data_to_send() == b""
+    assert contents(centre.receive(frame[40:], 5.5)) == [b"asked"]
+    said = centre.data_to_send()
+    assert terminal.receive(said, 6) == [Delivered(Message(b"asked")), Received(Message(b"answer"))]
+    assert centre.receive(terminal.data_to_send(), 7) == [Delivered(Message(b"answer"))]
+
+
+def test_a_receipt_waits_for_the_frame_that_comes_behind() -> None:
+    centre, terminal = linked()
+    frame = terminal.send(Message(b"1"), 0)
+    assert contents(centre.receive(frame + b"\x55\x55", 1.0)) == [b"1"]
+    assert centre.data_to_send() == b""
+    assert centre.receive(frame, 1.1) == []  # their repeat; one receipt will do
+    receipt = centre.data_to_send()
+    assert FskFrame.decode(receipt) == FskFrame(FskType.RECEIVED, RANDOM, 1)
+    centre.receive(frame + b"\x55", 2.0)
+    assert centre.deadline == 2.0 + BARE.gap_s
+    centre.tick(2.0 + BARE.gap_s)  # nothing came of it
+    assert centre.data_to_send() == receipt
+
+
+@pytest.mark.parametrize("octet", [0x00, 0x55, 0x87])
+def test_endless_noise_stops_nothing(octet: int) -> None:
+    """Not longer than the longest frame would take."""
+    centre, _ = linked()
+    now = 10.0
+    centre.receive(bytes([octet]), now)
+    assert centre.send(Message(b"x"), now) == b""
+    said = b""
+    while not said:
+        now += 0.2
+        centre.receive(bytes([octet]), now)
+        centre.tick(now)
+        said = centre.data_to_send()
+    assert now == pytest.approx(10.0 + BARE.longest_s, abs=0.21)
+    assert centre.connection_lost() == [Lost(Message(b"x")), Ended("connection lost")]
+
+
+def test_a_message_that_waited_in_vain_is_lost_with_its_call() -> None:
+    centre, _ = linked()
+    centre.receive(b"\x55", 1.0)
+    with pytest.raises(WireError):
+        centre.send(Message(bytes(2000)), 1.0)
+    assert centre.send(Message(b"x"), 1.0) == b""
+    assert centre.end("stopping") == [Lost(Message(b"x")), Ended("stopping")]
+    assert centre.data_to_send() == b""
+
+
+class Octets(Line):
+    """Octets arrive a few at a time, as they go over the line; ``into``: how often one spoke into what it heard."""
+
+    def __init__(self, left: FskLink, right: FskLink, chance: random.Random, percent: int) -> None:
+        super().__init__(left, right)
+        self.into = 0
+        self._chance, self._percent = chance, percent
+        self._heard = [(0.0, 0.0), (0.0, 0.0)]  # of each end's last words: first and last octet arrive
+
+    def put(self, end: int, data: bytes) -> None:
+        if not data:
+            return
+        first, last = self._heard[1 - end]
+        self.into += first <= self.now < last
+        spoilt, chance = bytearray(data), self._chance
+        if chance.randrange(100) < self._percent:
+            spoilt[chance.randrange(len(data))] ^= chance.randrange(1, 256)
+        begins = max(self.now, self._free[end])
+        pieces = in_pieces(bytes(spoilt), [chance.randrange(1, 12) for _ in range(len(data) // 6)])
+        for piece in filter(None, pieces):
+            super().put(end, piece)
+        self._heard[end] = begins + len(pieces[0]) * self._octet_s, self._free[end]
+
+
+@given(st.integers(0, 2**32), st.integers(0, 40))
+def test_octet_by_octet_nobody_speaks_into_what_comes_in(seed: int, percent: int) -> None:
+    """An answer is wanted while repeats and receipts come in: each arrives once, in order, begun over nothing."""
+    chance = random.Random(seed)
+    settings = FskSettings(preamble_octets=8, tries_max=1000, idle_s=1e9)
+    line = Octets(FskLink(settings, Role.CENTRE, 0), FskLink(settings, Role.TERMINAL, 0), chance, percent)
+    line.put(0, line.ends[0].open(RANDOM, 0))
+    line.carry(3000, lambda: Opened() in line.heard[0])
+    for number in range(4):
+        end = 1 - number % 2
+        line.put(end, line.ends[end].send(Message(b"%d" % number), line.now))
+        message = Received(Message(b"%d" % number))
+        line.carry(line.now + 3000, lambda end=end, message=message: message in line.heard[1 - end])
+        line.carry(line.now + chance.random() * 3)
+    line.carry(line.now + 600)
+    assert (contents(line.heard[0]), contents(line.heard[1])) == ([b"0", b"2"], [b"1", b"3"])
+    assert line.into == 0
 
 
 @given(st.integers(0, 2**32), st.integers(0, 40))
