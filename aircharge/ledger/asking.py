@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Final
 
 from aircharge.errors import Reason
@@ -10,7 +11,7 @@ from aircharge.ledger.commands import Inquire, InquiryReceipt, NoticesDone, Offe
 from aircharge.ledger.page import Facts, Page
 from aircharge.ledger.rows import Needs, OutletRow, PhoneRow, Usage
 from aircharge.ledger.rule import Rule, asker_needs
-from aircharge.values import Asker, Channel, Operation, State, content_hash
+from aircharge.values import Asker, Channel, Operation, Pin, State, content_hash
 
 __all__ = ["RULES", "inquire", "inquiry_hash", "notices_done", "offence", "serial_says"]
 
@@ -19,9 +20,13 @@ def inquiry_hash(command: Inquire) -> bytes:
     return content_hash(command.operation, command.about, 0)
 
 
-def serial_says(page: Page, asker: Asker, content: bytes) -> tuple[Reason, bool]:
-    """OK, CLASH or REPLAY of a message that is no order, and whether it is the first with its serial; spends it."""
+def serial_says(page: Page, asker: Asker, content: bytes, pin: Pin | None) -> tuple[Reason, bool]:
+    """OK, CLASH or REPLAY of a message that is no order, and whether it is the first with its serial; spends it.
+
+    With another PIN it is another message: a repetition's PIN is not counted, and must not be a new guess.
+    """
     seen, reason = page.seen(asker.card), Reason.OK
+    content = hashlib.sha256(content + _pin_mark(page, asker, pin)).digest()
     if seen is not None and seen.req_hash != content:
         reason = Reason.CLASH
     elif (seen is not None and page.is_late(seen.seen_ms)) or (
@@ -32,11 +37,18 @@ def serial_says(page: Page, asker: Asker, content: bytes) -> tuple[Reason, bool]
     return reason, seen is None
 
 
+def _pin_mark(page: Page, asker: Asker, pin: Pin | None) -> bytes:
+    """16 bits that tell PINs apart and give none away: too few to find one by, and keyed (``PinHash.mark``)."""
+    outlet, _ = page.outlet_of(asker.phone)
+    row = page.rows.credentials.get(outlet.id) if outlet is not None else None
+    return b"" if row is None or pin is None else page.pin_mac(row.pepper_ver, 0, b"mark", pin.secret)[:2]
+
+
 def inquire(page: Page, command: Inquire) -> InquiryReceipt:
     """Balance or last recharge; the reply is a notice. Writes the serial and the PIN count."""
     asker = command.asker
     outlet, phone = page.outlet_of(asker.phone)
-    reason, is_first = serial_says(page, asker, inquiry_hash(command))
+    reason, is_first = serial_says(page, asker, inquiry_hash(command), asker.pin)
     told = Facts()
     if outlet is None or phone is None:
         page.offend(asker, Reason.UNKNOWN_SENDER)

@@ -39,7 +39,8 @@ def report_lost(page: Page, command: ReportLost) -> InquiryReceipt:
     """OK, or what ``Inquire`` refuses for, and NOT_FOUND: no other number of this outlet is called so."""
     asker = command.asker
     outlet, phone = page.outlet_of(asker.phone)
-    reason, is_first = serial_says(page, asker, content_hash(Operation.STATUS, f"lost {command.lost}", 0))
+    content = content_hash(Operation.STATUS, f"lost {command.lost}", 0)
+    reason, is_first = serial_says(page, asker, content, asker.pin)
     if outlet is None or phone is None:
         page.offend(asker, Reason.UNKNOWN_SENDER)
         return InquiryReceipt(Reason.UNKNOWN_SENDER)

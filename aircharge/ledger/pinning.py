@@ -50,7 +50,7 @@ def change_pin(page: Page, command: ChangePin) -> InquiryReceipt:
     asker = command.asker
     outlet, phone = page.outlet_of(asker.phone)
     content = content_hash(Operation.PIN_CHANGE, "duress" if command.duress else "", 0)
-    reason, is_first = serial_says(page, asker, content)
+    reason, is_first = serial_says(page, asker, content, command.old)
     if outlet is None or phone is None:
         page.offend(asker, Reason.UNKNOWN_SENDER)
         return InquiryReceipt(Reason.UNKNOWN_SENDER)
