@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import Final
 
 from aircharge.errors import Reason
@@ -26,7 +25,7 @@ def serial_says(page: Page, asker: Asker, content: bytes, pin: Pin | None) -> tu
     With another PIN it is another message: a repetition's PIN is not counted, and must not be a new guess.
     """
     seen, reason = page.seen(asker.card), Reason.OK
-    content = hashlib.sha256(content + _pin_mark(page, asker, pin)).digest()
+    content = page.with_pin(content, asker.phone, pin)
     if seen is not None and seen.req_hash != content:
         reason = Reason.CLASH
     elif (seen is not None and page.is_late(seen.seen_ms)) or (
@@ -35,13 +34,6 @@ def serial_says(page: Page, asker: Asker, content: bytes, pin: Pin | None) -> tu
         reason = Reason.REPLAY
     page.spend_serial(asker.card, content, 0)
     return reason, seen is None
-
-
-def _pin_mark(page: Page, asker: Asker, pin: Pin | None) -> bytes:
-    """16 bits that tell PINs apart and give none away: too few to find one by, and keyed (``PinHash.mark``)."""
-    outlet, _ = page.outlet_of(asker.phone)
-    row = page.rows.credentials.get(outlet.id) if outlet is not None else None
-    return b"" if row is None or pin is None else page.pin_mac(row.pepper_ver, 0, b"mark", pin.secret)[:2]
 
 
 def inquire(page: Page, command: Inquire) -> InquiryReceipt:

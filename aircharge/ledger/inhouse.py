@@ -72,15 +72,16 @@ def carry_out(page: Page, verb: Verb, command: Wish) -> Receipt:
     if row is not None:
         return repeating.repeat(page, command, row, content)
     asker = command.asker
+    said = page.with_pin(content, asker.phone, asker.pin)
     seen = page.seen(asker.card)
-    if seen is not None and seen.req_hash != content:
+    if seen is not None and seen.req_hash != said:
         return repeating.turn_away(page, command, None, Reason.CLASH)
     if seen is not None and page.is_late(seen.seen_ms):
         return repeating.turn_away(page, command, None, Reason.REPLAY)
     is_fresh = seen is not None or page.spend_counter(asker.card)
     outlet, _ = page.outlet_of(asker.phone)
     if outlet is None:
-        return repeating.nobody(page, command, content)
+        return repeating.nobody(page, command, said)
     refused = _who(page, verb, command, outlet, is_fresh=is_fresh, is_first=seen is None)
     done = refused or verb.book(page, command, outlet)
     if isinstance(done, Refused):
@@ -121,7 +122,8 @@ def _refuse(
         **refused.facts,
     }
     if row is None:
-        page.spend_serial(command.asker.card, content, 0)
+        said = page.with_pin(content, command.asker.phone, command.asker.pin)
+        page.spend_serial(command.asker.card, said, 0)
         page.notice(0, "outlet.refused", command.asker.phone, command.asker.service, outlet.language, facts)
         return Receipt(0, State.REFUSED, refused.reason, fresh=True, outlet_id=outlet.id)
     row.state, row.reason, row.done_ms = int(State.REFUSED), refused.reason.number, page.now_ms

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -233,6 +234,17 @@ class Page:
     def is_late(self, since_ms: int) -> bool:
         """Too late to be the SMS centre's repetition."""
         return self.now_ms - since_ms > self.settings.retransmit_window_ms
+
+    def with_pin(self, content: bytes, phone: str, pin: Pin | None) -> bytes:
+        """What a serial stands for where no order keeps its first answer: content and PIN.
+
+        Of the PIN 16 bits, keyed (``PinHash.mark``): they tell two apart, and are too few to find one by.
+        """
+        outlet, _ = self.outlet_of(phone)
+        row = self.rows.credentials.get(outlet.id) if outlet is not None else None
+        if row is not None and pin is not None:
+            content += self.pin_mac(row.pepper_ver, 0, b"mark", pin.secret)[:2]
+        return hashlib.sha256(content).digest()
 
     def spend_serial(self, use: CardUse | None, req_hash: bytes, txn_id: int) -> None:
         if use is None or (use.card_id, use.serial) in self.rows.replays:

@@ -14,7 +14,8 @@ from aircharge.errors import Reason
 from aircharge.ledger.page import BookSettings
 from aircharge.ledger.pin_rules import is_near, same_or_slip, why_weak
 from aircharge.ledger.pinning import ChangePin
-from aircharge.values import Asker, CardUse, Channel, Operation, Pin, State
+from aircharge.ledger.reversing import OpenReversal
+from aircharge.values import Asker, CardUse, Channel, Key, Operation, Pin, State
 from tests.ledger.desk import MINUTE, PHONES, PIN, SERVICE, WRONG, Books
 
 NEW, THIRD, FOURTH = "482915", "917340", "260483"
@@ -180,6 +181,27 @@ def test_one_serial_does_for_one_pin(books: Books) -> None:
     said = [books.do(books.ask(use=asked, pin=pin, pin_needed=True)).reason for pin in guesses]
     assert said == [Reason.PIN_WRONG, *[Reason.CLASH] * 3]
     assert books.value("SELECT fails FROM credential WHERE fails > 0") == 2
+
+
+def test_nor_does_one_serial_tell_pins_apart_by_a_reversal_of_nothing(books: Books) -> None:
+    """What was never sold has no row to keep the refusal: only the serial knows of it."""
+    use = books.card()
+    said = [take_back(books, pin, use) for pin in (WRONG, WRONG, "223344", PIN)]
+    assert said == [Reason.PIN_WRONG] * 2 + [Reason.CLASH] * 2
+    assert books.value("SELECT fails FROM credential WHERE fails > 0") == 1
+
+
+def take_back(books: Books, pin: str, use: CardUse) -> Reason:
+    command = OpenReversal(
+        Channel.STK,
+        Key(f"stk:{use.card_id}", f"{use.serial:016x}"),
+        Asker(PHONES["A"], SERVICE, use, Pin(pin)),
+        orig_id=0,
+        received_ms=books.clock.ms,
+        target="13812345678",
+        amount_fen=5000,
+    )
+    return books.do(command).reason  # type: ignore[no-any-return]
 
 
 def test_the_sms_centres_repetition_is_told_again_and_counts_nothing(books: Books) -> None:
