@@ -12,7 +12,7 @@ four octets that follow decide, if so many follow.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,8 @@ __all__ = ["Demodulator"]
 _BLOCK: Final = OCTET_BITS + 1  # the stop bit before, start, data, stop
 _SPANS: Final = (slice(0, 4), slice(4, 8), slice(8, 11))
 """Bits over which the phase must be continuous."""
+_STARTS: Final = 8
+"""Places in a bit where a start is looked for."""
 _LOOK_AHEAD: Final = 10  # bits
 _AHEAD: Final = 52
 """Bits behind the next start that must have been heard: four octets, shifted by eight bits, and a rest."""
@@ -170,22 +172,24 @@ class Demodulator:
         if self._power(self._next, 2 * bit) < _SILENT * _SILENT:
             self._next += bit
             return None
-        starts = self._next + np.arange(0, 1.0, 0.125) * bit
-        judged = self._judge(starts)
+        starts = self._next + np.arange(_STARTS) / _STARTS * bit
+        parts, fulls = self._tones_in(starts)
+        possible = np.flatnonzero(self._may_begin(parts, fulls))
+        if not len(possible):
+            self._next += bit
+            return None
+        starts = starts[possible]
+        judged = self._judged([part[possible] for part in parts], fulls[possible])
         gains = judged.strengths - judged.idle * (1 + _ONSET_GAIN)
         gains = np.where(judged.quality >= _QUALITY_ONSET, gains, 0.0)
         best = int(np.argmax(judged.strengths * (gains > 0)))
         if gains[best] <= 0:
             self._next += bit
             return None
-        if best == len(starts) - 1:
+        if possible[best] == _STARTS - 1:
             self._next += 0.5 * bit
             return None
-        later = self._judge(starts[best] + np.arange(1, _LOOK_AHEAD) * bit)
-        is_framed = self._wrong(float(starts[best])) <= judged.strengths[best]
-        if not is_framed or judged.strengths[best] < 0.88 * float(
-            np.max(later.strengths * (later.strengths > later.idle))
-        ):
+        if not self._is_first(float(starts[best]), float(judged.strengths[best])):
             self._next = float(starts[best]) + 0.5 * bit
             return None
         self._locked, self._misses, self._run = True, 0, int(judged.octets[best] == _ALTERNATING)
@@ -197,35 +201,53 @@ class Demodulator:
         window = self._samples[max(0, int(start)) : max(0, int(start + length))]
         return float(window @ window) / max(1, len(window))
 
+    def _is_first(self, start: float, strength: float) -> bool:
+        """Start and stop bit are there, and no later start explains the samples better."""
+        if self._wrong(start) > strength:
+            return False
+        later = self._judge(start + np.arange(1.0, _LOOK_AHEAD) * self._bit)
+        return strength >= float(0.88 * np.max(later.strengths * (later.strengths > later.idle)))
+
     def _judge(self, starts: Floats) -> _Judged:
         """Every wave at every start (of the start bit, in samples of the buffer)."""
+        return self._judged(*self._tones_in(starts))
+
+    def _tones_in(self, starts: Floats) -> tuple[list[Complexes], Floats]:
+        """Both tones in each bit of a frame, [space, mark]; the strength of a wave that is all there is."""
         edges = starts[:, None] + np.arange(-1, OCTET_BITS + 1) * self._bit
         first = max(0, int(edges.min()) - 1)
         samples = self._samples[first : int(edges.max()) + 2]
-        sizes = self._correlate(samples, edges - first, slice(0, _IDLE + 1))
+        edges = edges - first
         power = np.concatenate(([0], np.cumsum(samples * samples)))
-        inside = np.interp(edges[:, -1] - first, np.arange(len(power)), power)
-        inside -= np.interp(edges[:, 0] - first, np.arange(len(power)), power)
-        octets = np.argmax(sizes[:, :_IDLE], axis=1)
-        best = sizes[np.arange(len(starts)), octets]
-        quality = best / np.sqrt(np.maximum(inside, 1.0) * _BLOCK * self._bit / 2)
-        return _Judged(octets, best, sizes[:, _IDLE], quality)
-
-    def _wrong(self, start: float) -> float:
-        """Strength of the strongest frame whose start or stop bit is wrong."""
-        edges = start + np.arange(-1, OCTET_BITS + 1)[None, :] * self._bit
-        first = max(0, int(edges.min()) - 1)
-        samples = self._samples[first : int(edges.max()) + 2]
-        return float(self._correlate(samples, edges - first, slice(_IDLE + 1, None)).max())
-
-    def _correlate(self, samples: Floats, edges: NDArray[np.floating[Any]], rows: slice) -> Floats:
-        """Strength of every wave of ``rows`` in ``samples``, for each row of ``edges`` of its bits."""
+        inside = np.interp(edges[:, -1], np.arange(len(power)), power)
+        inside -= np.interp(edges[:, 0], np.arange(len(power)), power)
         times = np.arange(len(samples))
         parts = []
         for turn in self._turn:
             sums = np.concatenate(([0], np.cumsum(samples * np.exp(turn * (times + 0.5)))))
             cut = np.interp(edges, np.arange(len(sums)), sums)
             parts.append(np.diff(cut, axis=1) * np.exp(-turn * edges[:, :-1]))
+        return parts, np.sqrt(np.maximum(inside, 1.0) * _BLOCK * self._bit / 2)
+
+    def _may_begin(self, parts: list[Complexes], fulls: Floats) -> NDArray[np.bool_]:
+        """Where a first octet may be: no wave comes to more than the stronger tone of each of its bits."""
+        most = np.maximum(np.abs(parts[0]), np.abs(parts[1])).sum(axis=1)
+        idle = self._strengths(parts, slice(_IDLE, _IDLE + 1))[:, 0]
+        return np.asarray((most >= _QUALITY_ONSET * fulls) & (most > idle * (1 + _ONSET_GAIN)))
+
+    def _judged(self, parts: list[Complexes], fulls: Floats) -> _Judged:
+        sizes = self._strengths(parts, slice(0, _IDLE + 1))
+        octets = np.argmax(sizes[:, :_IDLE], axis=1)
+        best = sizes[np.arange(len(fulls)), octets]
+        return _Judged(octets, best, sizes[:, _IDLE], best / fulls)
+
+    def _wrong(self, start: float) -> float:
+        """Strength of the strongest frame whose start or stop bit is wrong."""
+        parts, _ = self._tones_in(np.array([start]))
+        return float(self._strengths(parts, slice(_IDLE + 1, None)).max())
+
+    def _strengths(self, parts: list[Complexes], rows: slice) -> Floats:
+        """Strength of every wave of ``rows``, for each start."""
         total: Floats | float = 0.0
         for span in _SPANS:
             sums = sum(
