@@ -22,6 +22,7 @@ from aircharge.outlets.terminals import add_terminal_txn
 HUGE: Final = "10000000000000000000"
 READS: Final = frozenset(
     (
+        "alarms",
         "batch.dry-run",
         "batch.report",
         "batch.show",
@@ -48,9 +49,12 @@ READS: Final = frozenset(
         "seal.head",
         "staff.list",
         "statement",
+        "terminal.batch",
+        "terminal.batches",
         "terminal.key.compare",
         "terminal.list",
         "terminal.show",
+        "terminal.unsettled",
         "transfer-rule.list",
     )
 )
