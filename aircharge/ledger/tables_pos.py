@@ -65,17 +65,25 @@ terminal_session = Table(
     big("signed_ms"),
     big("until_ms"),  # the working keys are good until then
     Column("parameters", Integer, nullable=False, server_default="0"),  # version of the parameters it has
-    big(
-        "next_session"
-    ),  # what a sign-in was answered with, and no message has used yet; beside it the one above is good
-    small("next_key", 0),
-    Column("next_pik", LargeBinary),  # NULL: nothing is offered
-    Column("next_mak", LargeBinary),
-    big("next_until_ms"),
+    big("next_session"),  # the number that was used or offered last
     CheckConstraint("batch BETWEEN 1 AND 999999", name="batch"),
     CheckConstraint("(pik_wrapped IS NULL) = (mak_wrapped IS NULL)", name="keys"),
-    CheckConstraint("(next_pik IS NULL) = (next_mak IS NULL)", name="next"),
 )
+
+terminal_offer = Table(
+    "terminal_offer",
+    metadata,
+    Column("terminal_id", BigInteger, ForeignKey("terminal.id"), primary_key=True, autoincrement=False),
+    Column(
+        "key_version", SmallInteger, primary_key=True, autoincrement=False
+    ),  # master key they were sent under
+    big("session"),
+    Column("pik_wrapped", LargeBinary),  # NULL: used, or ended
+    Column("mak_wrapped", LargeBinary),
+    big("until_ms"),
+    CheckConstraint("(pik_wrapped IS NULL) = (mak_wrapped IS NULL)", name="keys"),
+)
+"""What a sign-in was answered with, and no message has used yet: beside it the session in use is good."""
 
 pos_batch = Table(
     "pos_batch",

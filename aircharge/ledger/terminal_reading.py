@@ -16,6 +16,7 @@ from aircharge.values import Key, Operation, State, as_terminal
 
 __all__ = [
     "BatchLine",
+    "Offer",
     "OrderSeen",
     "TerminalRow",
     "WantedCancel",
@@ -32,7 +33,7 @@ __all__ = [
 _t = metadata.tables
 _txn, _wish = _t["txn"], _t["pos_reversal"]
 _terminal, _key, _session = _t["terminal"], _t["terminal_key"], _t["terminal_session"]
-_phone = _t["outlet_phone"]
+_offer, _phone = _t["terminal_offer"], _t["outlet_phone"]
 _TRACES: Final = 10**6
 _OF_SESSION: Final = (
     "session",
@@ -40,14 +41,23 @@ _OF_SESSION: Final = (
     "until_ms",
     "parameters",
     "next_session",
-    "next_key",
-    "next_until_ms",
 )
 
 
 def sale_key(terminal: str, batch: int, trace: int) -> Key:
     """What makes a terminal's request the same one: batch (DE 60.2) and trace number (DE 11), six digits each."""
     return Key(as_terminal(terminal), f"{batch:06d}{trace:06d}")
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """Wrapped keys that a sign-in was answered with, and no message has used yet."""
+
+    key_version: int  # master key they were sent under
+    session: int
+    pik_wrapped: bytes
+    mak_wrapped: bytes
+    until_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +79,8 @@ class TerminalRow:
     parameters: int = 0
     phones: tuple[str, ...] = ()  # of its outlet
     module: str = ""  # its security module's number
-    next_session: int = 0  # what a sign-in was answered with, until a message has used it
-    next_key: int = 0  # … under this master key
-    next_pik: bytes | None = None
-    next_mak: bytes | None = None
-    next_until_ms: int = 0
+    next_session: int = 0  # the number that was used or offered last
+    offers: tuple[Offer, ...] = ()
 
 
 def read_terminal(txn: Connection, code: str = "", module: str = "") -> TerminalRow | None:
@@ -95,6 +102,17 @@ def read_terminal(txn: Connection, code: str = "", module: str = "") -> Terminal
     )
     phones = select(_phone.c.msisdn).where(_phone.c.outlet_id == row["outlet_id"]).order_by(_phone.c.msisdn)
     is_new = row["session"] is None
+    offered = select(_offer).where(_offer.c.terminal_id == row["id"], _offer.c.pik_wrapped.is_not(None))
+    offers = tuple(
+        Offer(
+            offer.key_version,
+            offer.session,
+            bytes(offer.pik_wrapped),
+            bytes(offer.mak_wrapped),
+            offer.until_ms,
+        )
+        for offer in txn.execute(offered.order_by(_offer.c.key_version))
+    )
     session = {} if is_new else {name: row[name] for name in _OF_SESSION}
     return TerminalRow(
         row["id"],
@@ -108,8 +126,7 @@ def read_terminal(txn: Connection, code: str = "", module: str = "") -> Terminal
         mak_wrapped=_octets(row["mak_wrapped"]),
         phones=tuple(txn.execute(phones).scalars()),
         module=row["module"],
-        next_pik=_octets(row["next_pik"]),
-        next_mak=_octets(row["next_mak"]),
+        offers=offers,
         **session,
     )
 

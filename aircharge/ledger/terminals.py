@@ -29,7 +29,7 @@ from aircharge.ledger.rule import Rule
 __all__ = [
     "BATCH_MAX",
     "COPIES_MAX",
-    "KEY_COLUMNS",
+    "NO_KEYS",
     "RULES",
     "CloseBatch",
     "CountCopy",
@@ -45,8 +45,9 @@ __all__ = [
 
 BATCH_MAX: Final = 999_999
 COPIES_MAX: Final = 2
-_SESSION, _KEY, _BATCH, _DETAIL, _COPY = (
+_SESSION, _OFFER, _KEY, _BATCH, _DETAIL, _COPY = (
     "terminal_session",
+    "terminal_offer",
     "terminal_key",
     "pos_batch",
     "pos_detail",
@@ -57,12 +58,11 @@ _NO_SESSION: Final[Mapping[str, Any]] = {
     "next_session": 0,
     "batch": 1,
     "pik_wrapped": None,
-    "next_pik": None,
     "parameters": 0,
 }
 """Of a terminal that never signed in."""
-KEY_COLUMNS: Final = ("pik_wrapped", "mak_wrapped", "next_pik", "next_mak")
-"""All working keys of a terminal, in use and offered."""
+NO_KEYS: Final[Mapping[str, None]] = {"pik_wrapped": None, "mak_wrapped": None}
+"""Of a session or an offer that has ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,34 +203,51 @@ def sign_in(page: Page, command: SignIn) -> Session | None:
     row = _session(page, command.terminal_id) or _NO_SESSION
     if command.session != max(row["session"], row["next_session"]) + 1:
         return None
+    _write_session(page, command.terminal_id, {"next_session": command.session})
     values = {
-        "next_session": command.session,
-        "next_key": command.key_version,
-        "next_pik": command.pik_wrapped,
-        "next_mak": command.mak_wrapped,
-        "next_until_ms": command.until_ms,
+        "session": command.session,
+        "pik_wrapped": command.pik_wrapped,
+        "mak_wrapped": command.mak_wrapped,
+        "until_ms": command.until_ms,
     }
-    _write_session(page, command.terminal_id, values)
+    where = {"terminal_id": command.terminal_id, "key_version": command.key_version}
+    offers = _offers(page, command.terminal_id)
+    before = next((offer for offer in offers if offer["key_version"] == command.key_version), None)
+    if before is None:
+        page.changes.rare.append(RowChange(_OFFER, {**where, **values}))
+        offers.append({**where, **values})
+    else:
+        page.changes.rare.append(RowChange(_OFFER, values, {**where, "session": before["session"]}))
+        before.update(values)
     return Session(command.session, int(row["batch"]))
+
+
+def _offers(page: Page, terminal_id: int) -> list[dict[str, Any]]:
+    """By master key: nobody who asks under one of them can touch what was offered under another."""
+    return page.rows.found.setdefault((_OFFER, "terminal_id", terminal_id), [])
+
+
+def _end_offers(page: Page, terminal_id: int) -> bool:
+    """Whether there were any."""
+    offers = [offer for offer in _offers(page, terminal_id) if offer["pik_wrapped"] is not None]
+    for offer in offers:
+        met = {name: offer[name] for name in ("terminal_id", "key_version", "session")}
+        page.changes.rare.append(RowChange(_OFFER, dict(NO_KEYS), met))
+        offer.update(NO_KEYS)
+    return bool(offers)
 
 
 def use_session(page: Page, command: UseSession) -> bool:
     row = _session(page, command.terminal_id)
-    if row is None or row["next_session"] != command.session or row["next_pik"] is None:
+    offers = (offer for offer in _offers(page, command.terminal_id) if offer["pik_wrapped"] is not None)
+    used = next((dict(offer) for offer in offers if offer["session"] == command.session), None)
+    if used is None:
         return row is not None and row["session"] == command.session and row["pik_wrapped"] is not None
-    values = {
-        "session": command.session,
-        "key_version": row["next_key"],
-        "pik_wrapped": row["next_pik"],
-        "mak_wrapped": row["next_mak"],
-        "until_ms": row["next_until_ms"],
-        "signed_ms": page.now_ms,
-        "next_pik": None,
-        "next_mak": None,
-    }
-    _write_session(page, command.terminal_id, values)
-    page.audit("terminal.sign-in", command.terminal, session=command.session, key_version=row["next_key"])
-    _use_key(page, command, int(row["next_key"]))
+    _end_offers(page, command.terminal_id)
+    _write_session(page, command.terminal_id, {**used, "signed_ms": page.now_ms})
+    version = int(used["key_version"])
+    page.audit("terminal.sign-in", command.terminal, session=command.session, key_version=version)
+    _use_key(page, command, version)
     return True
 
 
@@ -251,9 +268,10 @@ def _use_key(page: Page, command: UseSession, version: int) -> None:
 
 def sign_out(page: Page, command: SignOut) -> bool:
     row = _session(page, command.terminal_id)
-    if row is None or (row["pik_wrapped"] is None and row["next_pik"] is None):
+    had_offers = _end_offers(page, command.terminal_id)
+    if row is None or (row["pik_wrapped"] is None and not had_offers):
         return False
-    values = {**dict.fromkeys(KEY_COLUMNS), "until_ms": page.now_ms}
+    values = {**NO_KEYS, "until_ms": page.now_ms}
     _write_session(page, command.terminal_id, values)
     page.audit("terminal.sign-out", command.terminal)
     return True
@@ -354,9 +372,9 @@ def _copy_needs(needs: Needs, command: CountCopy) -> None:
 
 
 RULES: Final = {
-    SignIn: Rule(_terminal_needs(_SESSION), sign_in),
-    UseSession: Rule(_terminal_needs(_SESSION, _KEY), use_session),
-    SignOut: Rule(_terminal_needs(_SESSION), sign_out),
+    SignIn: Rule(_terminal_needs(_SESSION, _OFFER), sign_in),
+    UseSession: Rule(_terminal_needs(_SESSION, _OFFER, _KEY), use_session),
+    SignOut: Rule(_terminal_needs(_SESSION, _OFFER), sign_out),
     TookParameters: Rule(_terminal_needs(_SESSION), took_parameters),
     CloseBatch: Rule(_terminal_needs(_SESSION, _BATCH), close_batch),
     EndDetails: Rule(_terminal_needs(_SESSION, _BATCH), end_details),

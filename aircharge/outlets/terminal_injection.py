@@ -18,7 +18,13 @@ from aircharge.outlets.cards import KeyRing
 from aircharge.outlets.desk import Desk, RegistryError
 from aircharge.outlets.sheets import Fault
 from aircharge.outlets.terminal_keys import TRANSPORTS, KeyLine, bound_master, check_key, kcv_of, with_parity
-from aircharge.outlets.terminals import block_terminal_txn, end_session, terminal_row, terminals_among
+from aircharge.outlets.terminals import (
+    block_terminal_txn,
+    end_offers,
+    end_session,
+    terminal_row,
+    terminals_among,
+)
 
 __all__ = [
     "INJECT",
@@ -171,8 +177,9 @@ def retire_key_txn(desk: Desk, terminal: str, version: int) -> None:
         raise RegistryError(f"terminal {terminal} signed in just now: try again")
     if state == KEY_ACTIVE:
         desk.txn.execute(update(_terminal).where(_terminal.c.id == row.id).values(key_version=0))
-    begun = select(_session.c.key_version, _session.c.next_key).where(_session.c.terminal_id == row.id)
-    if state == KEY_ACTIVE or version in (desk.txn.execute(begun).first() or ()):
+    end_offers(desk, row.id, version)
+    begun_under = select(_session.c.key_version).where(_session.c.terminal_id == row.id)
+    if state == KEY_ACTIVE or desk.txn.execute(begun_under).scalar() == version:
         end_session(desk, row.id)
     desk.note("terminal.key-retire", terminal, version=version)
 

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, func, insert, select, update
 
 from aircharge.ledger.chart import KEY_RETIRED
 from aircharge.ledger.tables import metadata
-from aircharge.ledger.terminals import KEY_COLUMNS
+from aircharge.ledger.terminals import NO_KEYS
 from aircharge.outlets.desk import Desk, RegistryError, lock_registry_txn, open_row
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
 
 _terminal, _outlet = metadata.tables["terminal"], metadata.tables["outlet"]
 _key, _session = metadata.tables["terminal_key"], metadata.tables["terminal_session"]
+_offer = metadata.tables["terminal_offer"]
 _CODE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,15}")
 _KIND: Final = re.compile(r"[a-z][a-z0-9-]{0,15}")
 _DE_41: Final = re.compile(r"[A-Za-z0-9]{8}")  # ISO 8583: ans 8; signs would only be mistyped
@@ -108,10 +109,18 @@ def sign_out_txn(desk: Desk, terminal: str) -> None:
 
 def end_session(desk: Desk, terminal_id: int) -> bool:
     """The working keys in use and those that are offered are gone. Whether there were any."""
-    c = _session.c
-    is_open = (c.terminal_id == terminal_id) & (c.mak_wrapped.is_not(None) | c.next_mak.is_not(None))
-    values = {**dict.fromkeys(KEY_COLUMNS), "until_ms": desk.now_ms}
-    return desk.txn.execute(update(_session).where(is_open).values(**values)).rowcount > 0
+    ended = end_offers(desk, terminal_id)
+    is_open = (_session.c.terminal_id == terminal_id) & _session.c.mak_wrapped.is_not(None)
+    values = {**NO_KEYS, "until_ms": desk.now_ms}
+    return desk.txn.execute(update(_session).where(is_open).values(**values)).rowcount > 0 or ended
+
+
+def end_offers(desk: Desk, terminal_id: int, key_version: int = 0) -> bool:
+    """Working keys that are offered, under this master key or (0) under any, are gone. Whether there were any."""
+    is_open = (_offer.c.terminal_id == terminal_id) & _offer.c.mak_wrapped.is_not(None)
+    if key_version:
+        is_open &= _offer.c.key_version == key_version
+    return desk.txn.execute(update(_offer).where(is_open).values(**NO_KEYS)).rowcount > 0
 
 
 def block_terminal_txn(desk: Desk, terminal: str, *, lift: bool = False) -> None:

@@ -181,17 +181,20 @@ class Counter:
             if found is None:
                 return None, codes.TERMINAL_UNKNOWN
             now_ms = self.board.clock.now_ms()
-            is_in, is_offered = found.is_signed_in(now_ms), found.is_offered(now_ms)
+            is_in, offered = found.is_signed_in(now_ms), found.offered(now_ms)
             if is_in and wanted.proves(found.mak):
                 return found, ""
-            if is_offered and wanted.proves(found.next_mak):
-                return await self._with_new_keys(wanted, found)
-        return None, codes.MAC_WRONG if is_in or is_offered else codes.SIGN_IN
+            for offer in offered:
+                if wanted.proves(offer.mak):
+                    return await self._with_new_keys(wanted, found, offer.session)
+        return None, codes.MAC_WRONG if is_in or offered else codes.SIGN_IN
 
-    async def _with_new_keys(self, wanted: Wanted, terminal: Terminal) -> tuple[Terminal | None, str]:
+    async def _with_new_keys(
+        self, wanted: Wanted, terminal: Terminal, session: int
+    ) -> tuple[Terminal | None, str]:
         """The first good MAC under keys that were offered: the terminal has them, and the ones before are gone."""
         row = terminal.row
-        is_used = await self.board.ledger.do(UseSession(row.id, row.code, row.next_session))
+        is_used = await self.board.ledger.do(UseSession(row.id, row.code, session))
         found = await self._shelf.fetch(wanted.code, wanted.module)
         is_in = is_used and found is not None and found.is_signed_in(self.board.clock.now_ms())
         if is_in and found is not None and wanted.proves(found.mak):

@@ -9,7 +9,7 @@ from aircharge.errors import Reason, Refusal
 from aircharge.ledger.terminals import Session, SignIn
 from aircharge.ports import Randomness
 from aircharge.pos.settings import PosSettings
-from aircharge.pos.shelf import MAK, PIK, Terminal, TerminalShelf
+from aircharge.pos.shelf import MAK, PIK, Offered, Terminal, TerminalShelf
 from aircharge.switch.board import Board
 from aircharge.wire.iso8583.crypto import odd_parity
 from aircharge.wire.iso8583.terminal import WorkingKeys
@@ -37,12 +37,13 @@ def master_version(terminal: Terminal, asked: int = 0) -> int:
     return max(masters, default=0)
 
 
-def _is_young(board: Board, settings: PosSettings, terminal: Terminal) -> bool:
-    """Whether keys are offered that are good for at least half a session."""
-    half_ms = int(settings.session_s * 500)
-    octets = len(terminal.next_pik), len(terminal.next_mak)
-    is_of_today = octets == (settings.key_octets, settings.mak_octets)
-    return is_of_today and terminal.is_offered(board.clock.now_ms() + half_ms)
+def _young(board: Board, settings: PosSettings, terminal: Terminal, version: int) -> Offered | None:
+    """The keys offered under this master key, if they are good for at least half a session."""
+    half_ms, octets = int(settings.session_s * 500), (settings.key_octets, settings.mak_octets)
+    for offer in terminal.offered(board.clock.now_ms() + half_ms):
+        if offer.key_version == version and (len(offer.pik), len(offer.mak)) == octets:
+            return offer
+    return None
 
 
 async def sign_in(
@@ -62,9 +63,11 @@ async def sign_in(
     for _ in range(_TRIES):
         row, session = terminal.row, max(terminal.row.session, terminal.row.next_session) + 1
         master = shelf.master(row, version)
-        if row.next_key == version and _is_young(board, settings, terminal):
-            keys = WorkingKeys.wrapped(master, terminal.next_pik, terminal.next_mak)
-            return SignedIn(Session(row.next_session, row.batch), keys)
+        young = _young(board, settings, terminal, version)
+        if young is not None:
+            return SignedIn(
+                Session(young.session, row.batch), WorkingKeys.wrapped(master, young.pik, young.mak)
+            )
         pik, mak = (odd_parity(chance.token(size)) for size in (settings.key_octets, settings.mak_octets))
         command = SignIn(
             row.id,

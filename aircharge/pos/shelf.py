@@ -28,6 +28,17 @@ FRESH_S: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
+class Offered:
+    """Keys of a session that no message has used yet, in clear."""
+
+    key_version: int
+    session: int
+    until_ms: int
+    pik: bytes = field(repr=False)
+    mak: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Terminal:
     """A terminal with its keys in clear; ``repr`` shows none."""
 
@@ -39,15 +50,14 @@ class Terminal:
     def code(self) -> str:
         return self.row.code
 
-    next_pik: bytes = field(default=b"", repr=False)  # b"": nothing is offered
-    next_mak: bytes = field(default=b"", repr=False)
+    offers: tuple[Offered, ...] = ()
 
     def is_signed_in(self, now_ms: int) -> bool:
         return bool(self.mak) and now_ms < self.row.until_ms
 
-    def is_offered(self, now_ms: int) -> bool:
-        """Whether there are keys that a sign-in was answered with and no message has used."""
-        return bool(self.next_mak) and now_ms < self.row.next_until_ms
+    def offered(self, now_ms: int) -> tuple[Offered, ...]:
+        """Keys that sign-ins were answered with, that no message has used and that are still good."""
+        return tuple(offer for offer in self.offers if now_ms < offer.until_ms)
 
 
 class TerminalShelf:
@@ -100,7 +110,16 @@ class TerminalShelf:
 
     def _open(self, row: TerminalRow) -> Terminal:
         used = self._opened(row, row.session, row.pik_wrapped, row.mak_wrapped)
-        return Terminal(row, *used, *self._opened(row, row.next_session, row.next_pik, row.next_mak))
+        offers = (
+            Offered(
+                offer.key_version,
+                offer.session,
+                offer.until_ms,
+                *self._opened(row, offer.session, offer.pik_wrapped, offer.mak_wrapped),
+            )
+            for offer in row.offers
+        )
+        return Terminal(row, *used, tuple(offer for offer in offers if offer.mak))
 
     def _opened(
         self, row: TerminalRow, session: int, pik: bytes | None, mak: bytes | None

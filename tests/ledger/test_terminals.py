@@ -70,7 +70,7 @@ def test_sign_in_and_out(books: Books, together: bool) -> None:
     ]
     said = books.batch(*commands) if together else [books.do(command) for command in commands]
     assert said == [Session(1, 1), None, Session(2, 1), True, False, False, Session(3, 1), True, True]
-    assert sessions(books) == [(3, b"mak3", 3, None)]
+    assert sessions(books) == [(3, b"mak3"), (3, None)]
     row = books.rows("SELECT key_version, batch, pik_wrapped, until_ms FROM terminal_session")
     assert [tuple(map(_plain, row[0]))] == [(1, 1, b"pik3", 99)]
 
@@ -80,9 +80,10 @@ def use(session: int) -> UseSession:
 
 
 def sessions(books: Books) -> list[tuple[Any, ...]]:
-    """The session in use with its MAC key, and the one that is offered."""
-    rows = books.rows("SELECT session, mak_wrapped, next_session, next_mak FROM terminal_session")
-    return [tuple(map(_plain, row)) for row in rows]
+    """The session in use with its MAC key, and those that are offered."""
+    rows = books.rows("SELECT session, mak_wrapped FROM terminal_session")
+    offers = books.rows("SELECT session, mak_wrapped FROM terminal_offer ORDER BY key_version")
+    return [tuple(map(_plain, row)) for row in (*rows, *offers)]
 
 
 @pytest.mark.parametrize("together", [False, True])
@@ -91,11 +92,22 @@ def test_what_is_only_offered_ends_nothing(books: Books, together: bool) -> None
     commands: list[Any] = [sign_in(1), use(1), sign_in(2), sign_in(3), sign_in(4), use(2), use(3)]
     said = books.batch(*commands) if together else [books.do(command) for command in commands]
     assert said[3:] == [Session(3, 1), Session(4, 1), False, False]
-    assert sessions(books) == [(1, b"mak1", 4, b"mak4")]
+    assert sessions(books) == [(1, b"mak1"), (4, b"mak4")]
     assert books.value("SELECT count(*) FROM audit WHERE action = 'terminal.sign-in'") == 1
     assert books.do(use(4)) is True
-    assert sessions(books) == [(4, b"mak4", 4, None)]
+    assert sessions(books) == [(4, b"mak4"), (4, None)]
     assert books.do(use(1)) is False
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_each_master_key_has_an_offer_of_its_own(books: Books, together: bool) -> None:
+    """Whoever asks under one cannot take away what was offered under another; one that is used ends all."""
+    commands: list[Any] = [sign_in(1), sign_in(2, 2), sign_in(3, 2), sign_in(4), use(3), use(4)]
+    said = books.batch(*commands) if together else [books.do(command) for command in commands]
+    assert said == [Session(1, 1), Session(2, 1), Session(3, 1), Session(4, 1), True, False]
+    assert sessions(books) == [(3, b"mak3"), (4, None), (3, None)]
+    books.batch(sign_in(5), SignOut(1, TERMINAL))
+    assert sessions(books) == [(3, None), (5, None), (3, None)]
 
 
 def _plain(value: Any) -> Any:

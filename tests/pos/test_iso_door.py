@@ -223,6 +223,20 @@ def test_a_strangers_sign_ins_change_nothing(handset: Handset) -> None:
     assert shop.books.value("SELECT count(*) FROM audit WHERE action = 'terminal.sign-in'") == 2
 
 
+def test_nor_do_they_while_two_master_keys_are_good(shop: Shop) -> None:
+    """A stranger who asks under the one that waits leaves what was offered under the other alone."""
+    shop.inject(bytes(range(16)), 2, state=0)
+    handset, stranger = Handset(shop), Handset(shop)
+    for _ in range(3):
+        handset.sign_in()
+        said = stranger.ask_for(stranger.build("0800", {57: "KEY=2"}, "003"), b"")
+        assert said is not None
+        assert said.text(39) == "00"
+    assert handset.code_of(handset.sale()) == "00"
+    assert shop.books.value("SELECT next_session FROM terminal_session") == 2
+    assert shop.books.value("SELECT key_version FROM terminal") == 1
+
+
 def test_what_was_offered_too_long_is_made_anew(handset: Handset) -> None:
     handset.shop.books.wait(44_000_000)
     handset.sign_in()
