@@ -273,7 +273,7 @@ LIMITS = (
 
 def test_never_exceeded_and_given_back_exactly(engine: str) -> None:
     examples = settings(
-        max_examples=40 if engine == "sqlite" else 10, deadline=None, suppress_health_check=list(HealthCheck)
+        max_examples=20 if engine == "sqlite" else 10, deadline=None, suppress_health_check=list(HealthCheck)
     )
     examples(given(steps=STEPS, size=st.sampled_from([1, 3, 40]))(trade_and_count))()
 
