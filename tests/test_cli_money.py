@@ -130,6 +130,8 @@ def test_two_people_transfer_on_an_outlets_behalf(run: Run, tmp_path: Path) -> N
     wish = ("transfer", "A1", "B2", "50", "--reference", "L-7")
     request = ask(run, *wish)
     assert "asks for the same" in run("money", *wish, "--maker", "wang", code=1).output
+    unseen = (*wish[:-1], "L\u200b-7", "--maker", "wang")
+    assert "nobody can see" in run("money", *unseen, code=1).output
     assert "two people" in run("request", "approve", request, "--checker", "wang", code=1).output
     assert "950.00" not in run("outlet", "list").output
     assert "SETTLED" in run("request", "approve", request, "--checker", "li").output

@@ -116,8 +116,9 @@ def money_commission(context: click.Context, month: int, maker: str) -> None:
 @click.pass_context
 def money_list(context: click.Context) -> None:
     """Requests that wait for a second person."""
+    kinds = [*ENTRIES, CREDIT, BATCH, BANK]
     with desk_of(context) as office, office.store.engine.connect() as txn:
-        show_table("waiting", [_line(item) for item in waiting(txn, [*ENTRIES, CREDIT, BATCH, BANK])])
+        show_table("waiting", [_line(item) for item in waiting(txn, kinds, office.clock.now_ms())])
 
 
 @money.command("confirm")
@@ -267,7 +268,7 @@ def _decide(office: Office, words: list[Enter]) -> None:
 
 def _of_month(office: Office, month: int) -> list[int]:
     with office.store.engine.connect() as txn:
-        found = waiting(txn, ["payout"])
+        found = waiting(txn, ["payout"], office.clock.now_ms())
     return [item["request"] for item in found if item["slip"].endswith(f":{month}")]
 
 

@@ -14,6 +14,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, func, insert, select
 
 from aircharge.errors import AirchargeError
+from aircharge.ledger.asked import LIFE_MS
 from aircharge.ledger.audit import append_audit_txn
 from aircharge.ledger.batch_file import Totals
 from aircharge.ledger.chart import COMMISSION_MONTHLY, JOURNAL_SETTLE, KIND_STOCK, SUSPENSE
@@ -76,6 +77,8 @@ def propose_entry_txn(txn: Connection, form: EntryForm, *, maker: str, now_ms: i
         raise FundingError("the amount must be more than nothing and at most 100 million yuan")
     if not 0 < len(form.reference) <= 60:
         raise FundingError(f"the {entry.reference}'s number is missing or too long")
+    if form.reference != form.reference.strip() or not form.reference.isprintable():
+        raise FundingError(f"the {entry.reference}'s number has a blank at an end, or what nobody can see")
     payload: dict[str, Any] = {"amount_fen": form.amount_fen, "slip": form.reference}
     scope = entry.scope or form.what
     if entry.scope:
@@ -90,7 +93,7 @@ def propose_entry_txn(txn: Connection, form: EntryForm, *, maker: str, now_ms: i
         _check_suspense(txn, form)
     if form.reason:
         payload["reason"] = form.reason[:200]
-    if form.reference in _used(txn, scope, [form.reference]):
+    if form.reference in _used(txn, scope, [form.reference], now_ms):
         raise FundingError(f"{entry.reference} {form.reference} has been entered already")
     return _write(txn, form.what, payload, maker=maker, now_ms=now_ms)
 
@@ -141,7 +144,7 @@ def propose_payouts_txn(
         .order_by(_outlet.c.code)
     )
     rows = [(row.float_id, row.code, int(row.fen)) for row in txn.execute(earned)]
-    used = _used(txn, "payout", [f"{code}:{month}" for _, code, _ in rows])
+    used = _used(txn, "payout", [f"{code}:{month}" for _, code, _ in rows], now_ms)
     requests = []
     for account, code, fen in rows:
         slip = f"{code}:{month}"
@@ -159,7 +162,8 @@ def propose_batch_txn(
         raise FundingError("no line of the file is a recharge")
     account, digest = _float_of(txn, code), file_hash.hex()
     used = select(_batch.c.id).where(_batch.c.outlet_id == account, _batch.c.file_hash == file_hash)
-    same = (item for item in waiting(txn, [BATCH]) if (item["account"], item["file"]) == (account, digest))
+    asked = waiting(txn, [BATCH], now_ms)
+    same = (item for item in asked if (item["account"], item["file"]) == (account, digest))
     if txn.execute(used).first() is not None or next(same, None) is not None:
         raise FundingError(f"this file has been entered already for {code}")
     payload = {
@@ -178,18 +182,18 @@ def propose_bank_txn(
 ) -> int:
     """Write down a request to book a bank's file; returns its number. The same file is asked for once at a time."""
     digest = file_hash.hex()
-    if any(item["file"] == digest for item in waiting(txn, [BANK])):
+    if any(item["file"] == digest for item in waiting(txn, [BANK], now_ms)):
         raise FundingError("this file has been entered already")
     payload = {"file": digest, "name": name[:64], "lines": lines, "amount_fen": amount_fen}
     return _write(txn, BANK, payload, maker=maker, now_ms=now_ms)
 
 
-def waiting(txn: Connection, kinds: Iterable[str] = (FUNDING,)) -> list[dict[str, Any]]:
-    """Requests nobody has confirmed yet, of these kinds."""
+def waiting(txn: Connection, kinds: Iterable[str] = (FUNDING,), now_ms: int = 0) -> list[dict[str, Any]]:
+    """Requests nobody has confirmed yet, of these kinds; with ``now_ms`` only those that still may be."""
     c = _request.c
     rows = txn.execute(
         select(c.id, c.what, c.payload, c.maker, c.made_ms)
-        .where(c.what.in_(list(kinds)), c.state == 0)
+        .where(c.what.in_(list(kinds)), c.state == 0, c.made_ms >= now_ms - LIFE_MS)
         .order_by(c.id)
     )
     return [
@@ -197,10 +201,10 @@ def waiting(txn: Connection, kinds: Iterable[str] = (FUNDING,)) -> list[dict[str
     ]
 
 
-def _used(txn: Connection, scope: str, marks: list[str]) -> set[str]:
+def _used(txn: Connection, scope: str, marks: list[str], now_ms: int) -> set[str]:
     """Which of these references are booked, or wait to be."""
     kinds = [what for what, entry in ENTRIES.items() if (entry.scope or what) == scope]
-    found = {item["slip"] for item in waiting(txn, kinds)}
+    found = {item["slip"] for item in waiting(txn, kinds, now_ms)}
     for start in range(0, len(marks), 500):
         chunk = marks[start : start + 500]
         booked = select(_txn.c.idem_key).where(_txn.c.idem_scope == scope, _txn.c.idem_key.in_(chunk))
@@ -224,8 +228,13 @@ def _stock_of(txn: Connection, operator_id: int) -> int:
 
 
 def _check_suspense(txn: Connection, form: EntryForm) -> None:
-    """What leaves suspense is one sum that came in, whole: its order is the reference."""
-    number = int(form.reference) if form.reference.isdecimal() and len(form.reference) <= 18 else 0
+    """What leaves suspense is one sum that came in, whole: its order is the reference, in one way of writing only.
+
+    A second way (full-width digits, a nought before) would be another reference, and the sum would leave twice.
+    """
+    number = int(form.reference) if form.reference.isdecimal() and len(form.reference) <= 19 else 0
+    if number >= 1 << 63 or form.reference != str(number):
+        number = 0
     came = select(_txn.c.amount).where(
         _txn.c.id == number, _txn.c.outlet_acct == SUSPENSE, _txn.c.kind == int(Operation.FUNDING)
     )

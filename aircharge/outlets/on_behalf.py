@@ -33,6 +33,8 @@ def check_on_behalf_txn(txn: Connection, what: str, payload: Mapping[str, Any]) 
     reference = payload["reference"]
     if not 0 < len(reference.strip()) <= _REFERENCE_MAX or reference != reference.strip():
         raise OnBehalfError(f"a reference has 1 to {_REFERENCE_MAX} characters")
+    if not reference.isprintable():
+        raise OnBehalfError("the reference has characters nobody can see")
     if not 0 < payload["amount_fen"] <= AMOUNT_MAX_FEN:
         raise OnBehalfError("the amount is more than nothing and within what an order can have")
     _first_phone(txn, payload["outlet"])

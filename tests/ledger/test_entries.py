@@ -225,6 +225,37 @@ def test_suspense_goes_out_once_and_whole(books: Books) -> None:
     assert books.rows("SELECT dr, cr FROM journal ORDER BY jid DESC LIMIT 2") == [(300, 1000), (100, 300)]
 
 
+def test_suspense_goes_out_under_one_way_of_writing_its_order(books: Books) -> None:
+    """Full-width digits and noughts before are the same number, but would be another reference: the sum went twice."""
+    books.clock.ms += 3 * 365 * DAY  # orders have 19 digits from 2027 on
+    came = books.do(Enter(ask(books, "suspense-in", 700, "slip-1", ""), "wang"))
+    reference = str(came.order_id)
+    assert len(reference) == 19
+    assert isinstance(books.do(Enter(ask(books, "suspense-out", 700, reference), "wang")), Receipt)
+    wide = reference.translate({ord("0") + digit: ord("０") + digit for digit in range(10)})
+    for other in (wide, f"0{reference}", str(10**19 - 1)):
+        with pytest.raises(FundingError, match="brought nothing into suspense"):
+            ask(books, "suspense-refund", 700, other, "")
+
+
+@pytest.mark.parametrize("mark", ["slip-9 ", "\tslip-9", "slip\u200b-9", "slip\0-9", "slip-9\ud800"])
+def test_a_reference_is_written_as_it_is_seen(books: Books, mark: str) -> None:
+    books.do(Enter(ask(books, "funding", 700, "slip-9"), "wang"))
+    with pytest.raises(FundingError, match="nobody can see"):
+        ask(books, "funding", 700, mark)
+
+
+def test_what_has_ended_undecided_may_be_asked_for_again(books: Books) -> None:
+    ended = ask(books, "funding", 700, "slip-9")
+    books.clock.ms += 8 * DAY
+    assert "has ended: ask again" in books.do(Enter(ended, "wang"))
+    again = ask(books, "funding", 700, "slip-9")
+    assert isinstance(books.do(Enter(again, "wang")), Receipt)
+    with pytest.raises(FundingError, match="has been entered already"):
+        ask(books, "funding", 700, "slip-9")
+    assert "has ended" in books.do(Enter(ended, "wang"))
+
+
 # -- credit lines -----------------------------------------------------------------------------------------
 
 
