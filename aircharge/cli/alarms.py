@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from typing import Any, Final
 
 import click
@@ -12,13 +11,12 @@ from sqlalchemy import select
 
 from aircharge.cli.show import desk_of, show_table
 from aircharge.ledger.tables import metadata
+from aircharge.observe.logs import mask_text
 from aircharge.office import local_time
-from aircharge.values import mask_msisdn
 
 __all__ = ["alarms"]
 
 _ALARM: Final = "alarm."
-_MOBILE: Final = re.compile(r"(?<![0-9])1[3-9][0-9]{9}(?![0-9])")
 _DAY_MS: Final = 86_400_000
 
 
@@ -52,4 +50,4 @@ def _line(row: Any) -> dict[str, str]:
 
 def _masked(text: str) -> str:
     """Without whole numbers of customers, and without anything that the table would take for markup."""
-    return escape(_MOBILE.sub(lambda found: mask_msisdn(found[0]), text))
+    return escape(mask_text(text))

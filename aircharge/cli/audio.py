@@ -33,8 +33,6 @@ _RATE: Final = 8000
 _FILE_MAX: Final = 64 << 20
 """Octets; an hour of linear sound is 58 MB."""
 _NII: Final = b"\x00\x03"
-_CALL: Final = (1, 1, 1, 1)
-"""Kind of call, gateway, module and channel in a gateway's header."""
 _CHUNK: Final = 4096
 _NOW: Final = SystemClock().monotonic_s
 _ENDPOINT: Final = re.compile(r"tcp:([^:]+):(\d{1,5})")
@@ -65,7 +63,7 @@ class Asking:
     def __call__(self, content: bytes) -> bytes | None:
         """The answer; None when none came in time or the connection ended. It may have been done all the same."""
         self._index = self._index % 0xFFFF + 1
-        octets = GatewayHeader(0, self._index, *_CALL).encode(content) if self._is_gateway else content
+        octets = GatewayHeader(0, self._index).encode(content) if self._is_gateway else content
         address = Tpdu(_NII, self._index.to_bytes(2, "big"))
         until = self._now() + self._wait_s
         try:

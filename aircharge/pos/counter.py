@@ -295,10 +295,9 @@ class Counter:
 
     async def _parameters(self, wanted: Wanted, terminal: Terminal) -> Said | None:
         """Facts: ``lines``."""
-        version = self.settings.parameters_version
-        await self.board.ledger.do(TookParameters(terminal.row.id, version))
+        await self.board.ledger.do(TookParameters(terminal.row.id, self.settings.parameters_version))
         self._shelf.forget(terminal)
-        return Said(codes.APPROVED, {"lines": (f"VERSION={version}", *self.settings.parameters)})
+        return Said(codes.APPROVED, {"lines": self.settings.parameter_lines})
 
     # -- batches ----------------------------------------------------------------------------------------------
 

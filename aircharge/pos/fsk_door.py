@@ -72,7 +72,7 @@ def check_settings(settings: PosSettings) -> None:
             "a PIN block of 16 octets (profile cup-aes) does not go into a fixed-line terminal's message"
         )
     try:
-        _parameters(settings.parameters_version, settings.parameters)
+        _parameters(settings.parameter_lines)
     except WireError as error:
         raise ValueError(f"parameters for fixed-line terminals: {error.why}") from None
 
@@ -148,7 +148,7 @@ class FskDoor:
             self._slip(asked, served, lines) if said.is_approved and act in _PRINTED else None,
             _keys(made) if made else None,
             hangs_up=then is None and act is not Act.UPLOAD,
-            more=(_parameters_of(told),) if told else (),
+            more=(_parameters(told),) if told else (),
         )
         answered = Answered.to(asked, reply, self._now(), wanted.caller or "", then)
         has_proved = served.terminal is not None and act not in (Act.SIGN_IN, Act.ECHO)
@@ -158,7 +158,7 @@ class FskDoor:
     def _lines(self, act: Act, asked: Asked, code: str, facts: dict[str, Any]) -> list[str]:
         """What is shown, and printed where there is a slip."""
         if code != codes.APPROVED:
-            return [f"交易失败 {code}", REFUSALS[code]]
+            return _refusal(code)
         if isinstance(asked.wish, Settlement):
             sums = asked.wish
             return [
@@ -185,8 +185,7 @@ class FskDoor:
     def _unreadable(self, content: bytes, error: WireError) -> bytes | None:
         """30, or 12 for a transaction that we do not know, where it is a message at all; else nothing."""
         code = codes.UNKNOWN_FUNCTION if error.field == "transaction" else codes.FORMAT
-        lines = (f"交易失败 {code}", REFUSALS[code])
-        reply = Reply(Shown(code, Lines(*self._profile.screen).fold(*lines)))
+        reply = Reply(Shown(code, Lines(*self._profile.screen).fold(*_refusal(code))))
         try:
             said = Answered.to_unread(content, reply, self._now(), self._profile).encode(None, self._profile)
         except WireError:
@@ -195,6 +194,11 @@ class FskDoor:
             return None
         self._counter.count("unknown", code)
         return said
+
+
+def _refusal(code: str) -> list[str]:
+    """What is shown for a code that is no approval."""
+    return [f"交易失败 {code}", REFUSALS[code]]
 
 
 def _pin_of(block: bytes, key: bytes) -> Pin | None:
@@ -210,11 +214,7 @@ def _keys(made: SignedIn) -> WorkKeys:
     )
 
 
-def _parameters(version: int, lines: tuple[str, ...]) -> Operation:
-    return _parameters_of((f"VERSION={version}", *lines))
-
-
-def _parameters_of(lines: tuple[str, ...]) -> Operation:
+def _parameters(lines: tuple[str, ...]) -> Operation:
     """Raises WireError for more than the operation takes."""
     return parameter_rows(*(line.encode("gbk", "replace") for line in lines))
 

@@ -89,13 +89,10 @@ class IsoDoor:
 
     def _wanted(self, frame: Frame, message: Message, act: Act) -> Wanted:
         """What the message asks for. Raises BadMessage."""
-        _, batch, code = network(message)
         more = _READ[act](message) if act in _READ else {}
-        if act is Act.SIGN_IN:
-            more = {"key_version": _asked_version(message), "key_octets": _KEY_OCTETS[code]}
         return Wanted(
             act,
-            batch,
+            network(message)[1],
             int(message.text(11)),
             partial(self._is_proved, frame.content, max(message.fields) in (MAC, MAC_128)),
             code=message.text(41),
@@ -168,6 +165,10 @@ def _asked_version(message: Message) -> int:
     return 0
 
 
+def _sign_in(message: Message) -> dict[str, Any]:
+    return {"key_version": _asked_version(message), "key_octets": _KEY_OCTETS[network(message)[2]]}
+
+
 def _totals(message: Message) -> dict[str, Any]:
     sums = Sums.decode(message)
     return {"totals": Totals(sums.sale_n, sums.sale_fen, sums.void_n, sums.void_fen)}
@@ -185,6 +186,7 @@ def _lines_in_all(message: Message) -> dict[str, Any]:
 
 
 _READ: Final[dict[Act, Callable[[Message], dict[str, Any]]]] = {
+    Act.SIGN_IN: _sign_in,
     Act.SALE: lambda message: {"repeat": repeat_of(message)},
     Act.VOID: lambda message: {"original": original(message)},
     Act.COPY: lambda message: {"original": original(message)},

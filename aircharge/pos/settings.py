@@ -30,6 +30,11 @@ class PosSettings:
     parameters: tuple[str, ...] = ()  # lines a terminal downloads
     terminals_max: int = 50_000  # terminals whose keys are kept ready
 
+    @property
+    def parameter_lines(self) -> tuple[str, ...]:
+        """What is downloaded: the version, then the lines."""
+        return (f"VERSION={self.parameters_version}", *self.parameters)
+
     def __post_init__(self) -> None:
         if self.key_octets not in (8, 16) or self.mak_octets not in (8, self.key_octets):
             raise ValueError("key_octets: 8 or 16; mak_octets: 8 or as many")

@@ -45,12 +45,11 @@ class Terminal:
     row: TerminalRow
     pik: bytes = field(default=b"", repr=False)  # b"": signed out
     mak: bytes = field(default=b"", repr=False)
+    offers: tuple[Offered, ...] = ()
 
     @property
     def code(self) -> str:
         return self.row.code
-
-    offers: tuple[Offered, ...] = ()
 
     def is_signed_in(self, now_ms: int) -> bool:
         return bool(self.mak) and now_ms < self.row.until_ms

@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -28,6 +27,7 @@ from twisted.internet.error import ConnectError
 from twisted.internet.task import deferLater
 
 from aircharge.errors import Refusal
+from aircharge.observe.logs import mask_text
 from aircharge.simulators.pos_call import CallFactory, PosCall
 from aircharge.simulators.pos_fsk_terminal import FskTerminal
 from aircharge.simulators.pos_terminal import FAULTS, Memory, Outcome, PosTerminal, TerminalSettings
@@ -199,7 +199,6 @@ def _seconds(text: str) -> float:
     return float(text)
 
 
-_MOBILE: Final = re.compile(r"(?<![0-9])1[3-9][0-9]{9}(?![0-9])")
 _PAID: Final = ("sale", "void")
 _WORDS: Final[dict[str, tuple[Callable[[str], Any], ...]]] = {
     "sale": (_customer, _yuan),
@@ -220,8 +219,7 @@ def _shown(words: Sequence[str], outcome: Outcome, terminal: Terminal, *, as_jso
         return json.dumps(
             {"say": said, "code": outcome.code, "fields": fields, "trace": terminal.memory.trace}
         )
-    lines = outcome.slip.replace("\n", " | ")
-    lines = _MOBILE.sub(lambda found: mask_msisdn(found[0]), lines)
+    lines = mask_text(outcome.slip.replace("\n", " | "))
     if words[0] in _PAID and outcome.is_approved and terminal.paid_trace:
         lines += f" (trace {terminal.paid_trace})"  # what void and reprint ask for
     if not outcome.code and terminal.owed_trace:

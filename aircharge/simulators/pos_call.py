@@ -24,8 +24,6 @@ from aircharge.wire.tpdu import TpduLink, TpduSettings
 __all__ = ["CallFactory", "PosCall", "far_link"]
 
 NII: Final = b"\x00\x03"
-_CALL: Final = (1, 1, 1, 1)
-"""Kind of call, gateway, module and channel in a gateway's header."""
 _SHORTEST_S: Final = 0.02
 
 
@@ -85,7 +83,7 @@ class PosCall(WireShell):
         late = self._clock.callLater(wait_s, self._answered, source, None)
         if self._is_gateway:
             self._calls = self._call_of[source] = self._calls % 0xFFFF + 1
-            octets = GatewayHeader(0, self._calls, *_CALL).encode(octets)
+            octets = GatewayHeader(0, self._calls).encode(octets)
         message = Message(octets, None if self._is_bare else Tpdu(NII, source), caller)
         try:
             self._write(self.link.send(message, self.now()))

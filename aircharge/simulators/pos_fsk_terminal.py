@@ -49,7 +49,10 @@ _SIGN_IN_FIRST: Final = "77"  # it says so itself
 _TRACES: Final = 999_999
 _DETAILS: Final = 40
 _CHECK_OCTETS: Final = 4
-_WANTS: Final = {Transaction.SIGN_IN: Demand.SIGN_IN, Transaction.PARAMETERS: Demand.PARAMETERS}
+_WANTS: Final[dict[Transaction | None, Demand]] = {
+    Transaction.SIGN_IN: Demand.SIGN_IN,
+    Transaction.PARAMETERS: Demand.PARAMETERS,
+}
 
 
 class FskTerminal:
@@ -131,6 +134,12 @@ class FskTerminal:
             self.memory.journal = [line for line in self.memory.journal if line.trace != owed["trace"]]
         return _outcome(answer)
 
+    async def _cleared(self) -> bool:
+        """Whether nothing is owed, or not any more; else the line is dead: nothing new before that."""
+        if self.memory.owed is not None:
+            await self.clear()
+        return self.memory.owed is None
+
     async def balance(self, pin: str = "") -> Outcome:
         return _outcome(await self._ask(Balance(self._pin(pin))))
 
@@ -146,10 +155,8 @@ class FskTerminal:
 
     async def settle(self) -> Outcome:
         """What is owed; totals; where the centre orders it every line; then the next batch."""
-        if self.memory.owed is not None:
-            await self.clear()
-            if self.memory.owed is not None:
-                return Outcome("")
+        if not await self._cleared():
+            return Outcome("")
         memory, journal = self.memory, self.memory.journal
         sales = [line.amount_fen for line in journal if not line.is_void]
         voids = [line.amount_fen for line in journal if line.is_void]
@@ -222,10 +229,8 @@ class FskTerminal:
     ) -> Answered | None:
         """A request that moves money: what is owed is cleared first, and what is not answered is owed."""
         memory = self.memory
-        if memory.owed is not None:
-            await self.clear()
-            if memory.owed is not None:
-                return None  # the line is dead: nothing new before that
+        if not await self._cleared():
+            return None
         asked = self._request(wish)
         self.paid_trace = asked.head.trace
         mac = asked.encode(self._mac(memory.mak), self._profile)[-MAC_OCTETS:].hex()
@@ -284,10 +289,8 @@ class FskTerminal:
             is_refusal or plain.is_genuine(self._mac(mak) if mak else None, self._profile)
         ):
             return None
-        is_next = answer.transaction is not asked.transaction and answer.transaction is not None
-        self.wants = (
-            _WANTS.get(answer.transaction, Demand.NONE) if is_next and answer.transaction else Demand.NONE
-        )
+        then = answer.transaction if answer.transaction is not asked.transaction else None
+        self.wants = _WANTS.get(then, Demand.NONE)
         if answer.reply.hangs_up:
             self._hang_up()
         return answer

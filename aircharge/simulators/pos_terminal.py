@@ -200,6 +200,12 @@ class PosTerminal:
             self.memory.journal = [line for line in self.memory.journal if line.trace != trace]
         return self._outcome(answer)
 
+    async def _cleared(self) -> bool:
+        """Whether nothing is owed, or not any more; else the line is dead: nothing new before that."""
+        if self.memory.owed is not None:
+            await self.clear()
+        return self.memory.owed is None
+
     async def balance(self, pin: str = "") -> Outcome:
         return self._outcome(await self._ask(Act.BALANCE, pin=pin))
 
@@ -215,10 +221,8 @@ class PosTerminal:
 
     async def settle(self) -> Outcome:
         """What is owed; totals; on a difference every line; then the next batch."""
-        if self.memory.owed is not None:
-            await self.clear()
-            if self.memory.owed is not None:
-                return Outcome("")
+        if not await self._cleared():
+            return Outcome("")
         journal = self.memory.journal
         sales = [line.amount_fen for line in journal if not line.is_void]
         voids = [line.amount_fen for line in journal if line.is_void]
@@ -296,10 +300,8 @@ class PosTerminal:
         """A request that moves money: what is owed is cleared first, and what is not answered is owed."""
         if not self.memory.mak:
             return Message("0210", {39: "77"})  # it says so itself: sign in first
-        if self.memory.owed is not None:
-            await self.clear()
-            if self.memory.owed is not None:
-                return None  # the line is dead: nothing new before that
+        if not await self._cleared():
+            return None
         message = self._with_pin(build(self._desk, self._next_trace()), pin, fault)
         self.paid_trace = self.memory.trace
         self.memory.owed = {str(n): value for n, value in Desk.reversal(message).fields.items()}

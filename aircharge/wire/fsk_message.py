@@ -45,14 +45,17 @@ _BLOCK: Final = 8
 
 @dataclass(frozen=True, slots=True)
 class GatewayHeader:
-    """The call's place: ``sequence 1 | index 2 | call type 1 | gateway 1 | module 1 | channel 1 | length 2``."""
+    """The call's place: ``sequence 1 | index 2 | call type 1 | gateway 1 | module 1 | channel 1 | length 2``.
+
+    A gateway of one line needs to tell no more than sequence and index.
+    """
 
     sequence: int
     index: int
-    call_type: int
-    gateway: int
-    module: int
-    channel: int
+    call_type: int = 1
+    gateway: int = 1
+    module: int = 1
+    channel: int = 1
 
     @classmethod
     def decode(cls, octets: bytes) -> tuple[GatewayHeader, bytes]:
