@@ -244,6 +244,7 @@ class Order:
     repeat: int = 1  # 2 = "yes, the same again" (50*2)
     earlier: Key | None = None  # re-confirm: the key of the request that is asked about
     key_window_ms: int = 0  # the key is a fingerprint of the content: the same request only within this time
+    mac: bytes = b""  # the message's own, where it bears one: another message under the same key has another
 
 
 @dataclass(frozen=True, slots=True)

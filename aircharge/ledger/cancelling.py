@@ -3,15 +3,20 @@
 The terminal is told yes as soon as its wish is durable, whatever has become of the sale; it hands the cash back then.
 So the wish is kept until it is fulfilled: a sale that never came is refused when it comes, one that is open is
 reversed as soon as it is known to be settled, and one that cannot be reversed is told to the outlet by SMS.
+
+It is for an answer that was not heard, and no second way to void (返销): a terminal that has gone on since (``WentOn``)
+has heard it, one that moved has none of its former outlet's sales, and what might mean another sale means none.
 Source: ISO 8583 message class 0400, conventions of Q/CUP 007 (docs/protocols/pos-8583.md).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 from typing import Final
 
 from aircharge.errors import Reason
+from aircharge.ledger import pos_proof
 from aircharge.ledger.chart import CANCEL_DONE, CANCEL_STANDS, CANCEL_WANTED
 from aircharge.ledger.closing import ENDINGS
 from aircharge.ledger.inhouse import new_row
@@ -20,7 +25,17 @@ from aircharge.ledger.rows import Needs, OutletRow, RowChange, TxnRow
 from aircharge.ledger.rule import Rule, asker_needs
 from aircharge.values import Asker, Channel, Key, Operation, Receipt, State
 
-__all__ = ["RULES", "CancelSale", "EndCancel"]
+__all__ = ["RULES", "CancelSale", "EndCancel", "WentOn"]
+
+
+class WentOn(Enum):
+    """What a terminal can only have done after it had heard how its sale ended."""
+
+    NOT = ""
+    SALE = "another sale or void of it was taken"
+    SETTLED = "its batch is settled"
+    PRINTED = "its slip was printed again"
+
 
 _TABLE: Final = "pos_reversal"
 _NEVER_CAME: Final = b"cancelled"
@@ -34,6 +49,8 @@ class CancelSale:
     (REFUSED and CANCELLED when it had never come); REFUSED and CLASH when it was of another amount: then nothing is
     taken back; a REFUSED one with order 0 when the terminal stands nowhere; None: the sale has come meanwhile,
     read again. ``target``: the number as the sale had it, "" = not told; of another one nothing is taken back either.
+    ``mac``: that of the sale's message, b"" = not told. ``went_on``: what the terminal has done since (read before), so
+    the answer was heard: REFUSED and NOT_REVERSIBLE. ``today_n``: how many its outlet's terminals took back today.
     """
 
     terminal_id: int
@@ -43,6 +60,10 @@ class CancelSale:
     code: str
     orig_id: int = 0
     target: str = ""
+    mac: bytes = b""
+    went_on: WentOn = WentOn.NOT
+    today_n: int = 0
+    alarm_n: int = 0  # of so many a day there is an alarm, and of each further so many; 0: none
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +83,9 @@ def cancel_sale(page: Page, command: CancelSale) -> Receipt | None:
         return page.receipt(_remember(page, command, outlet), fresh=True)
     if row.loaded_state is not None and row.id != command.orig_id:
         return None  # whether it was taken back before has not been loaded
-    is_other = (row.amount and command.amount_fen != row.amount) or (
-        row.msisdn and command.target not in ("", row.msisdn)
-    )
-    if row.kind != Operation.RECHARGE or is_other:
+    if row.outlet_acct != outlet.float_id:  # the terminal has been moved since
+        return _refused(page, command, row, Reason.NOT_REVERSIBLE, f"of another outlet than {outlet.code}")
+    if row.kind != Operation.RECHARGE or _is_other(page, command, row):
         page.audit("alarm.clash", f"order {row.id}", channel=int(Channel.POS))
         return Receipt(row.id, State.REFUSED, Reason.CLASH, fresh=False)
     if not row.is_live:
@@ -77,13 +97,35 @@ def cancel_sale(page: Page, command: CancelSale) -> Receipt | None:
         return page.receipt(row, fresh=True)
     if page.rows.found.get((_TABLE, "txn_id", row.id)):
         return page.receipt(row, fresh=False)
+    if command.went_on is not WentOn.NOT:
+        return _refused(page, command, row, Reason.NOT_REVERSIBLE, command.went_on.value)
     wish = {"txn_id": row.id, "terminal_id": command.terminal_id, "code": command.code[:2]}
     page.changes.rare.append(
         RowChange(_TABLE, {**wish, "state": CANCEL_WANTED, "made_ms": page.now_ms, "done_ms": None})
     )
     page.rows.found[_TABLE, "txn_id", row.id] = [wish]
     page.audit("order.cancel", f"order {row.id}", command.asker.phone, state=State(row.state).name)
+    today_n = command.today_n + 1
+    if command.alarm_n and today_n % command.alarm_n == 0:
+        page.audit("alarm.many-reversals", f"outlet {outlet.code}", command.asker.phone, today=today_n)
     return page.receipt(row, fresh=True)
+
+
+def _is_other(page: Page, command: CancelSale, row: TxnRow) -> bool:
+    """Whether it may mean another message than the one this order was made by."""
+    if row.amount and command.amount_fen != row.amount:
+        return True
+    if row.msisdn and command.target not in ("", row.msisdn):
+        return True
+    if command.mac:
+        return pos_proof.is_other(page, row, command.mac)
+    return pos_proof.has_clashed(page, row)
+
+
+def _refused(page: Page, command: CancelSale, row: TxnRow, reason: Reason, why: str) -> Receipt:
+    """Nothing is taken back, and people are told: the cash may have gone back all the same."""
+    page.audit("alarm.reversal-refused", f"order {row.id}", command.asker.phone, why=why)
+    return Receipt(row.id, State.REFUSED, reason, fresh=False)
 
 
 def _remember(page: Page, command: CancelSale, outlet: OutletRow) -> TxnRow:

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, select
 
+from aircharge.ledger import pos_proof
 from aircharge.ledger.chart import (
     COMMISSION_INSTANT,
     PERIOD_TRANSACTION,
@@ -43,7 +44,7 @@ from aircharge.ledger.rows import (
 )
 from aircharge.ledger.screening import SERVED_SINCE_MS, is_guarded, neighbours
 from aircharge.ledger.tables import metadata
-from aircharge.values import Operation, State, terminal_of
+from aircharge.values import Channel, Operation, State, terminal_of
 
 __all__ = ["Loader", "signed", "unsigned"]
 
@@ -90,6 +91,7 @@ class Loader:
         self._people(txn, rows, needs, now_ms)
         self._charges(txn, rows, needs, now_ms)
         self._served(txn, rows, needs, now_ms)
+        self._proofs(txn, rows, needs)
         self._wanted(txn, rows, needs)
         return rows
 
@@ -203,6 +205,14 @@ class Loader:
             since_ms = now_ms - self._settings.intent_window_ms
             for row in self._add_txns(rows, self._dialect.rows(txn, self._ask.intents, pairs, since_ms)):
                 rows.intents.setdefault((row.outlet_acct, row.msisdn), []).append(row)
+
+    @staticmethod
+    def _proofs(txn: Connection, rows: Rows, needs: Needs) -> None:
+        """Of terminals' sales whose key has come again: the MAC each came under."""
+        for key in sorted(needs.keys):
+            row = rows.by_key.get(key)
+            if row is not None and row.channel == Channel.POS:
+                needs.wanted.add((pos_proof.TABLE, "txn_id", row.id))
 
     def _answers(self, txn: Connection, rows: Rows, needs: Needs) -> None:
         """What was told about final orders whose key has come again."""

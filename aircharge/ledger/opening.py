@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from aircharge.errors import Reason
-from aircharge.ledger import limits, repeating
+from aircharge.ledger import limits, pos_proof, repeating
 from aircharge.ledger.chart import RIGHT_RECHARGE
 from aircharge.ledger.commands import OpenRecharge
 from aircharge.ledger.page import Facts, Page
@@ -55,7 +55,9 @@ def open_recharge(page: Page, command: OpenRecharge) -> Receipt:
     content = content_hash(Operation.RECHARGE, order.target, order.amount_fen, order.repeat)
     known = repeating.known(page, order)
     if known is not None:
-        return repeating.repeat(page, order, known, content)
+        return repeating.repeat(
+            page, order, known, content, is_other=pos_proof.is_other(page, known, order.mac)
+        )
     seen = page.seen(order.asker.card)
     if seen is not None:  # the serial of a question, or of a message nobody could be served for
         if seen.req_hash != content:
@@ -251,6 +253,8 @@ def _record(
     order = command.order
     row = order_row(page, command, outlet, key, content, reason)
     page.add_txn(row)
+    if order.mac:
+        pos_proof.keep(page, row, order.mac)
     if reason in _ADMITTED:
         hold(page, outlet, row)
         limits.count(page, outlet, row, charge_of(command))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from aircharge.errors import Reason
+from aircharge.ledger import pos_proof
 from aircharge.ledger.page import Facts, Page
 from aircharge.ledger.rows import OutletRow, TxnRow
 from aircharge.values import Asker, Channel, Key, Operation, Receipt, State
@@ -55,16 +56,19 @@ def known(page: Page, order: Asked) -> TxnRow | None:
     return row
 
 
-def repeat(page: Page, order: Asked, row: TxnRow, content: bytes) -> Receipt:
+def repeat(page: Page, order: Asked, row: TxnRow, content: bytes, *, is_other: bool = False) -> Receipt:
     """The same key again: the stored answer, or a refusal that leaves the stored row as it is.
 
-    A sale that its terminal took back before it came is refused whatever it says (``cancelling``).
+    A sale that its terminal took back before it came is refused whatever it says (``cancelling``). ``is_other``: the
+    message has the order's key and content, and yet is known to be another one (``pos_proof``).
     """
     if row.reason == Reason.CANCELLED.number and row.state == State.REFUSED:
         return page.receipt(row, fresh=False)
-    if row.req_hash != content:
+    if row.req_hash != content or is_other:
+        pos_proof.mark_clash(page, row)
         return turn_away(page, order, row, Reason.CLASH)
     if page.is_late(row.created_ms):
+        pos_proof.mark_clash(page, row)
         return turn_away(page, order, row, Reason.REPLAY)
     _tell_again(page, order, row)
     return page.receipt(row, fresh=False)

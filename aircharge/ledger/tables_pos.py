@@ -136,6 +136,16 @@ Index(
     postgresql_where=text("state = 0"),
 )
 
+Index("pos_reversal_terminal", pos_reversal.c.terminal_id, pos_reversal.c.made_ms)
+
+pos_proof = Table(
+    "pos_proof",
+    metadata,
+    Column("txn_id", Id, ForeignKey("txn.id"), primary_key=True, autoincrement=False),  # a terminal's sale
+    Column("mac", LargeBinary, nullable=False),  # of the message that asked for it
+    ms("clashed_ms", nullable=True),  # when another message came under its trace
+)
+
 pos_copy = Table(
     "pos_copy",
     metadata,

@@ -8,6 +8,7 @@ from typing import Final
 from sqlalchemy import BigInteger, Connection, bindparam, func, select, text
 
 from aircharge.errors import Reason
+from aircharge.ledger.cancelling import WentOn
 from aircharge.ledger.chart import CANCEL_WANTED, KEY_RETIRED, TERMINAL_ACTIVE
 from aircharge.ledger.reversing import AUTOMATIC, PASSING
 from aircharge.ledger.tables import metadata
@@ -22,16 +23,20 @@ __all__ = [
     "WantedCancel",
     "batch_lines",
     "is_being_taken_back",
+    "last_trace",
     "order_seen",
     "order_under",
     "read_terminal",
     "sale_key",
+    "taken_back_since",
     "totals",
     "wanted_cancels",
+    "went_on",
 ]
 
 _t = metadata.tables
 _txn, _wish = _t["txn"], _t["pos_reversal"]
+_batch, _copy, _outlet = _t["pos_batch"], _t["pos_copy"], _t["outlet"]
 _terminal, _key, _session = _t["terminal"], _t["terminal_key"], _t["terminal_session"]
 _offer, _phone = _t["terminal_offer"], _t["outlet_phone"]
 _TRACES: Final = 10**6
@@ -146,18 +151,58 @@ class OrderSeen:
     msisdn: str
     amount_fen: int
     created_ms: int
+    outlet_id: int  # whose sale it is; its terminal may have been moved since
 
 
 def order_seen(txn: Connection, key: Key) -> OrderSeen | None:
     """The order under a key."""
     c = _txn.c
-    found = select(c.id, c.kind, c.state, c.reason, c.msisdn, c.amount, c.created_ms).where(
-        c.idem_scope == key.scope, c.idem_key == key.mark
+    found = (
+        select(c.id, c.kind, c.state, c.reason, c.msisdn, c.amount, c.created_ms, _outlet.c.id)
+        .join(_outlet, _outlet.c.float_id == c.outlet_acct)
+        .where(c.idem_scope == key.scope, c.idem_key == key.mark)
     )
     row = txn.execute(found).first()
     if row is None:
         return None
     return OrderSeen(row.id, Operation(row.kind), State(row.state), Reason.by_number(row.reason), *row[4:])
+
+
+def went_on(txn: Connection, terminal_id: int, key: Key, order_id: int) -> WentOn:
+    """What the terminal of this sale has done since, that it does only after it has heard the answer."""
+    c, batch = _txn.c, int(key.mark[:6])
+    settled = select(_batch.c.batch).where(_batch.c.terminal_id == terminal_id, _batch.c.batch == batch)
+    if txn.execute(settled).first() is not None:
+        return WentOn.SETTLED
+    if txn.execute(select(_copy.c.n).where(_copy.c.txn_id == order_id)).first() is not None:
+        return WentOn.PRINTED
+    later = select(c.id).where(
+        c.idem_scope == key.scope,
+        c.idem_key.between(f"{batch:06d}{0:06d}", f"{batch:06d}{_TRACES - 1:06d}"),
+        c.id > order_id,
+        c.state != int(State.REFUSED),
+    )
+    return WentOn.NOT if txn.execute(later.limit(1)).first() is None else WentOn.SALE
+
+
+def taken_back_since(txn: Connection, outlet_id: int, since_ms: int) -> int:
+    """How many sales the terminals of an outlet have taken back by automatic reversal since then."""
+    found = (
+        select(func.count())
+        .select_from(_wish.join(_terminal, _terminal.c.id == _wish.c.terminal_id))
+        .where(_terminal.c.outlet_id == outlet_id, _wish.c.made_ms >= since_ms)
+    )
+    return int(txn.execute(found).scalar_one())
+
+
+def last_trace(txn: Connection, terminal: str, batch: int) -> int:
+    """The highest trace number of a batch under which anything was written down; 0: none."""
+    first, last = sale_key(terminal, batch, 0), sale_key(terminal, batch, _TRACES - 1)
+    c = _txn.c
+    found = select(func.max(c.idem_key)).where(
+        c.idem_scope == first.scope, c.idem_key.between(first.mark, last.mark)
+    )
+    return int((txn.execute(found).scalar() or "0")[-6:])
 
 
 def order_under(txn: Connection, key: Key) -> int:

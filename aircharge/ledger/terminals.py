@@ -35,12 +35,14 @@ __all__ = [
     "CountCopy",
     "Detail",
     "EndDetails",
+    "LeaveBatch",
     "Session",
     "SignIn",
     "SignOut",
     "TookParameters",
     "Totals",
     "UseSession",
+    "next_batch",
 ]
 
 BATCH_MAX: Final = 999_999
@@ -63,6 +65,11 @@ _NO_SESSION: Final[Mapping[str, Any]] = {
 """Of a terminal that never signed in."""
 NO_KEYS: Final[Mapping[str, None]] = {"pik_wrapped": None, "mak_wrapped": None}
 """Of a session or an offer that has ended."""
+
+
+def next_batch(batch: int) -> int:
+    """The number of the batch behind this one: after 999999 comes 1."""
+    return batch % BATCH_MAX + 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +148,19 @@ class CloseBatch:
     terminal: str
     batch: int
     theirs: Totals
+    ours: Totals
+
+
+@dataclass(frozen=True, slots=True)
+class LeaveBatch:
+    """A terminal whose trace numbers start over begins the next batch; the open one is left to people.
+
+    ``ours`` was read before. Result: whether the next batch is open now, by this or before.
+    """
+
+    terminal_id: int
+    terminal: str
+    batch: int
     ours: Totals
 
 
@@ -301,26 +321,43 @@ def close_batch(page: Page, command: CloseBatch) -> int | None:
     if row is None or row["batch"] != command.batch:
         return None
     state = POS_EQUAL if command.theirs == command.ours else POS_UNEQUAL
-    ours = {f"our_{name}": value for name, value in asdict(command.ours).items()}
-    made: dict[str, Any] = {
-        "terminal_id": command.terminal_id,
-        "batch": command.batch,
-        "state": state,
-        "made_ms": page.now_ms,
-        "done_ms": page.now_ms if state == POS_EQUAL else None,
-        **ours,
-        **theirs,
-    }
-    page.changes.rare.append(RowChange(_BATCH, made))
-    page.rows.found.setdefault((_BATCH, "terminal_id", command.terminal_id), []).append(dict(made))
+    _write_batch(page, command, state, command.theirs)
     if state == POS_EQUAL:
         _next_batch(page, command.terminal_id, command.batch)
     page.audit("terminal.settle", command.terminal, batch=command.batch, equal=state == POS_EQUAL)
     return state
 
 
+def _write_batch(page: Page, command: CloseBatch | LeaveBatch, state: int, theirs: Totals) -> None:
+    sides = {"our": asdict(command.ours), "their": asdict(theirs)}
+    made: dict[str, Any] = {
+        "terminal_id": command.terminal_id,
+        "batch": command.batch,
+        "state": state,
+        "made_ms": page.now_ms,
+        "done_ms": page.now_ms if state == POS_EQUAL else None,
+        **{f"{side}_{name}": value for side, sums in sides.items() for name, value in sums.items()},
+    }
+    page.changes.rare.append(RowChange(_BATCH, made))
+    page.rows.found.setdefault((_BATCH, "terminal_id", command.terminal_id), []).append(dict(made))
+
+
+def leave_batch(page: Page, command: LeaveBatch) -> bool:
+    row = _session(page, command.terminal_id)
+    if row is None or row["batch"] != command.batch:
+        return row is not None and row["batch"] == next_batch(command.batch)
+    if _batch_of(page, command.terminal_id, command.batch) is None:
+        _write_batch(page, command, POS_UNEQUAL, Totals())
+    _next_batch(page, command.terminal_id, command.batch)
+    page.audit("alarm.batch-left", command.terminal, batch=command.batch)
+    return True
+
+
 def _next_batch(page: Page, terminal_id: int, batch: int) -> None:
-    _write_session(page, terminal_id, {"batch": batch % BATCH_MAX + 1})
+    """Unless it has begun already: the lines of a batch that was left may come later."""
+    row = _session(page, terminal_id)
+    if row is None or row["batch"] == batch:
+        _write_session(page, terminal_id, {"batch": next_batch(batch)})
 
 
 def end_details(page: Page, command: EndDetails) -> int | None:
@@ -377,6 +414,7 @@ RULES: Final = {
     SignOut: Rule(_terminal_needs(_SESSION, _OFFER), sign_out),
     TookParameters: Rule(_terminal_needs(_SESSION), took_parameters),
     CloseBatch: Rule(_terminal_needs(_SESSION, _BATCH), close_batch),
+    LeaveBatch: Rule(_terminal_needs(_SESSION, _BATCH), leave_batch),
     EndDetails: Rule(_terminal_needs(_SESSION, _BATCH), end_details),
     CountCopy: Rule(_copy_needs, count_copy),
 }

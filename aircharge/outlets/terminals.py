@@ -124,14 +124,20 @@ def end_offers(desk: Desk, terminal_id: int, key_version: int = 0) -> bool:
 
 
 def block_terminal_txn(desk: Desk, terminal: str, *, lift: bool = False) -> None:
-    """Refuse a terminal and end its session, or lift that."""
+    """Refuse a terminal whatever it asks for but a reversal that it owes, or lift that: then it signs in anew.
+
+    The keys in use stay until then: under their MAC it is heard that a sale's answer was lost, for the cash may have
+    gone back. Keys that are only offered are gone at once.
+    """
     row = terminal_row(desk.txn, terminal)
     status = TERMINAL_ACTIVE if lift else TERMINAL_BLOCKED
     if row.status == status:
         raise RegistryError(f"terminal {terminal} is {'active' if lift else 'blocked'} already")
     desk.txn.execute(update(_terminal).where(_terminal.c.id == row.id).values(status=status))
-    if not lift:
+    if lift:
         end_session(desk, row.id)
+    else:
+        end_offers(desk, row.id)
     desk.note("terminal.unblock" if lift else "terminal.block", terminal)
 
 

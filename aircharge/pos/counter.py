@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from twisted.logger import Logger
 
 from aircharge.errors import LedgerError, Refusal, WireError
-from aircharge.ledger.terminals import SignOut, TookParameters, Totals, UseSession
+from aircharge.ledger.terminals import SignOut, TookParameters, Totals, UseSession, next_batch
 from aircharge.outlets.cards import KeyRingError
 from aircharge.ports import Randomness
 from aircharge.pos import codes
@@ -59,6 +59,9 @@ class Wanted:
     repeat: int = 1
     pin: Callable[[bytes], Pin | None] = _no_pin
     """The PIN under this key. Raises WireError for a block that does not open."""
+    mac: bytes = (
+        b""  # of the message; of an automatic reversal: of the sale's message, b"" where it is not told
+    )
     original: tuple[int, int] = (0, 0)  # batch and trace of the sale that is meant
     consent: str = ""
     cause: str = "98"  # DE 39 of an automatic reversal: no answer
@@ -99,6 +102,7 @@ class Counter:
         self._shelf = shelf
         self._chance = chance
         self._uploads: OrderedDict[int, Upload] = OrderedDict()  # by terminal: each has one
+        self._told_next: OrderedDict[int, int] = OrderedDict()  # by terminal: the batch it was told to begin
         self._acts: dict[Act, Callable[[Wanted, Terminal], Awaitable[Said | None]]] = {
             Act.SALE: self._sale,
             Act.VOID: self._void,
@@ -135,6 +139,8 @@ class Counter:
 
     async def _checked(self, wanted: Wanted) -> Served:
         terminal, objection = await self._who(wanted)
+        if terminal is not None and objection and wanted.act is Act.CANCEL:
+            terminal, objection = await self._owing(wanted, terminal, objection)
         if terminal is None or objection:
             return Served(Said(objection))
         if wanted.act not in _UNSIGNED:
@@ -168,6 +174,11 @@ class Counter:
             called = [phone.lstrip("0") for phone in row.phones]
             return "" if wanted.caller in called else codes.CALLER_WRONG
         return ""
+
+    async def _owing(self, wanted: Wanted, terminal: Terminal, objection: str) -> tuple[Terminal | None, str]:
+        """Hear a terminal that may not trade but owes a reversal, under a good MAC: the cash may have gone back."""
+        found, _ = await self._proved(wanted, terminal)
+        return (found, "") if found is not None else (terminal, objection)
 
     async def _proved(self, wanted: Wanted, terminal: Terminal) -> tuple[Terminal | None, str]:
         """Signed in, and the MAC is this session's; who bears none has not signed in, or is not who he says.
@@ -212,6 +223,11 @@ class Counter:
             return found, ""
         if wanted.act is Act.CANCEL and await self._till.knows(found, wanted.batch, wanted.trace):
             return found, ""
+        was_told = self._told_next.get(found.row.id) == wanted.batch == next_batch(found.row.batch)
+        if was_told and await self._till.begin_next_batch(found):
+            self._told_next.pop(found.row.id, None)
+            self._shelf.forget(found)
+            return await self._shelf.fetch(wanted.code, wanted.module), ""
         return found, codes.BATCH_WRONG
 
     def _demand(self, wanted: Wanted, terminal: Terminal | None) -> Demand:
@@ -233,7 +249,9 @@ class Counter:
             pin = wanted.pin(terminal.pik)
         except WireError:
             return None
-        return Sale(wanted.batch, wanted.trace, wanted.target, wanted.amount_fen, pin, wanted.repeat)
+        return Sale(
+            wanted.batch, wanted.trace, wanted.target, wanted.amount_fen, pin, wanted.repeat, wanted.mac
+        )
 
     async def _sale(self, wanted: Wanted, terminal: Terminal) -> Said | None:
         sale = self._sale_of(wanted, terminal)
@@ -246,8 +264,15 @@ class Counter:
         return await self._till.void(terminal, sale, *wanted.original, wanted.consent)
 
     async def _cancel(self, wanted: Wanted, terminal: Terminal) -> Said | None:
-        amount_fen, target = wanted.amount_fen, wanted.target
-        return await self._till.cancel(terminal, wanted.batch, wanted.trace, amount_fen, wanted.cause, target)
+        return await self._till.cancel(
+            terminal,
+            wanted.batch,
+            wanted.trace,
+            wanted.amount_fen,
+            wanted.cause,
+            wanted.target,
+            wanted.mac,
+        )
 
     async def _balance(self, wanted: Wanted, terminal: Terminal) -> Said | None:
         return await self._question(wanted, terminal, Operation.BALANCE)
@@ -276,7 +301,11 @@ class Counter:
     # -- sessions ---------------------------------------------------------------------------------------------
 
     async def _sign_in(self, wanted: Wanted, terminal: Terminal) -> Said | None:
-        """Facts: ``made`` (SignedIn)."""
+        """Facts: ``made`` (SignedIn).
+
+        A terminal whose trace numbers start over within its open batch is told the next one. That batch begins with its
+        first message under a MAC: a sign-in proves nothing.
+        """
         if wanted.key_octets not in (0, self.settings.key_octets):
             return Said(codes.UNKNOWN_FUNCTION)  # nobody is talked into shorter keys
         version = master_version(terminal, wanted.key_version)
@@ -286,6 +315,11 @@ class Counter:
             made = await sign_in(self.board, self._shelf, self.settings, self._chance, terminal, version)
         except Refusal:
             return None
+        if await self._till.traces_start_over(terminal, wanted.trace):
+            made = replace(made, session=replace(made.session, batch=next_batch(made.session.batch)))
+            self._told_next[terminal.row.id] = made.session.batch
+            while len(self._told_next) > self.settings.terminals_max:
+                self._told_next.popitem(last=False)
         return Said(codes.APPROVED, {"made": made})
 
     async def _sign_out(self, wanted: Wanted, terminal: Terminal) -> Said | None:

@@ -121,6 +121,7 @@ class FskDoor:
             module=asked.head.security_module,
             caller=frame.caller.ani if frame.caller else None,
             pin=partial(_pin_of, getattr(wish, "pin_block", b"")),
+            mac=more.pop("mac", _own_mac(asked) if act is Act.SALE else b""),
             **more,
         )
 
@@ -196,6 +197,11 @@ class FskDoor:
         return said
 
 
+def _own_mac(asked: Asked) -> bytes:
+    """The MAC that tells this message from others; none of one that says it is sent again: that changes its MAC."""
+    return b"" if asked.head.is_again else asked.mac
+
+
 def _refusal(code: str) -> list[str]:
     """What is shown for a code that is no approval."""
     return [f"交易失败 {code}", REFUSALS[code]]
@@ -228,7 +234,7 @@ def _recharge(wish: Any) -> dict[str, Any]:
 def _cancel(wish: Any) -> dict[str, Any]:
     if not wish.amount_fen:
         raise wrong("the amount is not told", "amount_fen")
-    return {"trace": wish.original.trace, "amount_fen": wish.amount_fen}
+    return {"trace": wish.original.trace, "amount_fen": wish.amount_fen, "mac": wish.original.mac}
 
 
 _READ: Final[dict[Act, Callable[[Any], dict[str, Any]]]] = {

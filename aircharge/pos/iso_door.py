@@ -101,6 +101,7 @@ class IsoDoor:
             target=message.text(2),
             amount_fen=int(message.text(4) or "0"),
             pin=partial(_pin_of, message),
+            mac=_mac_of(message) if act is Act.SALE else b"",
             **more,
         )
 
@@ -143,6 +144,10 @@ class IsoDoor:
         self._counter.count(act.value if act else "unknown", code)
         answer = Message(message.answer_mti, {**echoed, 39: code})
         return seal_message(header.demanding(Demand.NONE), answer, self._profile)
+
+
+def _mac_of(message: Message) -> bytes:
+    return message.octets(max(message.fields)) if max(message.fields) in (MAC, MAC_128) else b""
 
 
 def _pin_of(message: Message, key: bytes) -> Pin | None:

@@ -25,6 +25,7 @@ class PosSettings:
     mak_octets: int = 16  # its MAC key; stock Q/CUP 007 terminals want 8
     pin_needed: bool = False  # every sale wants the outlet's service PIN; else its own policy
     check_caller: bool = True  # a dialled-in terminal must call from a number bound to its outlet
+    reversals_alarm: int = 5  # automatic reversals of an outlet on one day that raise an alarm; 0: none
     upload_max: int = 5000  # lines of one batch that are kept while a terminal uploads them
     parameters_version: int = 1
     parameters: tuple[str, ...] = ()  # lines a terminal downloads
@@ -46,5 +47,7 @@ class PosSettings:
             raise ValueError(f"mak_octets: {self.mac} wants 16")
         if self.profile == "cup-aes" and self.key_octets != 16:
             raise ValueError("key_octets: cup-aes wants 16")
+        if self.reversals_alarm < 0:
+            raise ValueError("reversals_alarm: 0 or more")
         if not (self.answer_s > 0 and self.session_s > 0):
             raise ValueError("answer_s and session_s: more than 0")

@@ -8,7 +8,7 @@ could not be looked at while an earlier copy of it may be under way.
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol
 
 from twisted.internet.defer import Deferred
@@ -18,17 +18,21 @@ from aircharge.errors import LedgerError, Reason, Refusal
 from aircharge.ledger.cancelling import CancelSale
 from aircharge.ledger.chart import POS_EQUAL
 from aircharge.ledger.commands import Inquire
+from aircharge.ledger.cutoff import midnight_ms
 from aircharge.ledger.reversing import OpenReversal
 from aircharge.ledger.terminal_reading import (
     OrderSeen,
     batch_lines,
     is_being_taken_back,
+    last_trace,
     order_seen,
     order_under,
     sale_key,
+    taken_back_since,
     totals,
+    went_on,
 )
-from aircharge.ledger.terminals import CloseBatch, CountCopy, Detail, EndDetails, Totals
+from aircharge.ledger.terminals import CloseBatch, CountCopy, Detail, EndDetails, LeaveBatch, Totals
 from aircharge.pos.codes import (
     APPROVED,
     BATCH_WRONG,
@@ -82,10 +86,13 @@ class Sale:
     amount_fen: int
     pin: Pin | None = None
     repeat: int = 1
+    mac: bytes = b""  # of its message
 
 
 NOT_TOLD: Final = -1
 """The amount of a void that names its sale only by batch and trace."""
+_TRACES: Final = 10**6
+_WRAPS_FROM: Final = 990_000  # behind 999999 comes 000001: no counting anew
 _NO: Final = (State.REFUSED, State.VOIDED)
 
 
@@ -124,6 +131,7 @@ class Till:
             sale.amount_fen,
             self._board.clock.now_ms(),
             repeat=sale.repeat,
+            mac=sale.mac,
         )
         receipt = await self._once(key, self._sold(order, confirmed=sale.repeat > 1))
         if isinstance(receipt, Receipt) and receipt.state is State.PARKED:
@@ -144,20 +152,47 @@ class Till:
         return self._of(Reason.REVIEW) if receipt.state in _NO else None
 
     async def cancel(
-        self, terminal: Terminal, batch: int, trace: int, amount_fen: int, code: str, target: str = ""
+        self,
+        terminal: Terminal,
+        batch: int,
+        trace: int,
+        amount_fen: int,
+        code: str,
+        target: str = "",
+        mac: bytes = b"",
     ) -> Said | None:
-        """Automatic reversal: yes as soon as the wish is durable, whatever has become of the sale."""
-        key = sale_key(terminal.code, batch, trace)
-        number = _number(target) if target else ""
-        command = CancelSale(terminal.row.id, self.asker(terminal), key, amount_fen, code, target=number)
+        """Automatic reversal: yes as soon as the wish is durable, unless the terminal has heard how the sale ended.
+
+        ``target`` and ``mac``: number and MAC of the sale's message, empty where the reversal does not tell them.
+        """
+        row, key = terminal.row, sale_key(terminal.code, batch, trace)
+        command = CancelSale(
+            row.id,
+            self.asker(terminal),
+            key,
+            amount_fen,
+            code,
+            target=_number(target) if target else "",
+            mac=mac,
+        )
+        since_ms = midnight_ms(self._board.clock.now_ms(), self._board.utc_offset_min)
         try:
             known = await self._board.ledger.read(lambda txn: order_seen(txn, key))
             if known is not None and known.kind is Operation.REVERSAL:
                 return self._cancelled_void(known)
+            if known is not None:
+                heard, today_n = await self._board.ledger.read(
+                    lambda txn: (
+                        went_on(txn, row.id, key, known.order_id),
+                        taken_back_since(txn, row.outlet_id, since_ms),
+                    )
+                )
+                alarm_n = self._settings.reversals_alarm
+                command = replace(command, went_on=heard, today_n=today_n, alarm_n=alarm_n)
             receipt = await cancel(self._board, command)
         except (LedgerError, Refusal):
             return None  # it says so again until it is answered
-        if receipt.reason is Reason.CLASH or not receipt.order_id:
+        if receipt.reason in (Reason.CLASH, Reason.NOT_REVERSIBLE) or not receipt.order_id:
             return self._of(receipt.reason)
         self._taken_back.update({key} & self._under_way)
         return Said(APPROVED, {"order_id": receipt.order_id})
@@ -174,7 +209,7 @@ class Till:
         key = sale_key(terminal.code, sale.batch, sale.trace)
         original = sale_key(terminal.code, orig_batch, orig_trace)
         found = await self._board.ledger.read(lambda txn: order_seen(txn, original))
-        if found is None or found.kind is not Operation.RECHARGE:
+        if found is None or found.kind is not Operation.RECHARGE or found.outlet_id != terminal.row.outlet_id:
             return Said(NOT_FOUND)
         if sale.amount_fen not in (NOT_TOLD, found.amount_fen):
             return Said(NOT_FOUND)
@@ -295,6 +330,8 @@ class Till:
         found = await self._board.ledger.read(lambda txn: order_seen(txn, key))
         if found is None or found.state is not State.SETTLED or found.kind is not Operation.RECHARGE:
             return Said(NOT_FOUND)
+        if found.outlet_id != terminal.row.outlet_id:  # sold where the terminal stood before
+            return Said(NOT_FOUND)
         if await self._board.ledger.read(lambda txn: is_being_taken_back(txn, found.order_id)):
             return Said(NOT_FOUND)
         number = await self._board.ledger.do(CountCopy(found.order_id))
@@ -323,6 +360,19 @@ class Till:
         if state is None:
             return None
         return Said(APPROVED, {"equal": state == POS_EQUAL}) if state else Said(BATCH_WRONG)
+
+    async def traces_start_over(self, terminal: Terminal, trace: int) -> bool:
+        """Whether a terminal that signs in under this trace number counts anew within its open batch."""
+        last = await self._board.ledger.read(lambda txn: last_trace(txn, terminal.code, terminal.row.batch))
+        has_wrapped = last >= _WRAPS_FROM and trace < _TRACES - _WRAPS_FROM
+        return 0 < trace < last and not has_wrapped
+
+    async def begin_next_batch(self, terminal: Terminal) -> bool:
+        """Leave the open batch, unsettled, for the next one: whose traces start over has lost what it sold in it."""
+        batch = terminal.row.batch
+        lines = await self._board.ledger.read(lambda txn: batch_lines(txn, terminal.code, batch))
+        command = LeaveBatch(terminal.row.id, terminal.code, batch, totals(lines))
+        return bool(await self._do(command))
 
     async def compare(self, terminal: Terminal, batch: int, theirs: dict[int, int]) -> Said | None:
         """The upload of an unequal batch is over. ``theirs``: fen by trace, voids below zero. Facts: ``wrong``."""

@@ -5,15 +5,34 @@ Expands only: the program of revision 0004 reads and writes on as before. One fu
 
 from __future__ import annotations
 
+import sqlalchemy as sa
+from alembic import op
+
 revision = "0005"
 down_revision = "0004"
 branch_labels = None
 depends_on = None
 
+_ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
 
 def upgrade() -> None:
-    pass
+    _keep_macs_of_terminals()
 
 
 def downgrade() -> None:
-    pass
+    op.drop_table("pos_proof")
+    op.drop_index("pos_reversal_terminal", "pos_reversal")
+
+
+def _keep_macs_of_terminals() -> None:
+    """T2: the MAC under which a terminal's sale came. T1: automatic reversals are counted by outlet and day."""
+    op.create_index("pos_reversal_terminal", "pos_reversal", ["terminal_id", "made_ms"])
+    op.create_table(
+        "pos_proof",
+        sa.Column("txn_id", _ID, autoincrement=False, nullable=False),
+        sa.Column("mac", sa.LargeBinary(), nullable=False),
+        sa.Column("clashed_ms", sa.BigInteger(), nullable=True),
+        sa.ForeignKeyConstraint(["txn_id"], ["txn.id"], name=op.f("fk_pos_proof_txn_id")),
+        sa.PrimaryKeyConstraint("txn_id", name=op.f("pk_pos_proof")),
+    )

@@ -67,7 +67,11 @@ DATA_OF["0003"] = [
     *DATA_OF["0002"],
     "INSERT INTO terminal_session (terminal_id, session, signed_ms, until_ms) VALUES (1, 3, 5, 9)",
 ]
-IN_THE_WAY = {"0001": "seal", "0002": "pos_batch", "0003": "terminal_offer"}
+DATA_OF["0004"] = [
+    *DATA_OF["0003"],
+    "INSERT INTO terminal_offer (terminal_id, key_version, session, until_ms) VALUES (1, 1, 4, 9)",
+]
+IN_THE_WAY = {"0001": "seal", "0002": "pos_batch", "0003": "terminal_offer", "0004": "pos_proof"}
 """What a program of that revision had written: a settled recharge, an open one, a card with its counter."""
 
 

@@ -146,7 +146,6 @@ def test_a_session_ends_by_force_by_a_move_and_by_another_merchant(house: House)
     works = (
         lambda desk: terminals.sign_out_txn(desk, ONE),
         lambda desk: terminals.bind_terminal_txn(desk, ONE, Binding(MERCHANT)),
-        lambda desk: terminals.block_terminal_txn(desk, ONE),
         lambda desk: terminals.move_terminal_txn(desk, ONE, "B"),
     )
     approve(house, ask(house, line()))
@@ -168,7 +167,10 @@ def test_a_terminal_with_a_key_is_not_moved_to_another_float_by_one_person(house
 
 
 def test_a_block_is_lifted_by_two(house: House) -> None:
+    approve(house, ask(house, line()))
+    sign_in(house, 1)
     house.at_desk(lambda desk: terminals.block_terminal_txn(desk, ONE))
+    assert row_of(house).mak_wrapped == b"mak"  # a reversal that it owes is heard
     number = house.at_desk(
         lambda desk: requests.propose_txn(desk, UNBLOCK, {"terminal": ONE}, house.tools), "wang"
     )
@@ -176,7 +178,7 @@ def test_a_block_is_lifted_by_two(house: House) -> None:
     with pytest.raises(RequestError, match="two people"):
         approve(house, number, "wang")
     assert "active" in approve(house, number)
-    assert row_of(house).is_active
+    assert (row_of(house).is_active, row_of(house).mak_wrapped) == (True, None)
 
 
 # -- keys --------------------------------------------------------------------------------------------------

@@ -69,7 +69,7 @@ class Handset:
         return self.build("0200", {**fields, **more.pop("fields", {})}, **more)
 
     def cancel(self, sale: Message, code: str = "98", **more: Any) -> Message:
-        kept = {n: value for n, value in sale.fields.items() if n in (3, 4, 11, 22, 25, 41, 42, 49, 60)}
+        kept = {n: value for n, value in sale.fields.items() if n in (2, 3, 4, 11, 22, 25, 41, 42, 49, 60)}
         return Message("0400", {**kept, 39: code, **more})
 
     def ask(self, kind: str, **fields: Any) -> Message:

@@ -231,8 +231,14 @@ def test_each_its_own_code(terminal: Set, wish: Wish, said: str) -> None:
 def test_a_reversal_names_the_sale_and_a_late_sale_is_refused(terminal: Set) -> None:
     assert terminal.code_of(Reversal(Original(500, bytes(8)), 5000, 1)) == "00"
     assert terminal.code_of(sale(), trace=500) == "12"
-    assert terminal.code_of(sale(), trace=501) == "00"
-    assert terminal.code_of(Reversal(Original(501, bytes(8)), 5000, 1)) == "00"
+    content = terminal.content(sale(), trace=501)
+    answer = terminal.send(content)
+    assert answer is not None
+    assert Answered.decode(answer, PROFILE).reply.shown.code == "00"
+    for other in (bytes(8), content[-8:-1] + b"?"):
+        assert terminal.code_of(Reversal(Original(501, other), 5000, 1)) == "94"
+    assert terminal.shop.books.money("A") == (95_000, 0)
+    assert terminal.code_of(Reversal(Original(501, content[-8:]), 5000, 1)) == "00"
     for _ in range(2):
         now(terminal.shop.cancels.round())
     assert terminal.shop.books.money("A") == (100_000, 0)

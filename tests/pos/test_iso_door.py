@@ -410,7 +410,7 @@ def test_a_wrong_batch(handset: Handset) -> None:
     sale = handset.sale()
     handset.ask_for(sale)
     handset.ask_for(handset.build("0500", {48: Sums(5000, 1).encode()}, "201"))
-    assert handset.code_of(handset.cancel(sale)) == "00"  # of the batch before, and it names a sale
+    assert handset.code_of(handset.cancel(sale)) == "40"  # who settled had heard the answer
     assert handset.code_of(handset.build("0500", {48: Sums(5000, 2).encode()}, "201")) == "95"
 
 

@@ -71,14 +71,15 @@ class Act(Enum):
     UPLOAD_END = "end of batch upload"
 
 
+SALE_CODE: Final = "500000"
 ACTS: Final[dict[tuple[str, str], Act]] = {
-    ("0200", "500000"): Act.SALE,
+    ("0200", SALE_CODE): Act.SALE,
     ("0200", "200000"): Act.VOID,
     ("0200", "310000"): Act.BALANCE,
     ("0200", "320000"): Act.LAST,
     ("0200", "330000"): Act.CHECK,
     ("0200", "380000"): Act.COPY,
-    ("0400", "500000"): Act.CANCEL,
+    ("0400", SALE_CODE): Act.CANCEL,
     ("0400", "200000"): Act.CANCEL,
     ("0800", "001"): Act.SIGN_IN,
     ("0800", "003"): Act.SIGN_IN,
@@ -108,7 +109,7 @@ MANDATORY: Final[dict[Act, tuple[int, ...]]] = {
     Act.UPLOAD: (*_ALL, 48, 64),
     Act.UPLOAD_END: (*_ALL, 48, 64),
 }
-"""What each request must bear. Sign-in and echo bear no MAC."""
+"""What each request must bear. Sign-in and echo bear no MAC; a sale's reversal also tells the number (``missing``)."""
 
 
 class Demand(Enum):
@@ -228,7 +229,10 @@ def act_of(message: Message) -> Act | None:
 
 def missing(message: Message, act: Act) -> list[int]:
     """Elements that are wanted and not there."""
-    return [number for number in MANDATORY[act] if number not in message.fields]
+    wanted = MANDATORY[act]
+    if act is Act.CANCEL and message.text(3) == SALE_CODE:
+        wanted = (2, *wanted)  # whose sale: a trace number may have been used before
+    return [number for number in wanted if number not in message.fields]
 
 
 # -- what elements hold -----------------------------------------------------------------------------------
