@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from aircharge.errors import WireError
 from aircharge.simulators.pos_terminal import Memory, Outcome, Sold, TerminalSettings
@@ -71,6 +71,7 @@ class FskTerminal:
         self.memory = memory or Memory()
         self.wants = Demand.NONE  # what the centre ordered to do next
         self.paid_trace = 0  # of the last recharge or void
+        self.paid: dict[str, Any] = {}  # its reversal, whether it is owed or not
         self._exchange = exchange
         self._keep = keep
         self._hang_up = hang_up
@@ -133,6 +134,18 @@ class FskTerminal:
             self.memory.owed = None
             self.memory.journal = [line for line in self.memory.journal if line.trace != owed["trace"]]
         return _outcome(answer)
+
+    async def take_back_heard(self, reversal: dict[str, Any]) -> Outcome | None:
+        """A dishonest clerk's: the reversal (``paid``) of a sale whose answer was heard. None: another one is owed."""
+        memory = self.memory
+        if memory.owed is not None:
+            return None
+        journal, memory.owed = list(memory.journal), dict(reversal)
+        outcome = await self.clear()
+        memory.owed = None
+        if outcome is None or not outcome.is_approved:
+            memory.journal = journal
+        return outcome
 
     async def _cleared(self) -> bool:
         """Whether nothing is owed, or not any more; else the line is dead: nothing new before that."""
@@ -235,7 +248,7 @@ class FskTerminal:
         self.paid_trace = asked.head.trace
         mac = asked.encode(self._mac(memory.mak), self._profile)[-MAC_OCTETS:].hex()
         owed = {"trace": asked.head.trace, "mac": mac, "amount_fen": amount_fen, "batch": memory.batch}
-        memory.owed = owed
+        memory.owed = self.paid = owed
         if fault == "overtaken":
             await self.clear()
         answer = await self._send(asked, fault, other)

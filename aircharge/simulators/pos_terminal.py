@@ -130,6 +130,7 @@ class PosTerminal:
         self.memory = memory or Memory()
         self.wants = Demand.NONE  # what the centre asked for last
         self.paid_trace = 0  # of the last recharge or void
+        self.paid: dict[str, Any] = {}  # its reversal, whether it is owed or not
         self._exchange = exchange
         self._keep = keep
         self._profile = PROFILES[settings.profile]
@@ -199,6 +200,18 @@ class PosTerminal:
             trace = int(owed["11"])
             self.memory.journal = [line for line in self.memory.journal if line.trace != trace]
         return self._outcome(answer)
+
+    async def take_back_heard(self, reversal: dict[str, Any]) -> Outcome | None:
+        """A dishonest clerk's: the reversal (``paid``) of a sale whose answer was heard. None: another one is owed."""
+        memory = self.memory
+        if memory.owed is not None:
+            return None
+        journal, memory.owed = list(memory.journal), dict(reversal)
+        outcome = await self.clear()
+        memory.owed = None
+        if outcome is None or not outcome.is_approved:
+            memory.journal = journal
+        return outcome
 
     async def _cleared(self) -> bool:
         """Whether nothing is owed, or not any more; else the line is dead: nothing new before that."""
@@ -305,6 +318,7 @@ class PosTerminal:
         message = self._with_pin(build(self._desk, self._next_trace()), pin, fault)
         self.paid_trace = self.memory.trace
         self.memory.owed = {str(n): value for n, value in Desk.reversal(message).fields.items()}
+        self.paid = self.memory.owed
         if fault == "overtaken":
             await self.clear()
         answer = await self._send(message, signed=True, fault=fault)

@@ -262,10 +262,10 @@ def _tills(book: _Book, world: World) -> Iterator[str]:
     """What a clerk was told is so: sold is sold, taken back is taken back or the outlet knows better, totals agree."""
     wishes = dict(book.db.execute("SELECT txn_id, state FROM pos_reversal").fetchall())
     for terminal, till in world.tills.tills.items():
-        excused = False
+        excused = till.was_replaced  # the batch it left is nobody's to settle
         for rung in till.rung:
             marks = [row for row in book.orders if row["idem_scope"] == f"pos:{terminal}"]
-            rows = [row for row in marks if int(row["idem_key"][6:]) == rung.trace]
+            rows = [row for row in marks if row["idem_key"] == f"{rung.batch:06d}{rung.trace:06d}"]
             sold = [row for row in rows if _took(row) and row["msisdn"] == rung.target]
             name = f"the sale {rung.trace} of terminal {terminal} for {rung.target}"
             states = {State(row["state"]) for row in sold}

@@ -114,7 +114,10 @@ def make_plan(seed: int) -> Plan:
     steps = [*_asking(chance), *_breaking(chance)]
     if chance.random() < 0.35:
         steps += _trying_pins(chance)
-    steps += _ringing(Random(f"tills {seed}"))
+    ringing = list(_ringing(Random(f"tills {seed}")))
+    steps += ringing
+    if ringing:
+        steps += _misusing(Random(f"misused tills {seed}"))
     steps.sort(key=lambda step: step.at_s)
     return Plan(seed, chance.choice(_MODES), starts_ms, chance.uniform(3.0, 25.0), tuple(steps))
 
@@ -202,6 +205,18 @@ def _ringing(chance: Random) -> Iterator[Step]:
     for _ in range(chance.randint(0, 2)):
         kind = chance.choice(("cut_tills", "deaf_tills"))
         yield Step(chance.uniform(1.0, STORM_S), kind)
+
+
+def _misusing(chance: Random) -> Iterator[Step]:
+    """Clerks who take back what they heard, and terminals that are replaced within their batch."""
+    for counter in COUNTERS:
+        if chance.random() < 0.7:
+            yield Step(
+                chance.uniform(STORM_S * 0.7, STORM_S + 5.0), "till_misuse", {"terminal": counter.terminal}
+            )
+    if chance.random() < 0.3:
+        about = {"terminal": chance.choice(COUNTERS).terminal}
+        yield Step(chance.uniform(STORM_S / 4, STORM_S), "till_replaced", about)
 
 
 def _breaking(chance: Random) -> Iterator[Step]:

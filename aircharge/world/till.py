@@ -17,7 +17,7 @@ from twisted.internet.task import deferLater
 
 from aircharge.simulators.pos_call import CallFactory, PosCall
 from aircharge.simulators.pos_fsk_terminal import FskTerminal
-from aircharge.simulators.pos_terminal import Outcome, PosTerminal, TerminalSettings
+from aircharge.simulators.pos_terminal import Memory, Outcome, PosTerminal, TerminalSettings
 from aircharge.world.plan import PIN, POS_PORTS, Counter
 from aircharge.world.timeline import Host
 
@@ -46,6 +46,8 @@ class Rung:
     code: str = ""
     taken_back: bool = False
     voided: bool = False
+    batch: int = 0
+    reversal: dict[str, Any] = field(default_factory=dict)  # as its terminal would ask for it
 
 
 @dataclass(eq=False)
@@ -58,6 +60,7 @@ class Till:
     rung: list[Rung] = field(default_factory=list)
     to_do: deque[tuple[str, dict[str, Any]]] = field(default_factory=deque)
     is_at_work: bool = False
+    was_replaced: bool = False
     settled: str = ""  # what came of the settlement at the end
     sent: list[bytes] = field(default_factory=list)
 
@@ -188,9 +191,10 @@ class Tills:
         terminal = till.terminal
         rung = Rung(till.counter.terminal, 0, target, amount_fen, fault)
         till.rung.append(rung)
-        terminal.paid_trace = 0
+        terminal.paid_trace, rung.batch = 0, terminal.memory.batch
         outcome = await terminal.sale(target, amount_fen, fault=fault)
         rung.trace, rung.code = terminal.paid_trace, outcome.code
+        rung.reversal = terminal.paid
         rung.taken_back = fault == "overtaken" and terminal.memory.owed is None
         return outcome
 
@@ -203,6 +207,22 @@ class Tills:
         outcome = await till.terminal.void(sold[-1].trace, PIN)
         sold[-1].voided = outcome.code in ("00", "")  # unanswered: who knows
         await self._clear(till)
+
+    async def _do_misuse(self, till: Till) -> None:
+        """A dishonest clerk takes back an old sale as if its answer had been lost; the terminal has sold since."""
+        await self._clear(till)
+        heard = [rung for rung in till.rung if rung.code == "00" and rung.batch == till.terminal.memory.batch]
+        old = [rung for rung in heard[:-1] if not (rung.voided or rung.taken_back)]
+        if old and till.terminal.memory.mak:
+            self._met("terminal takes back what it heard")
+            await till.terminal.take_back_heard(old[0].reversal)
+
+    async def _do_replaced(self, till: Till) -> None:
+        """Another device in the terminal's place: it knows neither keys nor batch, and counts from 1."""
+        await self._clear(till)
+        if till.terminal.memory.owed is None and till.rung:
+            self._met("terminal replaced")
+            till.terminal.memory, till.was_replaced = Memory(), True
 
     async def _do_replay(self, till: Till) -> None:
         """An attacker on the line sends an old message again, from a place of his own."""

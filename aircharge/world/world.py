@@ -455,6 +455,12 @@ class World(Breaking):
     def _do_till_void(self, step: Step) -> None:
         self.tills.do(step.about["terminal"], "void")
 
+    def _do_till_misuse(self, step: Step) -> None:
+        self.tills.do(step.about["terminal"], "misuse")
+
+    def _do_till_replaced(self, step: Step) -> None:
+        self.tills.do(step.about["terminal"], "replaced")
+
     def _do_till_replay(self, step: Step) -> None:
         self.tills.do(step.about["terminal"], "replay")
 

@@ -1,4 +1,4 @@
-"""Fifteen bugs that have lost money elsewhere, planted one at a time: the worlds' audit must see every one.
+"""Bugs that have lost money elsewhere, planted one at a time: the worlds' audit must see every one.
 
 Each is honest: where nothing breaks and nobody attacks, the daemon still does what it should.
 ``python -m tests.world.mutants NAME``: seeds are tried until one catches it; exit code 0 when one did.
@@ -22,6 +22,7 @@ from aircharge.ledger.page import Page
 from aircharge.ledger.saving import Saver
 from aircharge.ledger.sqlite import SqliteDialect
 from aircharge.ports import OperatorRequest
+from aircharge.pos import till
 from aircharge.protocols.operator_link import OperatorLink
 from aircharge.sms.door import SmsDoor
 from aircharge.switch import recharge
@@ -211,6 +212,11 @@ def wish_in_memory() -> None:
     RULES[cancelling.CancelSale] = rule
 
 
+def reversal_of_what_was_heard() -> None:
+    """An automatic reversal is granted whatever the terminal has done since (T1 of 2026-11-30)."""
+    till.went_on = lambda *asked: cancelling.WentOn.NOT  # type: ignore[assignment]
+
+
 _MONEY = ("the operator has credited", "executed", "fen for", "requests")
 MUTANTS: dict[str, Mutant] = {
     "send_first": Mutant(send_first, 40, _MONEY),
@@ -227,6 +233,7 @@ MUTANTS: dict[str, Mutant] = {
     "reversal_on_timeout": Mutant(reversal_on_timeout, 20, _MONEY),
     "accept_from_cache": Mutant(accept_from_cache, 30, ("is in no book",)),
     "early_reversal_forgotten": Mutant(early_reversal_forgotten, 60, ("taken back and stands",)),
+    "reversal_of_what_was_heard": Mutant(reversal_of_what_was_heard, 60, ("approved and is taken back",)),
     "wish_in_memory": Mutant(wish_in_memory, 20, ("taken back and stands",)),
 }
 
