@@ -210,9 +210,9 @@ def _ringing(chance: Random) -> Iterator[Step]:
 def _misusing(chance: Random) -> Iterator[Step]:
     """Clerks who take back what they heard, and terminals that are replaced within their batch."""
     for counter in COUNTERS:
-        if chance.random() < 0.7:
+        for late_s in (0.0, 8.0):
             yield Step(
-                chance.uniform(STORM_S * 0.7, STORM_S + 5.0), "till_misuse", {"terminal": counter.terminal}
+                STORM_S + late_s + chance.uniform(-5.0, 3.0), "till_misuse", {"terminal": counter.terminal}
             )
     if chance.random() < 0.3:
         about = {"terminal": chance.choice(COUNTERS).terminal}
