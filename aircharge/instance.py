@@ -64,6 +64,7 @@ class Shop:
     float_fen: int = 1_000_000
     language: str = "zh"
     card: bool = True
+    pin_policy: str = "never"  # plain SMS as the documents show it; the product asks for the PIN
 
 
 def free_port() -> int:
@@ -174,7 +175,7 @@ class Instance:
         return config
 
     def _open_shop(self, office: Office, shop: Shop) -> None:
-        form = OutletForm(shop.code, f"outlet {shop.code}", (shop.phone,), shop.language)
+        form = OutletForm(shop.code, f"outlet {shop.code}", (shop.phone,), shop.language, shop.pin_policy)
         office.add_outlet(form, Pin(shop.pin), actor="demo")
         if shop.card:
             office.add_card(shop.code, shop.iccid, shop.phone, actor="demo")

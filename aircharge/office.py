@@ -24,7 +24,7 @@ from aircharge.outlets import registry, requests
 from aircharge.outlets.cards import CardKeyBytes, fits
 from aircharge.outlets.pins import random_pin
 from aircharge.outlets.registry import CardForm, Desk, OutletForm
-from aircharge.outlets.rights import Person, codes_within
+from aircharge.outlets.rights import NotAllowed, Person, codes_within, ids_within
 from aircharge.ports import Clock, Randomness
 from aircharge.sms.cardshelf import card_keys
 from aircharge.values import AMOUNT_MAX_FEN, Channel, Operation, Pin, Receipt, mask_msisdn, yuan_text
@@ -84,6 +84,8 @@ class Office:
     def add_outlet(self, form: OutletForm, pin: Pin, *, actor: str, must_change: bool = False) -> int:
         """``must_change``: the PIN opens nothing but its own change."""
         pins, salt = self.config.pin_hash(), self.chance.token(16)
+        if self.person is not None and form.pin_policy != "always":
+            raise NotAllowed("that plain SMS needs no PIN takes two people: outlet profile")
         with self.desk(actor) as desk:
             return registry.add_outlet_txn(desk, form, pin, pins, salt, must_change=must_change)
 
@@ -148,6 +150,13 @@ class Office:
                     }
                 )
         return cards
+
+    def inside(self) -> frozenset[int] | None:
+        """Numbers of the outlets whoever has logged in works for; None = all."""
+        if self.person is None or self.person.scope_id is None:
+            return None
+        with self.store.engine.connect() as txn:
+            return frozenset(ids_within(txn, self.person.scope_id))
 
     def outlets(self) -> list[dict[str, Any]]:
         """Those the person who has logged in works for, or all."""
@@ -273,7 +282,8 @@ class Office:
         if self.person is not None and actor != self.person.login:
             raise OfficeError(f"{self.person.login} is logged in, not {actor}")
         with self.store.writing() as txn:
-            yield Desk(txn, self.clock.now_ms(), actor)
+            node, service = self.config.daemon.desk_node, self.config.sms.query_number
+            yield Desk(txn, self.clock.now_ms(), actor, node=node, service=service)
 
 
 def _key(keys: Mapping[str, str], name: str) -> bytes:

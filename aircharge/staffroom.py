@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,21 +24,31 @@ from aircharge.ledger.reading import orders_by_number
 from aircharge.ledger.ruling import ABOUT_ORDERS, RuleOrder
 from aircharge.ledger.tables import metadata
 from aircharge.ledger.tickets import AskTicket
-from aircharge.office import Office, OfficeError
+from aircharge.office import Office, OfficeError, local_time
 from aircharge.outlets import requests, sessions, signing_in, staff
 from aircharge.outlets.cards import KeyRing
-from aircharge.outlets.desk import Desk
+from aircharge.outlets.desk import Desk, digits_of
+from aircharge.outlets.imports import Powers
 from aircharge.outlets.on_behalf import order_for
+from aircharge.outlets.phones import (
+    bind_phone_txn,
+    change_rights_txn,
+    gains_rights,
+    rights_of,
+    rights_text,
+    unbind_phone_txn,
+)
+from aircharge.outlets.profile import change_profile_txn, heavy_fields, read_changes
 from aircharge.outlets.requests import Payload, RequestError, Tools, outlets_of
 from aircharge.outlets.rights import ACTIONS, Person, Role, check_txn, is_within
 from aircharge.outlets.sessions import SessionError
 from aircharge.outlets.signing_in import Denied, Passwords
-from aircharge.values import Receipt, yuan_text
+from aircharge.values import Receipt, mask_msisdn, yuan_text
 
-__all__ = ["Staffroom", "sees", "write_secret"]
+__all__ = ["Staffroom", "sees", "write_new", "write_secret"]
 
 _outlet, _card, _order = (metadata.tables[name] for name in ("outlet", "card", "txn"))
-_request = metadata.tables["change_request"]
+_request, _phone = metadata.tables["change_request"], metadata.tables["outlet_phone"]
 
 
 def write_secret(path: Path, text: str) -> None:
@@ -47,6 +58,18 @@ def write_secret(path: Path, text: str) -> None:
     with open(handle, "w", encoding="utf-8") as file:
         file.write(text)
     spare.replace(path)
+
+
+def write_new(path: Path, octets: bytes) -> None:
+    """A new file of its owner's only. Raises OSError (FileExistsError) where there is anything by that name."""
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    except FileExistsError as error:
+        raise FileExistsError(f"{path} exists already: no file is written over") from error
+    with open(handle, "wb") as file:
+        file.write(octets)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 class Staffroom:
@@ -140,11 +163,9 @@ class Staffroom:
         """Ask for a change that needs two people; what to tell. Done at once where there is nobody else to ask:
         in a house without staff, and when its only admin adds the second.
         """
-        with self.office.desk(actor) as desk:
-            alone = self._is_alone(desk, what)
+        is_done = self.office.person is None
+        with self._place_of(what if is_done else "", payload), self.office.desk(actor) as desk:
             said = self.change_txn(desk, what, payload)
-        if alone:
-            self._afterwards(what, payload)
         return said
 
     def change_txn(self, desk: Desk, what: str, payload: Payload) -> str:
@@ -157,6 +178,55 @@ class Staffroom:
             return requests.apply_alone_txn(desk, what, payload, self.tools())
         number = requests.propose_txn(desk, what, payload, self.tools())
         return f"request {number} waits for another person: aircharge request approve {number}"
+
+    def powers(self) -> Powers:
+        """What the person may do by a file of outlets: what they may do to each of them by a command."""
+        person = self.office.person
+        may_move = person is None or person.role in ACTIONS["outlet.move"].by
+        return Powers(self.office.inside(), may_move, alone=person is None)
+
+    def change_profile(
+        self, code: str, said: Mapping[str, str], *, actor: str
+    ) -> tuple[dict[str, list[str]], list[str]]:
+        """Change master data: what one person may is done, the rest is asked for.
+
+        Returns {field: [before, after]}, and what to tell of the requests. Raises RegistryError.
+        """
+        with self.office.desk(actor) as desk:
+            if self.office.person is None:
+                return change_profile_txn(desk, code, said, confirmed=True), []
+            heavy = heavy_fields(*read_changes(desk.txn, code, said))
+            asked = [(code, what, {name: said[name] for name in names}) for what, names in heavy.items()]
+            left = {name: said[name] for name in said if not any(name in names for names in heavy.values())}
+            before, after = read_changes(desk.txn, code, said)
+            is_changed = any(before[name] != after[name] for name in left)
+            changed = change_profile_txn(desk, code, left) if is_changed else {}
+            return changed, self.ask_heavy_txn(desk, asked)
+
+    def ask_heavy_txn(self, desk: Desk, heavy: Sequence[tuple[str, str, Mapping[str, str]]]) -> list[str]:
+        """Ask for changes of master data that take two people: (outlet, kind, fields); what to tell."""
+        return [
+            self.change_txn(desk, what, {"outlet": code, "fields": dict(fields)})
+            for code, what, fields in heavy
+        ]
+
+    def change_phone(self, code: str, number: str, rights: str, *, unbind: bool, actor: str) -> str:
+        """Bind a number, change what it may do or take it away; what to tell."""
+        shown = mask_msisdn(number)
+        with self.office.desk(actor) as desk:
+            if unbind:
+                unbind_phone_txn(desk, code, number)
+                return f"{shown}: done"
+            if rights and _is_bound(desk.txn, number):
+                mask = rights_of(rights)
+                if gains_rights(desk.txn, code, number, mask):
+                    wish = {"outlet": code, "phone": digits_of(number), "rights": rights_text(mask)}
+                    return self.change_txn(desk, "phone.rights", wish)
+                change_rights_txn(desk, code, number, mask)
+                return f"{shown}: done"
+            bind_phone_txn(desk, code, number, *([rights_of(rights)] if rights else []))
+            from_ms = desk.now_ms + desk.settings.phone_wait_ms
+        return f"{shown}: done; it may order from {local_time(from_ms)} on, or when two people release it"
 
     def _is_alone(self, desk: Desk, what: str) -> bool:
         return self.office.person is None or (what == "staff.add" and _is_only_admin(desk.txn))
@@ -173,9 +243,8 @@ class Staffroom:
                 now_ms = self.office.clock.now_ms()
                 command = order_for(txn, number, what, payload, checker=actor, now_ms=now_ms)
             return self._booked(number, command)
-        with self.office.desk(actor) as desk:
+        with self._place_of(what, payload), self.office.desk(actor) as desk:
             said = requests.approve_txn(desk, number, self.tools())
-        self._afterwards(what, payload)
         return said
 
     def decline(self, number: int, note: str, *, actor: str) -> None:
@@ -224,10 +293,29 @@ class Staffroom:
             return f"{said}; to be paid: {yuan_text(result.cost_fen)} yuan exactly" if is_ticket else said
         return f"request {number}: credit line {yuan_text(result.limit_fen)} yuan"
 
-    def _afterwards(self, what: str, payload: Payload) -> None:
-        """What cannot be part of a transaction; the audit has it already."""
-        if what == "keys.export":
-            write_secret(Path(payload["file"]), json.dumps(self.office.personalisation(), indent=1))
+    @contextmanager
+    def _place_of(self, what: str, payload: Payload) -> Iterator[None]:
+        """The new file that an export of keys is written to: there, and empty, before anything is decided.
+
+        The keys are written into it after the commit that says so. Where there is a file by that name the request still
+        waits. What is left of a decision that came to nothing is taken away again.
+        """
+        if what != "keys.export":
+            yield
+            return
+        path = Path(payload["file"])
+        write_new(path, b"")
+        try:
+            yield
+        except BaseException:  # whatever ended the decision: the empty file goes, the error goes on
+            path.unlink(missing_ok=True)
+            raise
+        write_secret(path, json.dumps(self.office.personalisation(), indent=1))
+
+
+def _is_bound(txn: Connection, number: str) -> bool:
+    found = select(_phone.c.msisdn).where(_phone.c.msisdn == digits_of(number))
+    return txn.execute(found).first() is not None
 
 
 def _is_only_admin(txn: Connection) -> bool:

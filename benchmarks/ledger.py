@@ -55,7 +55,9 @@ def prepare(url: str) -> tuple[Store, SystemClock]:
         code, phone = f"N{number}", f"139{number:08d}"
         with store.writing() as txn:
             desk = Desk(txn, clock.now_ms(), "bench")
-            registry.add_outlet_txn(desk, OutletForm(code, code, (phone,)), PIN, pins, b"s" * 16)
+            registry.add_outlet_txn(
+                desk, OutletForm(code, code, (phone,), "zh", "never"), PIN, pins, b"s" * 16
+            )
             registry.add_card_txn(desk, code, CardForm(f"8986{number:015d}", phone))
             slip = f"slip-{number}"
             request = propose_txn(txn, code, 100_000_000, slip, maker="maker", now_ms=clock.now_ms())

@@ -46,7 +46,7 @@ S2,shop two,4,D1,13900000013
 
 def test_a_house_arrives_by_file_and_leaves_by_file(desk: Desk, tmp_path: Path) -> None:
     desk.act("move", "P1", "-", "--level", "1")
-    file, pins, back = tmp_path / "new.csv", tmp_path / "pins", tmp_path / "back.csv"
+    file, pins = tmp_path / "new.csv", tmp_path / "pins"
     file.write_text(FILE, encoding="gb18030")
     assert "3 new" in desk.act("import", str(file), "--dry-run")
     assert "S1" not in desk.run("list")
@@ -56,6 +56,7 @@ def test_a_house_arrives_by_file_and_leaves_by_file(desk: Desk, tmp_path: Path) 
     tree = desk.run("tree", "P1")
     assert all(code in tree for code in ("D1", "S1", "S2"))
     for encoding in ("utf-8-bom", "gb18030"):
+        back = tmp_path / f"back-{encoding}.csv"
         assert "4 outlets" in desk.run("export", str(back), "--chinese", "--encoding", encoding)
         assert "0 new, 0 changed, 4 as they were" in desk.act("import", str(back), "--dry-run")
 
@@ -85,9 +86,9 @@ def test_a_bad_line_is_named_and_nothing_changes(desk: Desk, tmp_path: Path, lin
 def test_a_life_with_phones_terminals_and_master_data(desk: Desk) -> None:
     desk.act("phone", "P1", "13900000002", "--rights", "query")
     desk.act("phone", "P1", "13900000002", "--rights", "recharge+query")
+    desk.act("phone", "P1", "13900000002", "--unbind")
     lost = desk.act("lost-sim", "P1", "13900000001", "--replacement", "13900000003")
     assert "139****0001 and its card are blocked; 139****0003 counts from" in lost
-    desk.act("phone", "P1", "13900000002", "--unbind")
     desk.act("terminal", "P1", "T0000001")
     desk.act("terminal", "P1", "T0000001", "--block")
     assert "contract_no" in desk.act("profile", "P1", "contract_no=HT-1", "address=1 Main Street")

@@ -6,7 +6,6 @@ import json
 from typing import Any, Final
 
 import click
-from rich.markup import escape
 from sqlalchemy import select
 
 from aircharge.cli.show import desk_of, show_table
@@ -49,5 +48,5 @@ def _line(row: Any) -> dict[str, str]:
 
 
 def _masked(text: str) -> str:
-    """Without whole numbers of customers, and without anything that the table would take for markup."""
-    return escape(mask_text(text))
+    """Without whole numbers of customers."""
+    return mask_text(text)

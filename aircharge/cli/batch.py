@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
-from aircharge.cli.show import desk_of, out, show_sheet, show_table
+from aircharge.cli.show import csv_cell, desk_of, out, plain_errors, show_sheet, show_table
 from aircharge.errors import Reason
 from aircharge.ledger.batch_file import BatchLine, Offer, Totals, read_lines, totals, weigh_lines
 from aircharge.ledger.batching import LINE_REFUSED, LINE_WAITS, CancelBatch, OpenBatch
@@ -21,6 +22,7 @@ from aircharge.ledger.pending import batch_lines, batches
 from aircharge.ledger.policy_loading import load_policy
 from aircharge.ledger.reading import outlets
 from aircharge.office import Office, OfficeError
+from aircharge.staffroom import write_new
 from aircharge.values import Asker, Channel, Key, Receipt, State, yuan_text
 
 __all__ = ["batch"]
@@ -138,8 +140,10 @@ def batch_report(context: click.Context, number: int, file: Path | None) -> None
     if file is None:
         _write(sys.stdout, rows)
         return
-    with open(file, "w", encoding="utf-8-sig", newline="") as handle:
-        _write(handle, rows)
+    sheet = io.StringIO(newline="")
+    _write(sheet, rows)
+    with plain_errors():
+        write_new(file, sheet.getvalue().encode("utf-8-sig"))
     out.print(f"{len(rows)} lines written to {file}")
 
 
@@ -243,4 +247,4 @@ def _report(row: dict[str, Any], batch_state: int) -> list[Any]:
 def _write(handle: Any, rows: list[list[Any]]) -> None:
     writer = csv.writer(handle)
     writer.writerow(("line", "number", "yuan", "paid", "state", "reason", "order", "operator's number"))
-    writer.writerows(rows)
+    writer.writerows([csv_cell(cell) for cell in row] for row in rows)

@@ -19,6 +19,7 @@ from aircharge.ledger.sealing import bad_head, bad_seals, last_seal
 from aircharge.ledger.statements import ACCOUNTS, Statement, csv_text, statement
 from aircharge.ledger.tables import metadata
 from aircharge.office import Office, OfficeError
+from aircharge.staffroom import write_new
 from aircharge.values import yuan_text
 
 __all__ = ["day", "seal", "statement_command"]
@@ -141,7 +142,7 @@ def statement_command(
             found = statement(txn, code, date, account)
         if file is not None:
             words = csv_text(found, language, office.config.ledger.book.utc_offset_min)
-            file.write_bytes(words.encode("utf-8-sig" if encoding == "utf-8" else encoding))
+            write_new(file, words.encode("utf-8-sig" if encoding == "utf-8" else encoding))
             out.print(f"{len(found.movements)} movements written to {file}")
             return
         rows = [

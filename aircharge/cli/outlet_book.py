@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -19,22 +18,16 @@ from aircharge.outlets.desk import RegistryError
 from aircharge.outlets.exports import FILE_COLUMNS, export_rows
 from aircharge.outlets.imports import Draft, draft_txn, import_txn
 from aircharge.outlets.lifecycle import STATUSES, step_txn
-from aircharge.outlets.phones import (
-    bind_phone_txn,
-    change_rights_txn,
-    lost_sim_txn,
-    rights_of,
-    unbind_phone_txn,
-)
-from aircharge.outlets.profile import change_profile_txn, profile_of
+from aircharge.outlets.phones import lost_sim_txn
+from aircharge.outlets.profile import profile_of
 from aircharge.outlets.registry import Desk
-from aircharge.outlets.rights import NotAllowed, ids_within
+from aircharge.outlets.rights import NotAllowed
 from aircharge.outlets.sheets import ENCODINGS, write_sheet
 from aircharge.outlets.terminal_injection import UNBLOCK
 from aircharge.outlets.terminals import add_terminal_txn, block_terminal_txn, move_terminal_txn
 from aircharge.outlets.tree import downline, move_txn, moves
-from aircharge.staffroom import Staffroom, sees
-from aircharge.values import Pin, address_digits, mask_msisdn, yuan_text
+from aircharge.staffroom import Staffroom, sees, write_new
+from aircharge.values import Pin, mask_msisdn, yuan_text
 
 __all__ = ["outlet"]
 
@@ -101,15 +94,12 @@ def outlet_step(context: click.Context, code: str, status: str, why: str, actor:
 def outlet_phone(
     context: click.Context, code: str, number: str, rights: str, unbind: bool, actor: str
 ) -> None:
-    """Bind a number to an outlet, change what it may do, or take it away."""
-    with desk_of(context) as office, office.desk(actor) as desk:
-        if unbind:
-            unbind_phone_txn(desk, code, number)
-        elif rights and _is_bound(desk, number):
-            change_rights_txn(desk, code, number, rights_of(rights))
-        else:
-            bind_phone_txn(desk, code, number, *([rights_of(rights)] if rights else []))
-        out.print(f"{mask_msisdn(number)}: done")
+    """Bind a number to an outlet, change what it may do, or take it away. The outlet's other numbers are told.
+
+    A new number may order after a day, or when two people release it; more rights take a second person.
+    """
+    with desk_of(context) as office:
+        out.print(Staffroom(office).change_phone(code, number, rights, unbind=unbind, actor=actor))
 
 
 @outlet.command("lost-sim")
@@ -200,12 +190,12 @@ def outlet_profile(context: click.Context, code: str, fields: tuple[str, ...], a
             with office.store.engine.connect() as txn:
                 show_sheet("master data", profile_of(txn, code))
             return
-        with office.desk(actor) as desk:
-            changed = change_profile_txn(desk, code, _pairs(fields))
-        show_table(
-            "changed",
-            [{"field": name, "before": old, "after": new} for name, (old, new) in changed.items()],
-        )
+        changed, asked = Staffroom(office).change_profile(code, _pairs(fields), actor=actor)
+        if changed or not asked:
+            rows = [{"field": name, "before": old, "after": new} for name, (old, new) in changed.items()]
+            show_table("changed", rows)
+        for said in asked:
+            out.print(said)
 
 
 # -- files -------------------------------------------------------------------------------------------------
@@ -223,19 +213,23 @@ def outlet_import(
     """New outlets and changed master data from a CSV file (UTF-8 or GB18030): all of it or nothing."""
     octets = file.read_bytes()
     with desk_of(context) as office:
-        inside = _inside(office)
+        powers = Staffroom(office).powers()
         if dry_run:
             with office.store.engine.connect() as txn:
-                _tell(draft_txn(Desk(txn, office.clock.now_ms(), actor), octets, inside=inside))
+                _tell(draft_txn(Desk(txn, office.clock.now_ms(), actor), octets, powers=powers))
             return
         if pins_file is None:
             raise click.UsageError("--pins-file: new outlets have PINs, which are kept nowhere else")
         with office.desk(actor) as desk:
             draft, initial = import_txn(
-                desk, octets, office.config.pin_hash(), office.chance.token, inside=inside
+                desk, octets, office.config.pin_hash(), office.chance.token, powers=powers
             )
-            _tell(draft)
-            _write_pins(pins_file, initial)  # before the commit: without its PINs no outlet comes to be
+            asked = Staffroom(office).ask_heavy_txn(desk, draft.heavy)
+            if not draft.faults:  # before the commit: without its PINs no outlet comes to be
+                write_new(pins_file, _pins_text(initial).encode("ascii"))
+        _tell(draft)
+        for said in asked:
+            out.print(said)
 
 
 @outlet.command("export")
@@ -248,16 +242,13 @@ def outlet_export(context: click.Context, file: Path, closed: bool, chinese: boo
     """All outlets as a CSV file that can be imported again."""
     with desk_of(context) as office:
         with office.store.engine.connect() as txn:
-            rows = export_rows(txn, inside=_inside(office), closed=closed)
-        file.write_bytes(write_sheet(rows, FILE_COLUMNS, encoding, chinese=chinese))
+            rows = export_rows(txn, inside=office.inside(), closed=closed)
+        write_new(file, write_sheet(rows, FILE_COLUMNS, encoding, chinese=chinese))
         out.print(f"{len(rows)} outlets in {file}")
 
 
-def _write_pins(file: Path, initial: Sequence[tuple[str, Pin]]) -> None:
-    """A new file that nobody else may read. Raises OSError where there is one already."""
-    target = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(target, "w", encoding="ascii") as pins:
-        pins.writelines(f"{code},{pin.secret}\n" for code, pin in initial)
+def _pins_text(initial: Sequence[tuple[str, Pin]]) -> str:
+    return "".join(f"{code},{pin.secret}\n" for code, pin in initial)
 
 
 def _tell(draft: Draft) -> None:
@@ -274,25 +265,11 @@ def _shown(changes: Mapping[str, list[str]]) -> dict[str, str]:
     return {"changes": "; ".join(f"{name}: {old} → {new}" for name, (old, new) in changes.items())}
 
 
-def _inside(office: Office) -> frozenset[int] | None:
-    """The outlets whoever has logged in works for; None = all."""
-    if office.person is None or office.person.scope_id is None:
-        return None
-    with office.store.engine.connect() as txn:
-        return frozenset(ids_within(txn, office.person.scope_id))
-
-
 def _pairs(fields: tuple[str, ...]) -> dict[str, str]:
     pairs = [field.partition("=") for field in fields]
     if not all(sign for _, sign, _ in pairs):
         raise click.UsageError("fields are changed as name=value")
     return {name: value for name, _, value in pairs}
-
-
-def _is_bound(desk: Desk, number: str) -> bool:
-    phones = metadata.tables["outlet_phone"]
-    bound = select(phones.c.msisdn).where(phones.c.msisdn == address_digits(number))
-    return desk.txn.execute(bound).first() is not None
 
 
 def _check_stand(desk: Desk, office: Office, terminal: str, code: str) -> None:

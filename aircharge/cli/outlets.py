@@ -10,7 +10,7 @@ import click
 from aircharge.cli.show import desk_of, out, show_sheet, show_table
 from aircharge.office import OutletForm, fen_from_yuan
 from aircharge.staffroom import Staffroom
-from aircharge.values import Pin
+from aircharge.values import Pin, yuan_text
 
 __all__ = ["outlet"]
 
@@ -31,7 +31,7 @@ def outlet() -> None:
 @click.option(
     "--pin-policy",
     type=click.Choice(["never", "above", "always"]),
-    default="never",
+    default="always",
     help="When plain SMS needs the PIN.",
 )
 @click.option("--pin-above", default="0", help="Yuan; with --pin-policy above.")
@@ -50,10 +50,20 @@ def outlet_add(
 ) -> None:
     """Add an outlet; its initial PIN is printed once, stored nowhere, and must be changed before anything else."""
     with desk_of(context) as office:
-        pin = office.random_pin()
-        form = OutletForm(code, name, phones, language, pin_policy, fen_from_yuan(pin_above), parent)
+        pin, above_fen = office.random_pin(), fen_from_yuan(pin_above)
+        looser = (
+            {} if pin_policy == "always" else {"pin_policy": pin_policy, "pin_above": yuan_text(above_fen)}
+        )
+        if office.person is None:  # names are labels: it is done at once
+            form = OutletForm(code, name, phones, language, pin_policy, above_fen, parent)
+            looser = {}
+        else:
+            form = OutletForm(code, name, phones, language, parent=parent)
         outlet_id = office.add_outlet(form, pin, actor=actor, must_change=True)
         out.print(f"outlet {code} added as {outlet_id}; initial PIN {pin.secret}")
+        if looser:
+            for said in Staffroom(office).change_profile(code, looser, actor=actor)[1]:
+                out.print(said)
 
 
 @outlet.command("list")

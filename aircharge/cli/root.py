@@ -101,6 +101,8 @@ def personalise(context: click.Context, file: Path, actor: str) -> None:
     with desk_of(context) as office:
         if not file.resolve().parent.is_dir():
             raise OfficeError(f"{file.parent} is no folder")
+        if file.exists() or file.is_symlink():
+            raise OfficeError(f"{file} exists already: keys take no file's place")
         payload = {"file": str(file.resolve())}
         out.print(Staffroom(office).change("keys.export", payload, actor=actor or "nobody"))
 

@@ -3,24 +3,57 @@
 from __future__ import annotations
 
 import csv
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
 
 import click
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from aircharge.config import load
 from aircharge.errors import AirchargeError, Refusal
 from aircharge.office import Office
 
-__all__ = ["PERSON", "desk_of", "out", "plain_errors", "show_sheet", "show_table"]
+__all__ = ["PERSON", "as_text", "csv_cell", "desk_of", "out", "plain_errors", "show_sheet", "show_table"]
 
 PERSON = "aircharge.person"
 """Where a command's context keeps who has logged in (``signed``)."""
 
-out = Console(highlight=False, soft_wrap=True)
+_UNSEEN: Final = frozenset(("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"))
+"""Categories (Unicode 15, table 4-4) of what a terminal obeys or nobody sees: controls, directions, no characters."""
+
+
+def as_text(value: object, *, keep: str = "") -> str:
+    """Text of users as text: what a terminal would obey, or what nobody sees, is written as ``\\x1b``."""
+    return "".join(
+        character
+        if character in keep or unicodedata.category(character) not in _UNSEEN
+        else character.encode("unicode_escape").decode("ascii")
+        for character in str(value)
+    )
+
+
+def csv_cell(value: object) -> str:
+    """A cell that no spreadsheet program runs as a formula; as ``outlets.sheets`` writes and reads them."""
+    text = as_text(value, keep="\n")
+    return f"'{text}" if text[:1] in _FORMULA else text
+
+
+_FORMULA: Final = frozenset("=+-@\t\r＝＋-＠")
+
+
+class _Screen(Console):
+    """Shows what it is given, and obeys nothing in it."""
+
+    def print(self, *objects: Any, **more: Any) -> None:
+        shown = [as_text(item, keep="\n\t") if isinstance(item, str) else item for item in objects]
+        super().print(*shown, **more)
+
+
+out = _Screen(highlight=False, soft_wrap=True, markup=False, emoji=False)
 
 
 @contextmanager
@@ -30,10 +63,10 @@ def plain_errors() -> Iterator[None]:
         yield
     except Refusal as refusal:
         raise click.ClickException(
-            f"refused ({refusal.reason.code} {refusal.reason.name}) {refusal.detail}".rstrip()
+            as_text(f"refused ({refusal.reason.code} {refusal.reason.name}) {refusal.detail}".rstrip())
         ) from refusal
     except (AirchargeError, OSError, RuntimeError, UnicodeDecodeError, csv.Error) as error:
-        raise click.ClickException(str(error)) from error
+        raise click.ClickException(as_text(error, keep="\n")) from error
 
 
 def show_table(title: str, rows: list[dict[str, Any]]) -> None:
@@ -44,7 +77,7 @@ def show_table(title: str, rows: list[dict[str, Any]]) -> None:
     for column in rows[0]:
         table.add_column(column, overflow="fold", no_wrap=column in ("id", "row"))
     for row in rows:
-        table.add_row(*(str(value) for value in row.values()))
+        table.add_row(*(Text(as_text(value)) for value in row.values()))
     out.print(table)
 
 
@@ -52,7 +85,7 @@ def show_sheet(title: str, values: dict[str, Any]) -> None:
     """One thing, a line a value."""
     table = Table(title=title, title_justify="left", show_header=False)
     for name, value in values.items():
-        table.add_row(name, str(value))
+        table.add_row(Text(name), Text(as_text(value)))
     out.print(table)
 
 

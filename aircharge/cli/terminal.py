@@ -46,8 +46,9 @@ def terminal_bind(
 ) -> None:
     """Say which merchant and security module TERMINAL has, and what it may do."""
     with desk_of(context) as office, office.desk(actor) as desk:
-        bind_terminal_txn(desk, terminal, Binding(merchant, module, rights_of(rights)))
-        out.print(f"terminal {terminal} is bound to merchant {merchant}")
+        is_held = bind_terminal_txn(desk, terminal, Binding(merchant, module, rights_of(rights)))
+    held = "; it has a key, and is blocked until two people lift that (terminal unblock)" if is_held else ""
+    out.print(f"terminal {terminal} is bound to merchant {merchant}{held}")
 
 
 @terminal.command("block")

@@ -37,11 +37,15 @@ class RegistrySettings:
 
     phones_max: int = 10  # numbers of one outlet that may be in use at a time
     sim_wait_ms: int = 86_400_000  # a replaced SIM may not order before this, unless two people let it
+    phone_wait_ms: int = 86_400_000  # a number bound to an outlet that is there already, likewise
     file_lines_max: int = 50_000  # outlets in one imported file
     file_octets_max: int = 20_000_000
 
     def __post_init__(self) -> None:
-        if min(self.phones_max, self.file_lines_max, self.file_octets_max) < 1 or self.sim_wait_ms < 0:
+        if (
+            min(self.phones_max, self.file_lines_max, self.file_octets_max) < 1
+            or min(self.sim_wait_ms, self.phone_wait_ms) < 0
+        ):
             raise ValueError("registry: numbers must be more than nothing")
 
 
@@ -53,6 +57,8 @@ class Desk:
     now_ms: int
     actor: str
     settings: RegistrySettings = field(default_factory=RegistrySettings)
+    node: int = 1023  # notices that the desk queues bear its ids
+    service: str = "0353910"  # the number these notices come from
 
     def note(self, action: str, thing: str, **detail: Any) -> None:
         append_audit_txn(self.txn, self.now_ms, self.actor, action, thing, detail)

@@ -11,6 +11,7 @@ import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date
+from enum import Enum
 from typing import Any, Final
 
 from aircharge.ledger.chart import PIN_ABOVE, PIN_ALWAYS, PIN_NEVER
@@ -19,7 +20,17 @@ from aircharge.outlets.lifecycle import STATUSES
 from aircharge.outlets.tree import LEVELS
 from aircharge.values import AMOUNT_MAX_FEN, mask_msisdn, yuan_text
 
-__all__ = ["BY_NAME", "FIELDS", "NEVER_EMPTY", "Field", "check_contract", "defaults", "read_code"]
+__all__ = [
+    "BY_NAME",
+    "FIELDS",
+    "NEVER_EMPTY",
+    "Field",
+    "Weight",
+    "check_contract",
+    "defaults",
+    "read_code",
+    "weighed",
+]
 
 _CODE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,15}")
 _WORD: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]*")
@@ -36,11 +47,23 @@ _REGION: Final = re.compile(r"(?:1[1-5]|2[1-3]|3[1-7]|4[1-6]|5[0-4]|6[1-5]|71|8[
 """GB/T 2260: the first two digits are a province's."""
 
 
+class Weight(Enum):
+    """What it takes to change a field."""
+
+    PLAIN = "one person"
+    MONEY = (
+        "profile.money"  # what the outlet earns, where it is paid and who that is: finance or risk confirms
+    )
+    GUARD = "profile.guard"  # what protects its float, whom the desk calls back: a manager or risk confirms
+    OWN = "a command of its own"
+
+
 @dataclass(frozen=True, slots=True)
 class Field:
     """A column of ``outlet`` or ``outlet_profile``. ``read`` raises RegistryError; ``show`` is read back alike.
 
-    ``free``: it may be changed by ``outlet change`` and by a file; the others have commands of their own.
+    ``weight``: what its change takes, the same by whatever way it comes (``weighed``). ``looser``: of a GUARD field,
+    whether a change weakens what protects the float; a change that does not takes one person.
     """
 
     name: str
@@ -50,7 +73,8 @@ class Field:
     show: Callable[[Any], str] = str
     profile: bool = True
     secret: bool = False
-    free: bool = True
+    weight: Weight = Weight.PLAIN
+    looser: Callable[[Any, Any], bool] = lambda before, after: True
 
     def seen(self, value: Any) -> str:
         """What an audit row or a list may show of it."""
@@ -184,13 +208,21 @@ def _first(words: Mapping[int, tuple[str, str]]) -> Callable[[int], str]:
     return lambda value: words[value][0]
 
 
+def _is_less(before: int, after: int) -> bool:
+    return after < before
+
+
+def _is_more(before: int, after: int) -> bool:
+    return after > before
+
+
 FIELDS: Final = (
     Field("name", "网点名称", "name", _words(64), profile=False),
-    Field("level", "级别", "level", _choice(LEVELS), _first(LEVELS), profile=False, free=False),
-    Field("status", "状态", "status", _choice(STATUSES), _first(STATUSES), profile=False, free=False),
+    Field("level", "级别", "level", _choice(LEVELS), _first(LEVELS), profile=False, weight=Weight.OWN),
+    Field("status", "状态", "status", _choice(STATUSES), _first(STATUSES), profile=False, weight=Weight.OWN),
     Field("language", "语言", "language", _language, profile=False),
-    Field("group", "价格组", "group_code", _word(16, needed=True), profile=False),
-    Field("manager", "客户经理", "manager", _word(32), profile=False),
+    Field("group", "价格组", "group_code", _word(16, needed=True), profile=False, weight=Weight.MONEY),
+    Field("manager", "客户经理", "manager", _word(32), profile=False, weight=Weight.GUARD),
     Field(
         "pin_policy",
         "密码要求",
@@ -198,25 +230,44 @@ FIELDS: Final = (
         _choice(_POLICY_WORDS),
         _first(_POLICY_WORDS),
         profile=False,
-        free=False,
+        weight=Weight.GUARD,
+        looser=_is_less,  # never, above, always
     ),
-    Field("pin_above", "免密上限", "pin_above_fen", _yuan, yuan_text, profile=False, free=False),
-    Field("residual", "最低留存", "residual_fen", _yuan, yuan_text, profile=False, free=False),
+    Field(
+        "pin_above",
+        "免密上限",
+        "pin_above_fen",
+        _yuan,
+        yuan_text,
+        profile=False,
+        weight=Weight.GUARD,
+        looser=_is_more,
+    ),
+    Field(
+        "residual",
+        "最低留存",
+        "residual_fen",
+        _yuan,
+        yuan_text,
+        profile=False,
+        weight=Weight.GUARD,
+        looser=_is_less,
+    ),
     Field("address", "地址", "address", _words(200)),
     Field("region", "县区代码", "region", _region),
-    Field("legal_person", "法人", "legal_person", _words(64)),
-    Field("legal_id", "法人证件号", "legal_id", _identity, secret=True),
-    Field("contact", "联系人", "contact", _words(64)),
-    Field("contact_phone", "联系电话", "contact_phone", _telephone),
+    Field("legal_person", "法人", "legal_person", _words(64), weight=Weight.MONEY),
+    Field("legal_id", "法人证件号", "legal_id", _identity, secret=True, weight=Weight.MONEY),
+    Field("contact", "联系人", "contact", _words(64), weight=Weight.GUARD),
+    Field("contact_phone", "联系电话", "contact_phone", _telephone, weight=Weight.GUARD),
     Field("type", "网点类型", "type", _words(16)),
     Field("contract_no", "合同号", "contract_no", _words(32)),
     Field("contract_from", "合同开始", "contract_from", _day, _show_day),
     Field("contract_until", "合同结束", "contract_until", _day, _show_day),
-    Field("deposit_due", "保证金", "deposit_due_fen", _yuan, yuan_text),
-    Field("bank", "开户行", "bank", _words(64)),
-    Field("bank_account", "银行账号", "bank_account", _account, secret=True),
-    Field("bank_account_name", "账户名", "bank_account_name", _words(64)),
-    Field("credit_grade", "信用等级", "credit_grade", _word(8)),
+    Field("deposit_due", "保证金", "deposit_due_fen", _yuan, yuan_text, weight=Weight.MONEY),
+    Field("bank", "开户行", "bank", _words(64), weight=Weight.MONEY),
+    Field("bank_account", "银行账号", "bank_account", _account, secret=True, weight=Weight.MONEY),
+    Field("bank_account_name", "账户名", "bank_account_name", _words(64), weight=Weight.MONEY),
+    Field("credit_grade", "信用等级", "credit_grade", _word(8), weight=Weight.MONEY),
 )
 """Every field but the code, the parent, phones and terminals, which are rows or references of their own."""
 
@@ -233,11 +284,34 @@ _USUAL: Final = {
     "status": "active",
     "language": "zh",
     "group": "standard",
-    "pin_policy": "never",
+    "pin_policy": "always",  # what is on a float is spent by nobody who has but a phone
 }
 NEVER_EMPTY: Final = frozenset(_USUAL)
 """An empty cell of these says nothing: a new outlet has the usual, one that is there keeps its own."""
 _DEFAULTS: Final = {field.name: field.read(_USUAL.get(field.name, "")) for field in FIELDS}
+
+
+_ITS_OWN: Final = frozenset(
+    ("manager", "legal_person", "legal_id", "contact", "contact_phone", "deposit_due", "bank")
+) | {"bank_account", "bank_account_name"}
+"""Who a new outlet is and where it is paid: said by whoever adds it. Nothing of anybody's is changed by it."""
+
+
+def weighed(
+    before: Mapping[str, Any], after: Mapping[str, Any], *, is_new: bool = False
+) -> dict[Weight, list[str]]:
+    """The fields that differ, by what their change takes. ``is_new``: ``before`` are a new outlet's defaults."""
+    found: dict[Weight, list[str]] = {weight: [] for weight in Weight}
+    for name in after:
+        field, old, new = BY_NAME[name], before[name], after[name]
+        if old == new:
+            continue
+        is_plain = is_new and (name in _ITS_OWN or field.weight is Weight.OWN)
+        if is_plain or (field.weight is Weight.GUARD and not field.looser(old, new)):
+            found[Weight.PLAIN].append(name)
+        else:
+            found[field.weight].append(name)
+    return found
 
 
 def check_contract(values: Mapping[str, Any]) -> None:

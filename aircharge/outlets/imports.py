@@ -19,21 +19,36 @@ from aircharge.ledger.chart import LEVEL_CITY, OUTLET_CLOSED, OUTLET_PENDING, OU
 from aircharge.ledger.dialect import dialect_of
 from aircharge.ledger.tables import metadata
 from aircharge.outlets.desk import Desk, RegistryError, lock_registry_txn
-from aircharge.outlets.fields import BY_NAME, check_contract, defaults
+from aircharge.outlets.fields import BY_NAME, Weight, check_contract, defaults, weighed
 from aircharge.outlets.founding import Plan, found_txn
 from aircharge.outlets.known import Known, known_of
 from aircharge.outlets.pins import PinHash, random_pin
 from aircharge.outlets.profile import differences, write_profile_txn
 from aircharge.outlets.sheets import Fault, read_sheet
+from aircharge.outlets.telling import tell_outlet_txn
 from aircharge.outlets.tree import check_place, note_move
 from aircharge.outlets.wishes import Wish, read_wishes
 from aircharge.values import Pin, mask_msisdn
 
-__all__ = ["Change", "Draft", "draft_txn", "import_txn"]
+__all__ = ["Change", "Draft", "Powers", "draft_txn", "import_txn"]
 
 _outlet = metadata.tables["outlet"]
 _MARK: Final = 16  # of a file's SHA-256 these digits stand in each outlet's audit row
 _OWN_COMMAND: Final = "is changed by a command of its own"
+
+
+@dataclass(frozen=True, slots=True)
+class Powers:
+    """What whoever brings a file may do by it: no more than by the commands for a single outlet."""
+
+    inside: Collection[int] | None = (
+        None  # the only outlets to be changed, or to have others put below; None = all
+    )
+    may_move: bool = True  # the right to ``outlet.move``
+    alone: bool = False  # what takes two people is done at once: a house without staff
+
+
+_ALL: Final = Powers()
 
 
 @dataclass(slots=True)
@@ -57,14 +72,13 @@ class Draft:
     changes: list[Change] = field(default_factory=list)
     unchanged: int = 0
     parents: dict[str, int] = field(default_factory=dict)  # numbers of outlets that are there, by code
+    heavy: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
+    """What takes two people and is left out: outlet's code, kind of request (``fields.Weight``), fields as written."""
 
 
-def draft_txn(
-    desk: Desk, octets: bytes, encoding: str = "", *, inside: Collection[int] | None = None
-) -> Draft:
+def draft_txn(desk: Desk, octets: bytes, encoding: str = "", powers: Powers = _ALL) -> Draft:
     """Check a file against the ledger without changing anything.
 
-    ``inside``: numbers of the only outlets that may be changed, or have others put below them; None = all.
     Raises RegistryError for a file that cannot be read at all.
     """
     sheet = read_sheet(octets, desk.settings, encoding)
@@ -76,9 +90,9 @@ def draft_txn(
     places |= {wish.code: _new_place(wish) for wish in wishes if wish.code not in places}
     for wish in wishes:
         if wish.code in known.outlets:
-            _draft_change(draft, wish, known, places, inside)
+            _draft_change(draft, wish, known, places, powers)
         else:
-            _draft_new(desk, draft, wish, known, places, inside)
+            _draft_new(desk, draft, wish, known, places, powers)
     draft.new.sort(key=lambda plan: plan.values["level"])
     draft.faults.sort()
     return draft
@@ -90,15 +104,15 @@ def import_txn(
     pins: PinHash,
     token: Callable[[int], bytes],
     encoding: str = "",
-    *,
-    inside: Collection[int] | None = None,
+    powers: Powers = _ALL,
 ) -> tuple[Draft, list[tuple[str, Pin]]]:
     """Do what a file says; returns what it was, and the new outlets' PINs, which are kept nowhere else.
 
-    With a fault nothing is done and no PIN is returned. ``token``: so many unpredictable octets.
+    With a fault nothing is done and no PIN is returned. ``token``: so many unpredictable octets. What takes two people
+    is left out (``Draft.heavy``), and is the caller's to ask for.
     """
     lock_registry_txn(desk.txn)
-    draft = draft_txn(desk, octets, encoding, inside=inside)
+    draft = draft_txn(desk, octets, encoding, powers)
     if draft.faults:
         return draft, []
     found_txn(desk, draft.new, draft.parents)
@@ -106,6 +120,8 @@ def import_txn(
     numbers = draft.parents | {plan.code: plan.outlet_id for plan in draft.new}
     for change in draft.changes:
         write_profile_txn(desk, change.outlet_id, change.values)
+        if change.shown:
+            tell_outlet_txn(desk, change.outlet_id, "profile", " ".join(change.shown))
         if change.parent:
             parent_id = numbers.get(change.parent[1])
             moved = update(_outlet).where(_outlet.c.id == change.outlet_id).values(parent_id=parent_id)
@@ -130,10 +146,11 @@ def _draft_new(
     wish: Wish,
     known: Known,
     places: Mapping[str, tuple[int, int]],
-    inside: Collection[int] | None,
+    powers: Powers,
 ) -> None:
     fault = _Faults(draft, wish)
-    values = defaults() | {"status": OUTLET_PENDING} | wish.values
+    usual = defaults() | {"status": OUTLET_PENDING}
+    values = usual | wish.values
     if values["status"] > OUTLET_SUSPENDED:
         fault("status", "a new outlet is pending, active or suspended")
     phones, terminals, parent = wish.phones or (), wish.terminals or (), wish.parent or ""
@@ -149,7 +166,9 @@ def _draft_new(
             fault("terminals", f"terminal {code} exists already")
     _check_contract(fault, values)
     _check_parent(fault, wish, parent, values["level"], places)
-    _check_inside(fault, parent, known, places, inside)
+    _check_inside(fault, parent, known, places, powers.inside)
+    if not powers.alone:
+        _leave_heavy(draft, wish.code, usual, values, is_new=True)
     draft.new.append(Plan(wish.code, values, parent, phones, terminals))
 
 
@@ -161,17 +180,17 @@ def _draft_change(
     wish: Wish,
     known: Known,
     places: Mapping[str, tuple[int, int]],
-    inside: Collection[int] | None,
+    powers: Powers,
 ) -> None:
     fault = _Faults(draft, wish)
     was = known.outlets[wish.code]
-    if inside is not None and was.outlet_id not in inside:
+    if powers.inside is not None and was.outlet_id not in powers.inside:
         fault("code", "that outlet is outside the part of the tree you work in")
         return
     after = was.values | wish.values
     changed = differences(was.values, after)
     for name in changed:
-        if not BY_NAME[name].free:
+        if BY_NAME[name].weight is Weight.OWN:
             fault(name, f"{_OWN_COMMAND}; it is {BY_NAME[name].seen(was.values[name])} now")
     if wish.phones is not None and set(wish.phones) != was.phones:
         fault("phones", f"{_OWN_COMMAND}: outlet phone")
@@ -184,13 +203,32 @@ def _draft_change(
     if was.status == OUTLET_CLOSED:
         fault("", f"outlet {wish.code} is closed")
     _check_contract(fault, after)
+    if not powers.alone:
+        _leave_heavy(draft, wish.code, was.values, after)
+        changed = differences(was.values, after)
+        if not changed and not moves:
+            return
     change = Change(wish.code, was.outlet_id, {name: after[name] for name in changed}, changed)
     if moves:
         parent = wish.parent or ""
+        if not powers.may_move:
+            fault("parent", f"it stands below {was.parent or 'nobody'}: you may not move outlets")
         _check_parent(fault, wish, parent, was.level, places)
-        _check_inside(fault, parent, known, places, inside)
+        _check_inside(fault, parent, known, places, powers.inside)
         change.parent = [was.parent, parent]
     draft.changes.append(change)
+
+
+def _leave_heavy(
+    draft: Draft, code: str, before: Mapping[str, Any], after: dict[str, Any], *, is_new: bool = False
+) -> None:
+    """What takes two people is put back to what it was, and noted."""
+    found = weighed(before, after, is_new=is_new)
+    for kind in (Weight.MONEY, Weight.GUARD):
+        if found[kind]:
+            fields = {name: BY_NAME[name].show(after[name]) for name in found[kind]}
+            draft.heavy.append((code, kind.value, fields))
+            after.update({name: before[name] for name in found[kind]})
 
 
 # -- checks both have ------------------------------------------------------------------------------------------

@@ -55,8 +55,11 @@ _ACTIONS: Final = {
 }
 
 
-def step_txn(desk: Desk, code: str, status: int, why: str = "") -> None:
-    """Take an outlet to its next status. Raises RegistryError when the table or something open forbids it."""
+def step_txn(desk: Desk, code: str, status: int, why: str = "", *, lifting: bool = False) -> None:
+    """Take an outlet to its next status. Raises RegistryError when the table or something open forbids it.
+
+    ``lifting``: a freeze may end by it; whoever says so has made sure that two people want it.
+    """
     txn = desk.txn
     lock_registry_txn(txn)
     floats = _accounts(outlet_row(txn, code).float_id)
@@ -74,6 +77,8 @@ def step_txn(desk: Desk, code: str, status: int, why: str = "") -> None:
         raise RegistryError(
             f"outlet {code} is {STATUSES[row.status][0]}: it cannot become {STATUSES[status][0]}"
         )
+    if row.status == OUTLET_SUSPENDED and status == OUTLET_ACTIVE and not lifting:
+        raise RegistryError(f"outlet {code} is frozen: outlet freeze {code} --lift, which takes two people")
     if status >= OUTLET_CLOSING:
         _check_below(desk, row)
     if status == OUTLET_CLOSED:
@@ -88,7 +93,7 @@ def step_txn(desk: Desk, code: str, status: int, why: str = "") -> None:
 
 def freeze_txn(desk: Desk, code: str, *, lift: bool = False) -> None:
     """Suspend an outlet (new orders are refused, open ones still settle), or lift that."""
-    step_txn(desk, code, OUTLET_ACTIVE if lift else OUTLET_SUSPENDED)
+    step_txn(desk, code, OUTLET_ACTIVE if lift else OUTLET_SUSPENDED, lifting=lift)
 
 
 def _accounts(float_id: int) -> list[int]:

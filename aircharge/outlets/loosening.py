@@ -16,8 +16,11 @@ from aircharge.outlets.limitbook import (
     switch_transfer_rule_txn,
 )
 from aircharge.outlets.lists import ListForm, list_txn, unlist_txn
+from aircharge.outlets.phones import change_rights_txn, rights_of
+from aircharge.outlets.profile import change_profile_txn
 from aircharge.outlets.registry import Desk
 from aircharge.outlets.tariff import PriceForm, add_price_txn, end_price_txn
+from aircharge.values import mask_msisdn
 
 __all__ = ["LOOSENING"]
 
@@ -68,6 +71,17 @@ def _end_price(desk: Desk, payload: Payload, _tools: object) -> str:
     return f"price {payload['price']} ends on {payload['until_date']}"
 
 
+def _change_profile(desk: Desk, payload: Payload, _tools: object) -> str:
+    changed = change_profile_txn(desk, payload["outlet"], payload["fields"], confirmed=True)
+    said = "; ".join(f"{name}: {old or '-'} → {new or '-'}" for name, (old, new) in changed.items())
+    return f"outlet {payload['outlet']}: {said}"
+
+
+def _change_rights(desk: Desk, payload: Payload, _tools: object) -> str:
+    change_rights_txn(desk, payload["outlet"], payload["phone"], rights_of(payload["rights"]))
+    return f"{mask_msisdn(payload['phone'])} may {payload['rights']}"
+
+
 LOOSENING: Final[dict[str, Callable[[Desk, Payload, Any], str]]] = {
     "limit.off": _limit_off,  # limit
     "list.white": _list,  # a ListForm
@@ -76,5 +90,8 @@ LOOSENING: Final[dict[str, Callable[[Desk, Payload, Any], str]]] = {
     "transfer-rule.on": _transfer_rule_on,  # rule
     "price.add": _add_price,  # a PriceForm
     "price.end": _end_price,  # price, until_date
+    "profile.money": _change_profile,  # outlet, fields: {name: as people write it}
+    "profile.guard": _change_profile,  # outlet, fields
+    "phone.rights": _change_rights,  # outlet, phone, rights
 }
 """What each does once it is confirmed, and what its payload names."""

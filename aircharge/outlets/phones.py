@@ -5,6 +5,7 @@ The float is the outlet's and never the SIM's: nothing here moves money.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Final
 
 from sqlalchemy import Connection, delete, func, insert, select, update
@@ -20,6 +21,7 @@ from aircharge.ledger.chart import (
 )
 from aircharge.ledger.tables import metadata
 from aircharge.outlets.desk import Desk, RegistryError, digits_of, open_row
+from aircharge.outlets.telling import tell_outlet_txn
 from aircharge.values import mask_msisdn
 
 __all__ = [
@@ -27,6 +29,9 @@ __all__ = [
     "USUAL_RIGHTS",
     "bind_phone_txn",
     "change_rights_txn",
+    "first_phones_txn",
+    "gains_rights",
+    "hold_phone_txn",
     "lost_sim_txn",
     "release_phone_txn",
     "rights_of",
@@ -54,9 +59,28 @@ def rights_text(mask: int) -> str:
 
 
 def bind_phone_txn(
-    desk: Desk, code: str, phone: str, rights: int = USUAL_RIGHTS, *, active_from_ms: int = 0
+    desk: Desk, code: str, phone: str, rights: int = USUAL_RIGHTS, *, active_from_ms: int | None = None
 ) -> str:
-    """Bind a number to an outlet, good from a time on; returns its national digits."""
+    """Bind a number to an outlet; returns its national digits. The outlet's other numbers are told.
+
+    It may order from ``active_from_ms`` on; None = after ``phone_wait_ms``, time enough for the owner to hear of it
+    and to object. Only an outlet's first numbers, which come with it, do not wait (``first_phones_txn``).
+    """
+    if active_from_ms is None:
+        active_from_ms = desk.now_ms + desk.settings.phone_wait_ms
+    digits = _bind(desk, code, phone, rights, active_from_ms)
+    outlet = open_row(desk.txn, code)
+    tell_outlet_txn(desk, outlet.id, "phone-new", mask_msisdn(digits), until_ms=active_from_ms, but=(digits,))
+    return digits
+
+
+def first_phones_txn(desk: Desk, code: str, numbers: Iterable[str]) -> None:
+    """Bind the numbers a new outlet begins with: nothing is on its float yet, and there is nobody to be told."""
+    for number in numbers:
+        _bind(desk, code, number, USUAL_RIGHTS, 0)
+
+
+def _bind(desk: Desk, code: str, phone: str, rights: int, active_from_ms: int) -> str:
     digits = digits_of(phone)
     outlet = open_row(desk.txn, code)
     _check_rights(rights)
@@ -73,22 +97,41 @@ def bind_phone_txn(
 
 
 def change_rights_txn(desk: Desk, code: str, phone: str, rights: int) -> None:
-    """What an outlet's number may do from now on."""
+    """What an outlet's number may do from now on. To give it more takes two people: the caller's business."""
     row = _bound(desk.txn, code, phone)
     _check_rights(rights)
     _change(desk, row, rights=rights)
     before, after = rights_text(row.rights), rights_text(rights)
     desk.note("phone.rights", code, phone=mask_msisdn(row.msisdn), rights=[before, after])
+    tell_outlet_txn(desk, row.outlet_id, "phone-rights", mask_msisdn(row.msisdn))
+
+
+def gains_rights(txn: Connection, code: str, phone: str, rights: int) -> bool:
+    """Whether an outlet's number would be allowed more than it is now. Raises RegistryError."""
+    return bool(rights & ~_bound(txn, code, phone).rights)
 
 
 def unbind_phone_txn(desk: Desk, code: str, phone: str) -> None:
     """Take a number from an outlet, not its last; a card in it is blocked. The audit keeps that it was bound."""
     row = _bound(desk.txn, code, phone)
-    if row.status == PHONE_ACTIVE and _in_use(desk.txn, row.outlet_id) == 1:
+    is_waiting = row.active_from_ms > desk.now_ms
+    others = _in_use(desk.txn, row.outlet_id, by_ms=desk.now_ms) - (0 if is_waiting else 1)
+    if row.status == PHONE_ACTIVE and not others:
         raise RegistryError(f"{mask_msisdn(row.msisdn)} is the last number of outlet {code}")
     desk.txn.execute(delete(_phone).where(_phone.c.msisdn == row.msisdn))
     card = _block_card(desk.txn, row.msisdn)
+    tell_outlet_txn(desk, row.outlet_id, "phone-gone", mask_msisdn(row.msisdn), also=(row.msisdn,))
     desk.note("phone.unbind", code, phone=mask_msisdn(row.msisdn), rights=rights_text(row.rights), card=card)
+
+
+def hold_phone_txn(desk: Desk, msisdn: str) -> int:
+    """A number gets another card: it waits as one that replaces a lost one does. Returns from when it counts."""
+    row = desk.txn.execute(select(_phone).where(_phone.c.msisdn == msisdn)).one()
+    if row.active_from_ms > desk.now_ms:  # it waits already, for this very card
+        return int(row.active_from_ms)
+    active_from_ms = desk.now_ms + desk.settings.sim_wait_ms
+    _change(desk, row, active_from_ms=active_from_ms)
+    return active_from_ms
 
 
 def lost_sim_txn(desk: Desk, code: str, lost: str, replacement: str = "") -> int:
@@ -108,13 +151,15 @@ def lost_sim_txn(desk: Desk, code: str, lost: str, replacement: str = "") -> int
         _change(desk, row, status=PHONE_BLOCKED)
         if digits:
             bind_phone_txn(desk, code, digits, row.rights, active_from_ms=active_from_ms)
+    new = {digits} if digits != row.msisdn else set()
+    tell_outlet_txn(desk, row.outlet_id, "phone-lost", mask_msisdn(row.msisdn), also=(row.msisdn,), but=new)
     shown = {"replacement": mask_msisdn(digits), "active_from_ms": active_from_ms} if digits else {}
     desk.note("phone.lost", code, phone=mask_msisdn(row.msisdn), card=card, **shown)
     return active_from_ms
 
 
 def release_phone_txn(desk: Desk, code: str, phone: str, note: str) -> None:
-    """Let a replaced SIM order before its time. ``note``: who was called back, and when.
+    """Let a number that waits order before its time. ``note``: who was called back, and when.
 
     It weakens a control: whoever calls this has made sure that a second person agrees.
     """
@@ -124,6 +169,7 @@ def release_phone_txn(desk: Desk, code: str, phone: str, note: str) -> None:
     if row.status != PHONE_ACTIVE or row.active_from_ms <= desk.now_ms:
         raise RegistryError(f"number {mask_msisdn(row.msisdn)} does not wait to be let go")
     _change(desk, row, active_from_ms=desk.now_ms)
+    tell_outlet_txn(desk, row.outlet_id, "phone-release", mask_msisdn(row.msisdn), but=(row.msisdn,))
     desk.note("phone.release", code, phone=mask_msisdn(row.msisdn), note=note.strip()[:200])
 
 
@@ -146,9 +192,11 @@ def _check_rights(rights: int) -> None:
         raise RegistryError(f"a number needs a right: {', '.join(RIGHTS)}")
 
 
-def _in_use(txn: Connection, outlet_id: int) -> int:
-    """Numbers of an outlet that are not blocked."""
+def _in_use(txn: Connection, outlet_id: int, *, by_ms: int | None = None) -> int:
+    """Numbers of an outlet that are not blocked; ``by_ms``: those that no longer wait at that time."""
     active = (_phone.c.outlet_id == outlet_id) & (_phone.c.status == PHONE_ACTIVE)
+    if by_ms is not None:
+        active &= _phone.c.active_from_ms <= by_ms
     return int(txn.execute(select(func.count()).select_from(_phone).where(active)).scalar_one())
 
 

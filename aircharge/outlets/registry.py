@@ -14,7 +14,7 @@ from typing import Final
 from sqlalchemy import func, insert, select, update
 
 from aircharge.ledger.chart import CARD_ACTIVE, CARD_BLOCKED, OUTLET_ACTIVE, OUTLET_PENDING, OUTLET_SUSPENDED
-from aircharge.ledger.pin_rules import duress_record, is_duress, is_near
+from aircharge.ledger.pin_rules import duress_record, is_duress, is_near, same_or_slip
 from aircharge.ledger.tables import metadata
 from aircharge.outlets.desk import (
     Desk,
@@ -28,8 +28,9 @@ from aircharge.outlets.desk import (
 from aircharge.outlets.fields import BY_NAME, check_contract, defaults, read_code
 from aircharge.outlets.founding import Plan, found_txn
 from aircharge.outlets.lifecycle import freeze_txn
-from aircharge.outlets.phones import bind_phone_txn
+from aircharge.outlets.phones import bind_phone_txn, first_phones_txn, hold_phone_txn
 from aircharge.outlets.pins import PinHash, WeakPin, check_pin
+from aircharge.outlets.telling import tell_outlet_txn
 from aircharge.outlets.tree import check_place
 from aircharge.values import AMOUNT_MAX_FEN, Pin, mask_msisdn
 
@@ -63,7 +64,7 @@ class OutletForm:
     name: str
     phones: tuple[str, ...]
     language: str = "zh"
-    pin_policy: str = "never"  # never | above | always: when plain SMS needs the PIN
+    pin_policy: str = "always"  # never | above | always: when plain SMS needs the PIN
     pin_above_fen: int = 0
     parent: str = ""  # the code of whom it stands below
     more: Mapping[str, str] = field(default_factory=dict)  # other ``fields.FIELDS`` as people write them
@@ -96,8 +97,7 @@ def add_outlet_txn(
         name: BY_NAME[name].seen(plan.values[name]) for name in ("name", "language", "pin_policy", *form.more)
     }
     desk.note("outlet.add", form.code, parent=form.parent, **shown)
-    for phone in form.phones:
-        bind_phone_txn(desk, form.code, phone)
+    first_phones_txn(desk, form.code, form.phones)
     set_pin_txn(desk, form.code, pin, pins, salt, must_change=must_change)
     return plan.outlet_id
 
@@ -153,37 +153,47 @@ def set_pin_txn(
         "changed_ms": desk.now_ms,
         "must_change": int(must_change),
     }
-    _keep_old_pin(desk, outlet.id)
+    is_first = not _keep_old_pin(desk, outlet.id)
     changed = desk.txn.execute(update(credential).where(credential.c.outlet_id == outlet.id).values(**values))
     if not changed.rowcount:
         desk.txn.execute(insert(credential).values(outlet_id=outlet.id, **values))
     desk.note("pin.set", code, must_change=must_change)
+    if not is_first:
+        tell_outlet_txn(desk, outlet.id, "pin-reset")
 
 
-def _keep_old_pin(desk: Desk, outlet_id: int) -> None:
+def _keep_old_pin(desk: Desk, outlet_id: int) -> bool:
+    """Whether there was one."""
     credential, history = _t["credential"], _t["pin_history"]
     old = desk.txn.execute(select(credential).where(credential.c.outlet_id == outlet_id)).first()
     if old is None:
-        return
+        return False
     last = select(func.max(history.c.changed_ms)).where(history.c.outlet_id == outlet_id)
     changed_ms = max(desk.now_ms, int(desk.txn.execute(last).scalar() or 0) + 1)
     kept = {"pin_mac": old.pin_mac, "salt": old.salt, "pepper_ver": old.pepper_ver}
     desk.txn.execute(insert(history).values(outlet_id=outlet_id, changed_ms=changed_ms, **kept))
+    return True
 
 
 def set_duress_txn(desk: Desk, code: str, pin: Pin, pins: PinHash, salt: bytes) -> None:
-    """Set the PIN an outlet gives under duress. Raises WeakPin: a weak one, or a slip away from the PIN itself."""
-    outlet = outlet_row(desk.txn, code)
+    """Set the PIN an outlet gives under duress; its numbers are told. Raises WeakPin for a weak one.
+
+    One that is a slip away from the PIN itself is not set. Only the outlet hears so: whoever sets it at the desk, the
+    audit and the time it takes say the same for every PIN, or a clerk could find the outlet's PIN by asking.
+    """
+    outlet = open_row(desk.txn, code)
     check_pin(pin.secret)
     credential = _t["credential"]
     row = desk.txn.execute(select(credential).where(credential.c.outlet_id == outlet.id)).first()
     if row is None:
         raise RegistryError(f"outlet {code} has no PIN yet")
     own = bytes(row.pin_mac)
-    if is_near(pin.secret, lambda near: pins.mac(row.pepper_ver, outlet.id, bytes(row.salt), near) == own):
-        raise WeakPin("a duress PIN differs from the PIN in two digits at least")
+    salt_of = bytes(row.salt)
+    near = [pins.mac(row.pepper_ver, outlet.id, salt_of, one) == own for one in same_or_slip(pin.secret)]
     record = duress_record(pins.mac, pins.newest, outlet.id, salt, pin.secret)
-    desk.txn.execute(update(credential).where(credential.c.outlet_id == outlet.id).values(duress_mac=record))
+    kept = row.duress_mac if any(near) else record
+    desk.txn.execute(update(credential).where(credential.c.outlet_id == outlet.id).values(duress_mac=kept))
+    tell_outlet_txn(desk, outlet.id, "duress-near" if any(near) else "duress")
     desk.note("pin.duress", code)
 
 
@@ -195,6 +205,7 @@ def unlock_pin_txn(desk: Desk, code: str) -> None:
     values = {"fails": 0, "locks": 0, "locked_until_ms": 0}
     if not desk.txn.execute(update(credential).where(is_locked).values(**values)).rowcount:
         raise RegistryError(f"the PIN of {code} is not locked")
+    tell_outlet_txn(desk, outlet.id, "pin-unlock")
     desk.note("pin.unlock", code)
 
 
@@ -208,7 +219,7 @@ def add_card_txn(desk: Desk, code: str, form: CardForm) -> int:
     phones, card = _t["outlet_phone"], _t["card"]
     if desk.txn.execute(select(phones.c.outlet_id).where(phones.c.msisdn == digits)).scalar() != outlet.id:
         raise RegistryError(f"number {mask_msisdn(digits)} is not bound to outlet {code}")
-    _retire_card(desk, digits)
+    is_other = _retire_card(desk, digits)
     taken = select(card.c.id).where((card.c.iccid == form.iccid) | (card.c.msisdn == digits))
     if desk.txn.execute(taken).first() is not None:
         raise RegistryError("that card or that number is in use by a card already")
@@ -228,13 +239,22 @@ def add_card_txn(desk: Desk, code: str, form: CardForm) -> int:
         )
     )
     desk.note("card.add", code, iccid=form.iccid[-4:], phone=mask_msisdn(digits), profile=form.profile)
+    from_ms = hold_phone_txn(desk, digits) if is_other else 0
+    if is_other or _has_money(desk, outlet.float_id):
+        tell_outlet_txn(desk, outlet.id, "card-new", mask_msisdn(digits), until_ms=from_ms, also=(digits,))
     return card_id
 
 
-def _retire_card(desk: Desk, msisdn: str) -> None:
+def _has_money(desk: Desk, float_id: int) -> bool:
+    balance = _t["balance"]
+    posted = select(balance.c.posted, balance.c.held).where(balance.c.account_id == float_id)
+    return any(desk.txn.execute(posted).one())
+
+
+def _retire_card(desk: Desk, msisdn: str) -> bool:
     """A blocked card makes room for another with its number: the ICCID stands where the number stood, for good.
 
-    Its row stays: the serials and counters it has used are kept by it.
+    Its row stays: the serials and counters it has used are kept by it. Whether there was one.
     """
     card = _t["card"]
     blocked = (card.c.msisdn == msisdn) & (card.c.status == CARD_BLOCKED)
@@ -242,6 +262,7 @@ def _retire_card(desk: Desk, msisdn: str) -> None:
     if iccid is not None:
         desk.txn.execute(update(card).where(blocked).values(msisdn=iccid))
         desk.note("card.retire", iccid[-4:], phone=mask_msisdn(msisdn))
+    return iccid is not None
 
 
 def keys_txn(desk: Desk, card_id: int, kic_wrapped: bytes, kid_wrapped: bytes) -> None:
@@ -255,13 +276,15 @@ def keys_txn(desk: Desk, card_id: int, kic_wrapped: bytes, kid_wrapped: bytes) -
 def block_card_txn(desk: Desk, iccid: str, *, lift: bool = False) -> None:
     """Block a lost card, or lift that. The float stays with the outlet."""
     card = _t["card"]
-    row = desk.txn.execute(select(card.c.msisdn).where(card.c.iccid == iccid)).first()
+    row = desk.txn.execute(select(card.c.msisdn, card.c.outlet_id).where(card.c.iccid == iccid)).first()
     if row is None:
         raise RegistryError("no such card")
     if row.msisdn == iccid:
         raise RegistryError("that card has been replaced by another")
     status = CARD_ACTIVE if lift else CARD_BLOCKED
     desk.txn.execute(update(card).where(card.c.iccid == iccid).values(status=status))
+    if lift:
+        tell_outlet_txn(desk, row.outlet_id, "card-unblock", mask_msisdn(row.msisdn))
     desk.note("card.unblock" if lift else "card.block", iccid[-4:])
 
 

@@ -21,6 +21,8 @@ from aircharge.ledger.ruling import ABOUT_ORDERS, RELEASE, RULING, UNDO
 from aircharge.ledger.tables import metadata
 from aircharge.observe.logs import mask_text
 from aircharge.outlets import staff
+from aircharge.outlets.desk import outlet_row
+from aircharge.outlets.fields import BY_NAME
 from aircharge.outlets.loosening import LOOSENING
 from aircharge.outlets.on_behalf import check_on_behalf_txn
 from aircharge.outlets.phones import release_phone_txn
@@ -34,6 +36,7 @@ from aircharge.outlets.registry import (
 )
 from aircharge.outlets.rulebook import activate_rules_txn, retire_rules_txn
 from aircharge.outlets.signing_in import Passwords, random_password
+from aircharge.outlets.telling import tell_outlet_txn
 from aircharge.outlets.terminal_injection import OF_TERMINALS
 from aircharge.ports import Randomness
 from aircharge.values import Operation, Pin, State, mask_msisdn
@@ -96,6 +99,7 @@ def _unlock_pin(desk: Desk, payload: Payload, tools: Tools) -> str:
 
 def _unfreeze(desk: Desk, payload: Payload, tools: Tools) -> str:
     freeze_txn(desk, payload["outlet"], lift=True)
+    tell_outlet_txn(desk, outlet_row(desk.txn, payload["outlet"]).id, "unfreeze")
     return f"outlet {payload['outlet']} is active"
 
 
@@ -201,9 +205,17 @@ def masked(payload: Payload) -> Payload:
 def _masked(name: str, value: Any) -> Any:
     if isinstance(value, list):
         return value[:_SHOWN]
+    if isinstance(value, dict):
+        return {field: _field(field, text) for field, text in value.items()}
     if not isinstance(value, str):
         return value
     return mask_msisdn(value) if name in ("value", "phone") else mask_text(value)
+
+
+def _field(name: str, text: str) -> str:
+    """A field of master data as the second person may see it."""
+    field = BY_NAME.get(name)
+    return mask_text(text) if field is None else field.seen(field.read(text))
 
 
 def _try(desk: Desk, what: str, payload: Payload, tools: Tools | None) -> None:

@@ -185,6 +185,9 @@ _TABLE: Final = """
     outlet.unfreeze     CM.R..  .M.R..  payload
     card.unblock        CM.R..  .M.R..  payload
     phone.release       CM.R..  .M.R..  payload
+    phone.rights        CM.R..  .M.R..  payload
+    profile.money       CMF...  ..FR..  payload
+    profile.guard       CM.R..  .M.R..  payload
     keys.export         .....A  ...R.A  payload
     ruling              .MFR..  ..FR..  payload
     release             .M.R..  .M.R..  payload

@@ -13,6 +13,7 @@ from aircharge.ledger.chart import KEY_RETIRED
 from aircharge.ledger.tables import metadata
 from aircharge.ledger.terminals import NO_KEYS
 from aircharge.outlets.desk import Desk, RegistryError, lock_registry_txn, open_row
+from aircharge.outlets.telling import tell_outlet_txn
 
 __all__ = [
     "TERMINAL_ACTIVE",
@@ -73,8 +74,12 @@ def add_terminal_txn(desk: Desk, code: str, terminal: str, kind: str = "pos") ->
     return number
 
 
-def bind_terminal_txn(desk: Desk, terminal: str, form: Binding) -> None:
-    """Say which merchant and security module a terminal has. What changes who it is, ends its session."""
+def bind_terminal_txn(desk: Desk, terminal: str, form: Binding) -> bool:
+    """Say which merchant and security module a terminal has; whether it is blocked until a second person lifts that.
+
+    What changes who it is, ends its session. With a key it would sell on the outlet's float as another, or more than
+    it could: no one person brings that about.
+    """
     row = terminal_row(desk.txn, terminal)
     if not _DE_41.fullmatch(terminal):
         raise RegistryError(f"terminal {terminal}: a code on the wire (DE 41) has 8 letters and digits")
@@ -94,10 +99,21 @@ def bind_terminal_txn(desk: Desk, terminal: str, form: Binding) -> None:
     }
     if not changed:
         raise RegistryError(f"terminal {terminal} is bound so already")
-    desk.txn.execute(update(_terminal).where(_terminal.c.id == row.id).values(**new))
-    if changed.keys() & {"merchant", "module"}:
+    gains = bool(form.rights & ~row.rights) or bool(changed.keys() & {"merchant", "module"})
+    is_held = gains and bool(row.merchant) and _has_key(desk, row.id)
+    status = TERMINAL_BLOCKED if is_held else row.status
+    desk.txn.execute(update(_terminal).where(_terminal.c.id == row.id).values(**new, status=status))
+    if changed.keys() & {"merchant", "module"} or is_held:
         end_session(desk, row.id)
-    desk.note("terminal.bind", terminal, **changed)
+    if row.merchant:
+        tell_outlet_txn(desk, row.outlet_id, "terminal-bind", terminal)
+    desk.note("terminal.bind", terminal, **changed, **({"blocked": True} if is_held else {}))
+    return is_held
+
+
+def _has_key(desk: Desk, terminal_id: int) -> bool:
+    keys = select(_key.c.version).where(_key.c.terminal_id == terminal_id, _key.c.state != KEY_RETIRED)
+    return desk.txn.execute(keys).first() is not None
 
 
 def sign_out_txn(desk: Desk, terminal: str) -> None:
@@ -135,6 +151,7 @@ def block_terminal_txn(desk: Desk, terminal: str, *, lift: bool = False) -> None
         raise RegistryError(f"terminal {terminal} is {'active' if lift else 'blocked'} already")
     desk.txn.execute(update(_terminal).where(_terminal.c.id == row.id).values(status=status))
     if lift:
+        tell_outlet_txn(desk, row.outlet_id, "terminal-unblock", terminal)
         end_session(desk, row.id)
     else:
         end_offers(desk, row.id)
@@ -151,13 +168,15 @@ def move_terminal_txn(desk: Desk, terminal: str, code: str) -> bool:
     if outlet.id == row.outlet_id:
         raise RegistryError(f"terminal {terminal} stands at {code} already")
     before = desk.txn.execute(select(_outlet.c.code).where(_outlet.c.id == row.outlet_id)).scalar_one()
-    keys = select(_key.c.version).where(_key.c.terminal_id == row.id, _key.c.state != KEY_RETIRED)
-    has_key = desk.txn.execute(keys).first() is not None
+    has_key = _has_key(desk, row.id)
     status = TERMINAL_BLOCKED if has_key else row.status
     desk.txn.execute(
         update(_terminal).where(_terminal.c.id == row.id).values(outlet_id=outlet.id, status=status)
     )
     end_session(desk, row.id)
+    if has_key:
+        tell_outlet_txn(desk, row.outlet_id, "terminal-gone", terminal)
+        tell_outlet_txn(desk, outlet.id, "terminal-new", terminal)
     desk.note("terminal.move", terminal, outlet=[before, code], **({"blocked": True} if has_key else {}))
     return has_key
 

@@ -156,6 +156,8 @@ _SHOW: Final[dict[str, Callable[[Facts], str]]] = {
     "earned": _yuan("earned_fen"),
     "open_n": lambda facts: str(int(facts["open_n"])),
     "why": lambda facts: str(facts["why_word"]),
+    "act": lambda facts: str(facts["act_word"]),
+    "thing": lambda facts: str(facts["thing"]),
     "rule": lambda facts: str(int(facts["rule"])),
     "rule_name": lambda facts: str(facts["rule_name"]),
     "subject": lambda facts: str(facts["subject_word"]),
@@ -226,6 +228,7 @@ _LONGEST: Final[dict[str, Any]] = {
     "from": "A1024",
     "exact_fen": 99_999_99,
     "ticket_fen": 99_999_00,
+    "thing": "138****5678",
     "until_ms": 1_795_000_000_000,
     "lines_n": 5000,
     "refused_n": 5000,
@@ -373,9 +376,11 @@ def _previews(language: str, key: str, variants: tuple[_Variant, ...]) -> Iterat
         "subject_word": "this number",
         "period_word": "this month",
         "why_word": "it is not a recharge that is done",
+        "act_word": "unblocked card of number",
     }
     if language == "zh":
         words = {"subject_word": "该号码", "period_word": "今日", "why_word": "确认码错误次数过多"}
+        words["act_word"] = "胁迫密码已由柜台设置"
     facts = {**_LONGEST, **words, "state_word": word, "shown_lines": [f"1123 1005 *5678 500{word}"] * 3}
     for variant in variants:
         text = variant.fill(facts) or ""
@@ -416,7 +421,7 @@ class Phrases:
             facts = {**facts, "state_word": table[f"word.{facts['state']}"][0].text}
         elif "lines" in facts:
             facts = {**facts, "shown_lines": [_line(line, table) for line in facts["lines"]]}
-        for name in ("subject", "period", "why"):
+        for name in ("subject", "period", "why", "act"):
             if name in facts:
                 facts = {**facts, f"{name}_word": table[f"word.{name}.{facts[name]}"][0].text}
         length_max = _PART_MAX[language]

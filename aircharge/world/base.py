@@ -77,7 +77,7 @@ class Base:
         office.upgrade()
         for seat in OUTLETS:
             office.add_outlet(
-                OutletForm(seat.code, f"outlet {seat.code}", (seat.phone,), seat.language),
+                OutletForm(seat.code, f"outlet {seat.code}", (seat.phone,), seat.language, "never"),
                 Pin(PIN),
                 actor="w",
             )

@@ -73,7 +73,8 @@ class Books:
         for code, amount_fen in (floats or {"A": 100_000, "B": 10_000}).items():
             with self.store.writing() as txn:
                 desk = Desk(txn, self.clock.ms, "clerk")
-                outlet = OutletForm(code, f"outlet {code}", (PHONES[code],), **form)
+                more = {"pin_policy": "never"} | form
+                outlet = OutletForm(code, f"outlet {code}", (PHONES[code],), **more)
                 registry.add_outlet_txn(desk, outlet, Pin(PIN), PINS, b"salt" * 4)
                 iccid = f"898600000000000000{len(code)}{ord(code) % 10}"
                 registry.add_card_txn(desk, code, CardForm(iccid, PHONES[code]))

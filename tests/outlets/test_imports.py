@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from aircharge.ledger.audit import first_bad_audit
 from aircharge.outlets.exports import FILE_COLUMNS, export_rows
 from aircharge.outlets.fields import BY_NAME
-from aircharge.outlets.imports import Draft, draft_txn, import_txn
+from aircharge.outlets.imports import Draft, Powers, draft_txn, import_txn
 from aircharge.outlets.registry import Desk, RegistryError, RegistrySettings
 from aircharge.outlets.sheets import ENCODINGS, read_sheet, write_sheet
 from aircharge.outlets.tree import downline, moves
@@ -31,6 +31,7 @@ TABLES = (
     "credential",
 )
 
+ALONE = Powers(alone=True)
 HOUSE = """网点编号,网点名称,级别,上级编号,状态,绑定号码,县区代码,法人证件号,银行账号,合同开始,保证金,终端编号
 S1,"城南, 便利店",网点,D1,,13900000101;13900000102:query,330106,11010519491231002X,\
 6222020012345678903,2026-01-31,20000,T1;T2:phone-pos
@@ -137,7 +138,7 @@ def test_an_exported_file_makes_the_same_house_elsewhere() -> None:
     here, there = Books().setup({"A": 0}), Books().setup({"B": 0})
     bring(here, HOUSE)
     file = file_of(here)
-    draft, _ = bring(there, file)
+    draft, _ = bring(there, file, powers=ALONE)
     assert draft.faults == []
     assert [line for line in file_of(there).splitlines() if not line.startswith(b"B,")] == file.splitlines()
     for books in (here, there):
@@ -147,7 +148,9 @@ def test_an_exported_file_makes_the_same_house_elsewhere() -> None:
 def test_master_data_and_place_may_change_and_nothing_else(books: Books) -> None:
     bring(books, HOUSE)
     draft, secrets = bring(
-        books, "code,name,parent,bank_account\nS1,城北便利店,P1,6222020012345670000\nC1,杭州,P1,\n"
+        books,
+        "code,name,parent,bank_account\nS1,城北便利店,P1,6222020012345670000\nC1,杭州,P1,\n",
+        powers=ALONE,
     )
     assert (draft.faults, secrets, draft.unchanged) == ([], [], 1)
     assert [row["parent"] for row in read(books, moves, "S1")] == ["D1", "P1"]
@@ -253,11 +256,34 @@ def test_a_person_changes_only_his_part_of_the_tree(books: Books) -> None:
     bring(books, HOUSE)
     inside = {row[0] for row in books.rows("SELECT id FROM outlet WHERE code IN ('D1', 'S1')")}
     said = "code,parent,phones\nN1,D1,13900000201\nN2,,13900000202\nN3,C1,13900000203\nA,,\nS1,D1,\n"
-    assert faults(books, said, inside=inside) == [
+    assert faults(books, said, powers=Powers(inside)) == [
         "line 3, parent: that place is outside the part of the tree you work in",
         "line 4, parent: that place is outside the part of the tree you work in",
         "line 5, code: that outlet is outside the part of the tree you work in",
         "line 6, phones: is changed by a command of its own: outlet phone",
+    ]
+
+
+def test_a_file_does_no_more_than_its_bringer_may_by_commands(books: Books) -> None:
+    """What takes two people is left as it was, and is the caller's to ask for; who may not move outlets moves none."""
+    bring(books, HOUSE, powers=ALONE)
+    said = "code,name,group,bank_account,pin_policy,pin_above\nS1,城北,vip,6222020012345670000,never,5\n"
+    draft, _ = bring(books, said)
+    assert [change.shown for change in draft.changes] == [{"name": ["城南, 便利店", "城北"]}]
+    assert draft.heavy == [
+        ("S1", "profile.money", {"group": "vip", "bank_account": "6222020012345670000"}),
+        ("S1", "profile.guard", {"pin_policy": "never", "pin_above": "5.00"}),
+    ]
+    kept = books.rows("SELECT group_code, pin_policy, pin_above_fen FROM outlet WHERE code = 'S1'")
+    assert kept == [("standard", 2, 0)]
+    draft, _ = bring(books, "code,phones,group,pin_policy,bank_account\nN1,13900000201,vip,never,62220200\n")
+    assert draft.heavy == [
+        ("N1", "profile.money", {"group": "vip"}),
+        ("N1", "profile.guard", {"pin_policy": "never"}),
+    ]
+    assert books.rows("SELECT group_code, pin_policy FROM outlet WHERE code = 'N1'") == [("standard", 2)]
+    assert faults(books, "code,parent\nS1,P1\n", powers=Powers(may_move=False)) == [
+        "line 2, parent: it stands below D1: you may not move outlets"
     ]
 
 

@@ -15,7 +15,7 @@ from aircharge.ledger.chart import (
 )
 from aircharge.ledger.entries import Enter
 from aircharge.ledger.funding import EntryForm, propose_entry_txn
-from aircharge.outlets.lifecycle import NEXT, STATUSES, step_txn
+from aircharge.outlets.lifecycle import NEXT, STATUSES, freeze_txn, step_txn
 from aircharge.outlets.phones import bind_phone_txn
 from aircharge.outlets.registry import OutletForm, RegistryError, add_outlet_txn
 from aircharge.values import Operation, Pin, Receipt, State, Verdict
@@ -47,7 +47,12 @@ def test_the_table_of_steps(before: int, after: int) -> None:
     books = Books().setup({"A": 0})
     with books.store.writing() as txn:
         txn.execute(text("UPDATE outlet SET status = :status"), {"status": before})
-    if after in NEXT[before]:
+    if (before, after) == (OUTLET_SUSPENDED, OUTLET_ACTIVE):  # a freeze: it takes two people to lift it
+        with pytest.raises(RegistryError, match="takes two people"):
+            step(books, after)
+        at_desk(books, lambda desk: freeze_txn(desk, "A", lift=True))
+        assert status(books) == "active"
+    elif after in NEXT[before]:
         step(books, after)
         assert status(books) == STATUSES[after][0]
     else:
@@ -58,7 +63,7 @@ def test_the_table_of_steps(before: int, after: int) -> None:
 
 
 def test_a_pending_outlet_begins_with_its_first_deposit(books: Books) -> None:
-    form = OutletForm("N1", "", (NEW,), more={"status": "pending"})
+    form = OutletForm("N1", "", (NEW,), "zh", "never", more={"status": "pending"})
     at_desk(books, lambda desk: add_outlet_txn(desk, form, Pin("735194"), PINS, b"s" * 16))
     assert status(books, "N1") == "pending"
     books.fund("N1", 10_000)
@@ -70,7 +75,7 @@ def test_a_pending_outlet_begins_with_its_first_deposit(books: Books) -> None:
 
 
 def test_a_clerk_lets_a_pending_outlet_begin(books: Books) -> None:
-    form = OutletForm("N1", "", (NEW,), more={"status": "pending"})
+    form = OutletForm("N1", "", (NEW,), "zh", "never", more={"status": "pending"})
     at_desk(books, lambda desk: add_outlet_txn(desk, form, Pin("735194"), PINS, b"s" * 16))
     assert books.do(books.plain(phone=NEW)).reason is Reason.OUTLET
     step(books, OUTLET_ACTIVE, "N1")

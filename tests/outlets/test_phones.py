@@ -21,7 +21,9 @@ ICCID = "89860012345678901234"
 
 
 def bind(books: Books, rights: str = "recharge+query", phone: str = SECOND) -> None:
+    """Bound, and its waiting time is over."""
     at_desk(books, lambda desk: phones.bind_phone_txn(desk, "A", phone, rights_of(rights)))
+    books.wait(DAY)
 
 
 def test_each_number_has_rights_of_its_own(books: Books) -> None:

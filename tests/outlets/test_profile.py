@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from aircharge.outlets.fields import BY_NAME
+from aircharge.outlets.fields import BY_NAME, FIELDS, Weight
 from aircharge.outlets.profile import change_profile_txn, profile_of
 from aircharge.outlets.registry import RegistryError
 from tests.ledger.desk import Books
@@ -76,7 +76,7 @@ def test_what_cannot_stand_in_a_field(name: str, text: str, says: str) -> None:
 
 
 def change(books: Books, code: str = "A", **said: str) -> Any:
-    return at_desk(books, lambda desk: change_profile_txn(desk, code, said))
+    return at_desk(books, lambda desk: change_profile_txn(desk, code, said, confirmed=True))
 
 
 def test_a_change_is_kept_with_what_stood_there_before(books: Books) -> None:
@@ -99,7 +99,7 @@ NOT_CHANGED = (
     ("NONE", {"address": "x"}, "no outlet NONE"),
     ("A", {"adress": "x"}, "no field is called 'adress'"),
     ("A", {"status": "closed"}, "status is changed by a command of its own"),
-    ("A", {"pin_policy": "always"}, "pin_policy is changed by a command of its own"),
+    ("A", {"level": "city"}, "level is changed by a command of its own"),
     ("A", {"region": "12"}, "region: region '12'"),
     ("A", {"contract_from": "2026-02-01", "contract_until": "2026-01-31"}, "ends before it begins"),
     ("A", {"address": ""}, "nothing of outlet A would change"),
@@ -113,3 +113,43 @@ def test_what_cannot_be_changed(books: Books, code: str, said: dict[str, str], s
     with pytest.raises(RegistryError, match=says):
         change(books, code, **said)
     assert before == [books.rows(f"SELECT * FROM {table}") for table in tables]
+
+
+def test_what_takes_two_people_is_not_done_by_one(books: Books) -> None:
+    """Every field but the plain ones; of those that guard the float the way that weakens it."""
+    change(books, pin_policy="above", pin_above="50", residual="10")
+    for name, text in (
+        ("group", "vip"),
+        ("bank", "ICBC"),
+        ("bank_account", "6222020012345678903"),
+        ("bank_account_name", "Li"),
+        ("legal_person", "Li"),
+        ("legal_id", IDENTITY),
+        ("deposit_due", "1"),
+        ("credit_grade", "A"),
+        ("manager", "sun"),
+        ("contact", "Li"),
+        ("contact_phone", "13712345678"),
+        ("pin_policy", "never"),
+        ("pin_above", "50.01"),
+        ("residual", "9.99"),
+    ):
+        with pytest.raises(RegistryError, match=f"{name}: that takes two people"):
+            at_desk(books, lambda desk, said={name: text}: change_profile_txn(desk, "A", said))
+    for name, text in (("residual", "11"), ("pin_above", "49"), ("pin_policy", "always"), ("address", "x")):
+        at_desk(books, lambda desk, said={name: text}: change_profile_txn(desk, "A", said))
+    plain = {field.name for field in FIELDS if field.weight is Weight.PLAIN}
+    assert plain == {"name", "language", "address", "region", "type", "contract_no", *CONTRACT}
+
+
+CONTRACT = ("contract_from", "contract_until")
+
+
+def test_the_outlet_hears_of_a_change_in_the_language_it_had(books: Books) -> None:
+    change(books, language="en")
+    assert books.rows("SELECT topic, recipient, language, body FROM outbox WHERE topic = 'outlet.desk'") == [
+        ("outlet.desk", "13900000001", "zh", BODY.format(books.clock.ms))
+    ]
+
+
+BODY = '{{"outlet":"A","act":"profile","at_ms":{},"thing":"语言"}}'

@@ -418,7 +418,7 @@ def test_a_number_that_looks_mistyped_is_asked_back_and_goes_on_with_a_yes(world
 def child(world: World, code: str = "B2", phone: str = "13900000002") -> None:
     """An outlet under A1."""
     office = Office(world.config)
-    office.add_outlet(OutletForm(code, "child", (phone,)), Pin(DEMO_PIN), actor="test")
+    office.add_outlet(OutletForm(code, "child", (phone,), "zh", "never"), Pin(DEMO_PIN), actor="test")
     office.close()
     with world.store.writing() as txn:
         txn.exec_driver_sql(

@@ -45,7 +45,7 @@ def prepare(store: Store, float_fen: int) -> None:
     for outlet in range(OUTLETS):
         with store.writing() as txn:
             desk = Desk(txn, SystemClock().now_ms(), "clerk")
-            form = OutletForm(f"S{outlet}", "", (phone_of(outlet),))
+            form = OutletForm(f"S{outlet}", "", (phone_of(outlet),), "zh", "never")
             registry.add_outlet_txn(desk, form, Pin(PIN), PINS, b"salt" * 4)
             request = propose_txn(
                 txn, f"S{outlet}", float_fen, f"slip-{outlet}", maker="maker", now_ms=desk.now_ms
