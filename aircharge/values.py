@@ -16,6 +16,7 @@ from aircharge.errors import Reason, Refusal
 
 __all__ = [
     "AMOUNT_MAX_FEN",
+    "YES_WORDS",
     "Asker",
     "CardUse",
     "Channel",
@@ -25,6 +26,7 @@ __all__ = [
     "Order",
     "Pin",
     "Receipt",
+    "Said",
     "State",
     "Verdict",
     "as_terminal",
@@ -231,6 +233,25 @@ class Asker:
 
 
 @dataclass(frozen=True, slots=True)
+class Said:
+    """The words of a plain message: all that tells it from another where its SMS centre names no time.
+
+    ``words`` marks verb and content; the number after ``*`` and the PIN stand beside it, for with another one the
+    message is another. What was said is not carried out again within ``window_ms`` (``ledger.hearing``).
+    """
+
+    operation: Operation
+    words: str  # 32 hex digits, or YES_WORDS
+    repeat: int = 1
+    pin: str = ""  # tells PINs apart, and tells nothing of them
+    window_ms: int = 0
+
+
+YES_WORDS: Final = "yes"
+"""What every "Y" says, whatever it answers."""
+
+
+@dataclass(frozen=True, slots=True)
 class Order:
     """A recharge as a door hands it to the switch."""
 
@@ -243,7 +264,8 @@ class Order:
     sent_ms: int | None = None  # when the asker sent it, where the channel tells
     repeat: int = 1  # 2 = "yes, the same again" (50*2)
     earlier: Key | None = None  # re-confirm: the key of the request that is asked about
-    key_window_ms: int = 0  # the key is a fingerprint of the content: the same request only within this time
+    said: Said | None = None  # a plain message: known by its words where nothing proves which message it is
+    answers: Said | None = None  # the order is a "Y": the words that were asked back
     mac: bytes = b""  # the message's own, where it bears one: another message under the same key has another
 
 

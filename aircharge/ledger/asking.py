@@ -7,6 +7,7 @@ from typing import Final
 from aircharge.errors import Reason
 from aircharge.ledger.chart import RIGHT_QUERY
 from aircharge.ledger.commands import Inquire, InquiryReceipt, NoticesDone, Offence
+from aircharge.ledger.hearing import hear, heard_again, heard_before, hearing_needs
 from aircharge.ledger.page import Facts, Page
 from aircharge.ledger.rows import Needs, OutletRow, PhoneRow, Usage
 from aircharge.ledger.rule import Rule, asker_needs
@@ -100,7 +101,12 @@ def _last(page: Page, outlet: OutletRow) -> Facts:
 
 
 def offence(page: Page, command: Offence) -> int:
-    return page.offend(command.asker, command.reason)
+    before = heard_before(page, command)
+    if before is not None:
+        heard_again(page, command, before)
+        return 0
+    hear(page, command, 0, command.reason)
+    return page.offend(command.asker, command.reason, command.verb)
 
 
 def notices_done(page: Page, command: NoticesDone) -> None:
@@ -116,6 +122,7 @@ def _inquire_needs(needs: Needs, command: Inquire) -> None:
 
 def _offence_needs(needs: Needs, command: Offence) -> None:
     asker_needs(needs, command.asker)
+    hearing_needs(needs, command)
     needs.offenders.add(command.asker.phone)
 
 

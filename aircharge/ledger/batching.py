@@ -23,7 +23,17 @@ from aircharge.ledger.pricing import quote
 from aircharge.ledger.repeating import keys_of
 from aircharge.ledger.rows import Needs, OutletRow, RowChange, TxnRow
 from aircharge.ledger.rule import Rule
-from aircharge.values import AMOUNT_MAX_FEN, Asker, Channel, Key, Operation, Receipt, State, content_hash
+from aircharge.values import (
+    AMOUNT_MAX_FEN,
+    Asker,
+    Channel,
+    Key,
+    Operation,
+    Receipt,
+    Said,
+    State,
+    content_hash,
+)
 
 __all__ = [
     "LINE_OPENED",
@@ -62,7 +72,7 @@ class OpenBatch:
     name: str
     received_ms: int
     sent_ms: int | None = None
-    key_window_ms: int = 0
+    said: Said | None = None
     earlier: Key | None = None
     request_id: int = 0
     actor: str = ""

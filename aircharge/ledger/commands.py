@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aircharge.errors import Reason
-from aircharge.values import Asker, Channel, Operation, Order, State, Verdict
+from aircharge.values import Asker, Channel, Operation, Order, Said, State, Verdict
 
 __all__ = [
     "CloseRecharge",
@@ -104,6 +104,9 @@ class Offence:
     asker: Asker
     reason: Reason  # FORMAT, UNKNOWN_SENDER, CARD …
     received_ms: int
+    verb: str = ""  # FORMAT: a command is plainly meant, and this is the one
+    said: Said | None = None  # an answer to no question: it answers no later one either
+    sent_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

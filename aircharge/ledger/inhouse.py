@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from aircharge.errors import Reason
-from aircharge.ledger import repeating
+from aircharge.ledger import hearing, repeating
 from aircharge.ledger.chart import RIGHT_RECHARGE
 from aircharge.ledger.page import Facts, Page
 from aircharge.ledger.rows import Needs, OutletRow, TxnRow
@@ -62,6 +62,7 @@ class Verb:
 def wish_needs(needs: Needs, command: Wish) -> None:
     """Who asks, and the keys it may be known under."""
     asker_needs(needs, command.asker)
+    hearing.hearing_needs(needs, command)
     needs.keys.update((key.scope, key.mark) for key in repeating.keys_of(command))
 
 
@@ -71,6 +72,9 @@ def carry_out(page: Page, verb: Verb, command: Wish) -> Receipt:
     row = repeating.known(page, command)
     if row is not None:
         return repeating.repeat(page, command, row, content)
+    before = hearing.heard_before(page, command)
+    if before is not None:
+        return hearing.answer_again(page, command, before)
     asker = command.asker
     said = page.with_pin(content, asker.phone, asker.pin)
     seen = page.seen(asker.card)
@@ -87,6 +91,7 @@ def carry_out(page: Page, verb: Verb, command: Wish) -> Receipt:
     if isinstance(done, Refused):
         return _refuse(page, verb, command, outlet, content, done)
     page.spend_serial(asker.card, content, done.row.id)
+    hearing.hear(page, command, done.row.id, Reason.OK)
     if verb.topic:
         _tell(page, command, outlet, done.row, verb.topic, done.facts)
     return page.receipt(done.row, fresh=True)
@@ -124,11 +129,13 @@ def _refuse(
     if row is None:
         said = page.with_pin(content, command.asker.phone, command.asker.pin)
         page.spend_serial(command.asker.card, said, 0)
+        hearing.hear(page, command, 0, refused.reason)
         page.notice(0, "outlet.refused", command.asker.phone, command.asker.service, outlet.language, facts)
         return Receipt(0, State.REFUSED, refused.reason, fresh=True, outlet_id=outlet.id)
     row.state, row.reason, row.done_ms = int(State.REFUSED), refused.reason.number, page.now_ms
     page.add_txn(row)
     page.spend_serial(command.asker.card, content, row.id)
+    hearing.hear(page, command, row.id, refused.reason)
     _tell(page, command, outlet, row, "outlet.refused", {**facts, "order_id": row.id})
     return page.receipt(row, fresh=True)
 

@@ -31,6 +31,7 @@ from aircharge.ledger.rows import (
     Charge,
     CounterRow,
     CredentialRow,
+    HeardRow,
     JournalRow,
     ListRow,
     Needs,
@@ -163,7 +164,12 @@ class Loader:
         """By key, by id, and those that spent serials point to."""
         if needs.keys:
             self._add_txns(rows, self._dialect.rows(txn, self._ask.by_key, needs.keys))
+        if needs.heard:
+            for values in self._dialect.rows(txn, self._ask.heard, needs.heard):
+                row = HeardRow(*values)
+                rows.heard.setdefault((row.phone, row.words), []).append(row)
         numbers = needs.orders | {replay.txn_id for replay in rows.replays.values() if replay.txn_id}
+        numbers |= {row.txn_id for said in rows.heard.values() for row in said if row.txn_id}
         if numbers := numbers - rows.txns.keys():
             self._add_txns(rows, self._dialect.rows(txn, self._ask.by_id, numbers))
         if originals := {row.orig_txn for row in rows.txns.values() if row.orig_txn} - rows.txns.keys():

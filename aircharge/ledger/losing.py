@@ -13,10 +13,11 @@ from aircharge.errors import Reason
 from aircharge.ledger.asking import serial_says
 from aircharge.ledger.chart import CARD_ACTIVE, CARD_BLOCKED, PHONE_ACTIVE, PHONE_BLOCKED, RIGHT_ADMIN
 from aircharge.ledger.commands import InquiryReceipt
+from aircharge.ledger.hearing import hear, heard_again, heard_before, hearing_needs
 from aircharge.ledger.page import Facts, Page
 from aircharge.ledger.rows import Needs, OutletRow, PhoneRow, RowChange
 from aircharge.ledger.rule import Rule, asker_needs
-from aircharge.values import Asker, Channel, Operation, content_hash, mask_msisdn
+from aircharge.values import Asker, Channel, Operation, Said, content_hash, mask_msisdn
 
 __all__ = ["RULES", "ReportLost", "report_lost"]
 
@@ -33,15 +34,25 @@ class ReportLost:
     lost: str
     received_ms: int
     sent_ms: int | None = None
+    said: Said | None = None
+
+    @property
+    def target(self) -> str:
+        return self.lost
 
 
 def report_lost(page: Page, command: ReportLost) -> InquiryReceipt:
     """OK, or what ``Inquire`` refuses for, and NOT_FOUND: no other number of this outlet is called so."""
     asker = command.asker
+    before = heard_before(page, command)
+    if before is not None:
+        known = heard_again(page, command, before)
+        return InquiryReceipt(Reason.DUPLICATE, known.id if known else 0)
     outlet, phone = page.outlet_of(asker.phone)
     content = content_hash(Operation.STATUS, f"lost {command.lost}", 0)
     reason, is_first = serial_says(page, asker, content, asker.pin)
     if outlet is None or phone is None:
+        hear(page, command, 0, Reason.UNKNOWN_SENDER)
         page.offend(asker, Reason.UNKNOWN_SENDER)
         return InquiryReceipt(Reason.UNKNOWN_SENDER)
     facts: Facts = {"at_ms": page.now_ms, "outlet": outlet.code, "target": command.lost}
@@ -50,6 +61,7 @@ def report_lost(page: Page, command: ReportLost) -> InquiryReceipt:
         facts |= told
     if reason is not Reason.OK:
         facts["reason"] = reason.name
+    hear(page, command, 0, reason)
     topic = "outlet.phone-lost" if reason is Reason.OK else "outlet.refused"
     page.notice(0, topic, asker.phone, asker.service, outlet.language, facts)
     return InquiryReceipt(reason, outlet.id, facts)
@@ -88,6 +100,7 @@ def _block(page: Page, command: ReportLost, outlet: OutletRow, lost: PhoneRow) -
 
 def _needs(needs: Needs, command: ReportLost) -> None:
     asker_needs(needs, command.asker)
+    hearing_needs(needs, command)
     needs.phones.add(command.lost)
     needs.wanted.add(("card", "msisdn", command.lost))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from aircharge.errors import Reason
-from aircharge.ledger import limits, pos_proof, repeating
+from aircharge.ledger import hearing, limits, pos_proof, repeating
 from aircharge.ledger.chart import RIGHT_RECHARGE
 from aircharge.ledger.commands import OpenRecharge
 from aircharge.ledger.page import Facts, Page
@@ -14,7 +14,17 @@ from aircharge.ledger.repeating import facts_of, keys_of
 from aircharge.ledger.rows import Charge, Needs, OutletRow, PhoneRow, TxnRow, Usage
 from aircharge.ledger.rule import Rule, asker_needs
 from aircharge.ledger.screening import Request, screen
-from aircharge.values import AMOUNT_MAX_FEN, Key, Operation, Order, Receipt, State, content_hash, terminal_of
+from aircharge.values import (
+    AMOUNT_MAX_FEN,
+    YES_WORDS,
+    Key,
+    Operation,
+    Order,
+    Receipt,
+    State,
+    content_hash,
+    terminal_of,
+)
 
 __all__ = [
     "RULES",
@@ -41,6 +51,7 @@ def earlier_hash(order: Order) -> bytes:
 def _needs(needs: Needs, command: OpenRecharge) -> None:
     order = command.order
     asker_needs(needs, order.asker)
+    hearing.hearing_needs(needs, order)
     needs.keys.update((key.scope, key.mark) for key in keys_of(order))
     needs.keys.add((order.key.scope, order.key.mark))
     needs.intents.add((order.asker.phone, str(order.target)))
@@ -53,7 +64,9 @@ def open_recharge(page: Page, command: OpenRecharge) -> Receipt:
     if order.earlier is not None:
         return _reconfirm(page, command)
     content = content_hash(Operation.RECHARGE, order.target, order.amount_fen, order.repeat)
-    known = repeating.known(page, order)
+    known, before = repeating.known(page, order), hearing.heard_before(page, order)
+    if before is not None and (known is None or order.sent_ms is None):
+        return hearing.answer_again(page, order, before)
     if known is not None:
         return repeating.repeat(
             page, order, known, content, is_other=pos_proof.is_other(page, known, order.mac)
@@ -258,11 +271,26 @@ def _record(
     if reason in _ADMITTED:
         hold(page, outlet, row)
         limits.count(page, outlet, row, charge_of(command))
+    hearing.hear(page, order, row.id, reason)
     if reason is not Reason.OK:
-        facts = facts_of(page, order, outlet, row.id, reason) | extra
+        facts = facts_of(page, order, outlet, row.id, reason) | _how_to_insist(page, order, reason, extra)
         page.notice(row.id, "outlet.refused", order.asker.phone, order.asker.service, outlet.language, facts)
         page.rows.answers[row.id] = ("outlet.refused", facts)
     return row
+
+
+def _how_to_insist(page: Page, order: Order, reason: Reason, extra: Facts) -> Facts:
+    """What is told beside the reason: the number after ``*``, or the answer, that nobody has used yet."""
+    said = order.said
+    if said is None or order.sent_ms is not None:
+        return extra
+    facts = dict(extra)
+    if reason is Reason.CONFIRM:
+        facts["answer"] = hearing.answer_word(page, order.asker.phone, said.window_ms)
+    elif said.words != YES_WORDS:
+        again = max(extra.get("repeat_next", 0), hearing.next_repeat(page, order.asker.phone, said))
+        facts["repeat_next"] = again
+    return facts
 
 
 def is_admitted(reason: Reason) -> bool:

@@ -349,13 +349,14 @@ class Page:
         row = self.rows.balances[outlet.float_id]
         return {"balance_fen": row.posted, "available_fen": row.available, "held_fen": row.held}
 
-    def offend(self, asker: Asker, reason: Reason) -> int:
+    def offend(self, asker: Asker, reason: Reason, verb: str = "") -> int:
         """Count a message that could not be served; tell the sender the first few times. Returns today's count.
 
-        A slip of a known outlet (a digit too few, no such amount) is told every time and never leads to silence.
+        A slip of a known outlet (a digit too few, no such amount, a command without its PIN: ``verb``) is told every
+        time and never leads to silence.
         """
         outlet, _ = self.outlet_of(asker.phone)
-        is_slip = outlet is not None and reason in (Reason.NUMBER, Reason.AMOUNT)
+        is_slip = outlet is not None and (reason in (Reason.NUMBER, Reason.AMOUNT) or bool(verb))
         count = self.rows.offences.get(asker.phone, 0) + (not is_slip)
         if not is_slip:
             self.rows.offences[asker.phone] = count
@@ -367,6 +368,8 @@ class Page:
         is_last = count == last and not is_slip
         topic = "outlet.last-notice" if is_last else "outlet.help" if outlet else "sender.unknown"
         facts: Facts = {"reason": reason.name, "at_ms": self.now_ms}
+        if verb:
+            facts["verb"] = verb
         if outlet:
             facts["outlet"] = outlet.code
         self.notice(0, topic, asker.phone, asker.service, language, facts)

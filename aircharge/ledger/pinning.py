@@ -14,11 +14,12 @@ from aircharge.errors import Reason
 from aircharge.ledger.asking import serial_says
 from aircharge.ledger.chart import RIGHT_RECHARGE
 from aircharge.ledger.commands import InquiryReceipt
+from aircharge.ledger.hearing import hear, heard_again, heard_before, hearing_needs
 from aircharge.ledger.page import Facts, Page
 from aircharge.ledger.pin_rules import duress_record, is_duress, is_near, why_weak
-from aircharge.ledger.rows import CredentialRow, Needs, OutletRow, PhoneRow, RowChange
+from aircharge.ledger.rows import CredentialRow, HeardRow, Needs, OutletRow, PhoneRow, RowChange
 from aircharge.ledger.rule import Rule, asker_needs
-from aircharge.values import Asker, Channel, Operation, Pin, content_hash
+from aircharge.values import Asker, Channel, Operation, Pin, Said, content_hash
 
 __all__ = ["HISTORY", "RULES", "ChangePin", "change_pin"]
 
@@ -43,15 +44,20 @@ class ChangePin:
     duress: bool = False  # ``new`` is to be the duress PIN; the PIN stays
     outlet_id: int = 0
     salt: bytes = field(default=b"", repr=False)
+    said: Said | None = None
 
 
 def change_pin(page: Page, command: ChangePin) -> InquiryReceipt:
     """OK, or what ``Inquire`` refuses for, PIN_WRONG, PIN_LOCKED, PIN_CHANGE (a duress PIN before that), PIN_WEAK."""
     asker = command.asker
+    before = heard_before(page, command)
+    if before is not None:
+        return _again(page, command, before)
     outlet, phone = page.outlet_of(asker.phone)
     content = content_hash(Operation.PIN_CHANGE, "duress" if command.duress else "", 0)
     reason, is_first = serial_says(page, asker, content, command.old)
     if outlet is None or phone is None:
+        hear(page, command, 0, Reason.UNKNOWN_SENDER)
         page.offend(asker, Reason.UNKNOWN_SENDER)
         return InquiryReceipt(Reason.UNKNOWN_SENDER)
     told: Facts = {}
@@ -62,9 +68,16 @@ def change_pin(page: Page, command: ChangePin) -> InquiryReceipt:
     facts: Facts = {"at_ms": page.now_ms, "outlet": outlet.code, **told}
     if reason is not Reason.OK:
         facts["reason"] = reason.name
+    hear(page, command, 0, reason)
     topic = "outlet.pin-changed" if reason is Reason.OK else "outlet.refused"
     page.notice(0, topic, asker.phone, asker.service, outlet.language, facts)
     return InquiryReceipt(reason, outlet.id, facts)
+
+
+def _again(page: Page, command: ChangePin, before: HeardRow) -> InquiryReceipt:
+    """Delivered again: no PIN is looked at, for it may have been changed since."""
+    outlet = heard_again(page, command, before)
+    return InquiryReceipt(Reason.DUPLICATE, outlet.id if outlet else 0)
 
 
 def _decide(
@@ -151,6 +164,7 @@ def _set_duress(page: Page, command: ChangePin, row: CredentialRow) -> None:
 
 def _needs(needs: Needs, command: ChangePin) -> None:
     asker_needs(needs, command.asker)
+    hearing_needs(needs, command)
     needs.wanted.add(("pin_history", "outlet_id", command.outlet_id))
     needs.wanted.add(("outlet_phone", "outlet_id", command.outlet_id))
 

@@ -41,6 +41,9 @@ POSTGRES_QUERIES: Final = Queries(
     replays="""SELECT r.card_id, r.serial, r.req_hash, r.txn_id, r.seen_ms
     FROM unnest(%s::bigint[], %s::bigint[]) k(card, serial)
     JOIN replay r ON r.card_id = k.card AND r.serial = k.serial""",
+    heard="""SELECT h.phone, h.words, h.repeat_n, h.pin, h.txn_id, h.reason, h.seen_ms, h.sent_ms, h.again_n, h.told_ms
+    FROM unnest(%s::text[], %s::text[]) k(phone, words)
+    JOIN heard h ON h.phone = k.phone AND h.words = k.words""",
     by_key=f"""SELECT {_TXN}
     FROM unnest(%s::text[], %s::text[]) k(scope, mark)
     JOIN txn t ON t.idem_scope = k.scope AND t.idem_key = k.mark""",

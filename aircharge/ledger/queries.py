@@ -50,6 +50,7 @@ class Queries:
     by_float: str  # outlet, by float account
     cards: str  # cards, by id
     replays: str  # spent serials, by (card, serial)
+    heard: str  # plain messages, by (phone, words)
     by_key: str  # orders, by (scope, key)
     by_id: str  # orders, by id
     intents: str  # live recharges since a time, by (number, float account)

@@ -6,9 +6,10 @@ from typing import Protocol
 
 from aircharge.errors import Reason
 from aircharge.ledger import pos_proof
+from aircharge.ledger.hearing import hear
 from aircharge.ledger.page import Facts, Page
 from aircharge.ledger.rows import OutletRow, TxnRow
-from aircharge.values import Asker, Channel, Key, Operation, Receipt, State
+from aircharge.values import Asker, Channel, Key, Operation, Receipt, Said, State
 
 __all__ = ["Asked", "facts_of", "keys_of", "known", "nobody", "repeat", "tell_state", "turn_away"]
 
@@ -23,7 +24,7 @@ class Asked(Protocol):
     @property
     def earlier(self) -> Key | None: ...
     @property
-    def key_window_ms(self) -> int: ...
+    def said(self) -> Said | None: ...
     @property
     def asker(self) -> Asker: ...
     @property
@@ -35,25 +36,16 @@ class Asked(Protocol):
 
 
 def keys_of(order: Asked) -> list[Key]:
-    """The keys an order may be known under; the first is the one it is recorded under.
-
-    A fingerprint (``key_window_ms``) is numbered by its time slot: the same slot or the one before may hold it.
-    """
-    if not order.key_window_ms:
-        return [order.key] if order.earlier is None else [order.key, order.earlier]
-    slot = order.received_ms // order.key_window_ms
-    return [Key(order.key.scope, f"{order.key.mark}:{number}") for number in (slot, slot - 1)]
+    """The keys an order may be known under; the first is the one it is recorded under."""
+    return [order.key] if order.earlier is None else [order.key, order.earlier]
 
 
 def known(page: Page, order: Asked) -> TxnRow | None:
     """The order that was recorded under this key."""
-    own, *before = keys_of(order)
-    row = page.rows.by_key.get((own.scope, own.mark))
-    if row is None and before:
-        row = page.rows.by_key.get((before[0].scope, before[0].mark))
-        if row is not None and page.now_ms - row.created_ms > order.key_window_ms:
-            return None  # in the slot before, but longer ago than the window: a new request
-    return row
+    return next(
+        (row for key in keys_of(order) if (row := page.rows.by_key.get((key.scope, key.mark))) is not None),
+        None,
+    )
 
 
 def repeat(page: Page, order: Asked, row: TxnRow, content: bytes, *, is_other: bool = False) -> Receipt:
@@ -129,6 +121,7 @@ def turn_away(page: Page, order: Asked, row: TxnRow | None, reason: Reason) -> R
 def nobody(page: Page, order: Asked, content: bytes) -> Receipt:
     """A number bound to no outlet: no account, so no order; the message is counted and its serial spent."""
     page.spend_serial(order.asker.card, content, 0)
+    hear(page, order, 0, Reason.UNKNOWN_SENDER)
     page.offend(order.asker, Reason.UNKNOWN_SENDER)
     return Receipt(0, State.REFUSED, Reason.UNKNOWN_SENDER, fresh=True)
 

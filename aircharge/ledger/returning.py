@@ -18,7 +18,7 @@ from aircharge.ledger.repeating import keys_of
 from aircharge.ledger.rows import Needs, OutletRow, TxnRow
 from aircharge.ledger.rule import Rule
 from aircharge.ledger.transferring import moved, pair_facts, tell_first
-from aircharge.values import Asker, Channel, Key, Operation, Receipt, State, content_hash
+from aircharge.values import Asker, Channel, Key, Operation, Receipt, Said, State, content_hash
 
 __all__ = ["RULES", "ReverseTransfer", "UndoTransfer", "undo_transfer"]
 
@@ -33,7 +33,7 @@ class ReverseTransfer:
     orig_id: int
     received_ms: int
     sent_ms: int | None = None
-    key_window_ms: int = 0
+    said: Said | None = None
     earlier: Key | None = None
 
     target: str = ""

@@ -24,7 +24,7 @@ from aircharge.ledger.page import BrokenLedger, Facts, Page, local_date
 from aircharge.ledger.rows import Charge, Needs, OutletRow, TxnRow
 from aircharge.ledger.rule import Rule
 from aircharge.ledger.settling import Ending, order_facts, tell
-from aircharge.values import Asker, Channel, Key, Operation, Receipt, State, content_hash, terminal_of
+from aircharge.values import Asker, Channel, Key, Operation, Receipt, Said, State, content_hash, terminal_of
 
 __all__ = ["AUTOMATIC", "PASSING", "REVERSAL", "RULES", "OpenReversal", "Undo", "open_reversal", "undo"]
 
@@ -58,7 +58,7 @@ class OpenReversal:
     refuse: Reason = Reason.OK
     target: str = ""  # asked by number and amount; "" = by the order's id
     amount_fen: int = 0
-    key_window_ms: int = 0
+    said: Said | None = None
     at_desk: bool = False
     earlier: Key | None = None
     auto: bool = (

@@ -22,6 +22,7 @@ APPEND_ONLY: Final = frozenset({"audit", "eod_balance", "journal", "seal"})
 _DELETED: Final = frozenset(
     {
         "batch_line",
+        "heard",
         "key_component",
         "limit_counter",
         "limit_rule",

@@ -21,6 +21,7 @@ __all__ = [
     "Charge",
     "CounterRow",
     "CredentialRow",
+    "HeardRow",
     "JournalRow",
     "ListRow",
     "Needs",
@@ -101,6 +102,22 @@ class CardState:
     status: int
     hi: int
     bitmap: int  # unsigned
+
+
+@dataclass(slots=True)
+class HeardRow:
+    """A plain message as it was first heard, and how often it has come again since (``hearing``)."""
+
+    phone: str
+    words: str
+    repeat_n: int
+    pin: str
+    txn_id: int  # 0: it became no order
+    reason: int
+    seen_ms: int
+    sent_ms: int | None  # by the SMS centre's clock, where it told
+    again_n: int = 0
+    told_ms: int = 0  # when its repetition was last answered
 
 
 @dataclass(slots=True)
@@ -262,6 +279,7 @@ class Needs:
     phones: set[str] = field(default_factory=set)
     cards: set[int] = field(default_factory=set)
     serials: set[tuple[int, int]] = field(default_factory=set)
+    heard: set[tuple[str, str]] = field(default_factory=set)  # plain messages: (phone, words)
     keys: set[tuple[str, str]] = field(default_factory=set)
     orders: set[int] = field(default_factory=set)
     intents: set[tuple[str, str]] = field(default_factory=set)  # (asking phone, target)
@@ -294,6 +312,7 @@ class Rows:
     credentials: dict[int, CredentialRow] = field(default_factory=dict)
     cards: dict[int, CardState] = field(default_factory=dict)
     replays: dict[tuple[int, int], ReplayRow] = field(default_factory=dict)
+    heard: dict[tuple[str, str], list[HeardRow]] = field(default_factory=dict)  # by (phone, words)
     txns: dict[int, TxnRow] = field(default_factory=dict)
     by_key: dict[tuple[str, str], TxnRow] = field(default_factory=dict)
     intents: dict[tuple[int, str], list[TxnRow]] = field(default_factory=dict)  # (float, target)
@@ -332,6 +351,7 @@ class Changes:
     journal: list[JournalRow] = field(default_factory=list)
     balances: dict[int, BalanceRow] = field(default_factory=dict)
     replays: list[ReplayRow] = field(default_factory=list)
+    heard: dict[tuple[str, str, int, str], HeardRow] = field(default_factory=dict)
     cards: dict[int, CardState] = field(default_factory=dict)
     credentials: dict[int, CredentialRow] = field(default_factory=dict)
     offences: dict[str, int] = field(default_factory=dict)  # how many more of each number

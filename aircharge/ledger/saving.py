@@ -17,7 +17,7 @@ from aircharge.ledger.dialect import Dialect
 from aircharge.ledger.loading import signed
 from aircharge.ledger.page import BookSettings, BrokenLedger
 from aircharge.ledger.queries import TXN_COLUMNS
-from aircharge.ledger.rows import Changes, JournalRow, RowChange
+from aircharge.ledger.rows import Changes, HeardRow, JournalRow, RowChange
 from aircharge.ledger.tables import metadata
 
 __all__ = ["RowsChanged", "Saver"]
@@ -26,6 +26,11 @@ _encode = JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=
 _txn_values = attrgetter(*TXN_COLUMNS)
 _JOURNAL: Final = tuple(item.name for item in fields(JournalRow))
 _journal_values = attrgetter(*_JOURNAL)
+_HEARD: Final = tuple(item.name for item in fields(HeardRow))
+_heard_values = attrgetter(*_HEARD)
+_HEARD_AGAIN: Final = "ON CONFLICT (phone, words, repeat_n, pin) DO UPDATE SET " + ", ".join(
+    f"{name} = excluded.{name}" for name in _HEARD[4:]
+)
 _OUTBOX: Final = "id, txn_id, topic, recipient, sender, language, body, created_ms, next_ms, expires_ms"
 
 
@@ -135,6 +140,9 @@ class Saver:
                 (r.card_id, signed(r.serial), r.req_hash, r.txn_id, r.seen_ms) for r in changes.replays
             ]
             dialect.insert(txn, "replay", "card_id, serial, req_hash, txn_id, seen_ms", replays)
+        if changes.heard:
+            rows = [_heard_values(row) for row in changes.heard.values()]
+            dialect.insert(txn, "heard", ", ".join(_HEARD), rows, _HEARD_AGAIN)
         if changes.cards:
             cards = [(card.id, card.hi, signed(card.bitmap)) for card in changes.cards.values()]
             head = "UPDATE card SET hi = v.column2, bitmap = v.column3"

@@ -20,6 +20,7 @@ from aircharge.ledger.chart import (
     JOURNAL_SETTLE,
     commission_account,
 )
+from aircharge.ledger.hearing import insisting
 from aircharge.ledger.page import Facts, Page
 from aircharge.ledger.rows import Charge, OutletRow, TxnRow
 from aircharge.values import State, terminal_of
@@ -81,7 +82,7 @@ def _void(page: Page, row: TxnRow, outlet: OutletRow, reason: Reason) -> None:
     if usage is not None and row.created_ms >= page.today_began_ms:
         usage.today_n, usage.today_fen = usage.today_n - 1, usage.today_fen - row.amount
     facts = {**order_facts(page, row, outlet), "reason": reason.name, **page.float_facts(outlet)}
-    tell(page, row, outlet, "outlet.refused", facts)
+    tell(page, row, outlet, "outlet.refused", facts | insisting(row))
 
 
 def charge_of_row(row: TxnRow) -> Charge:

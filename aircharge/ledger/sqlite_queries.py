@@ -30,6 +30,8 @@ SQLITE_QUERIES: Final = Queries(
     WHERE id IN (SELECT value FROM json_each(?))""",
     replays="""SELECT r.card_id, r.serial, r.req_hash, r.txn_id, r.seen_ms
     FROM json_each(?) k CROSS JOIN replay r ON r.card_id = k.value ->> 0 AND r.serial = k.value ->> 1""",
+    heard="""SELECT h.phone, h.words, h.repeat_n, h.pin, h.txn_id, h.reason, h.seen_ms, h.sent_ms, h.again_n, h.told_ms
+    FROM json_each(?) k CROSS JOIN heard h ON h.phone = k.value ->> 0 AND h.words = k.value ->> 1""",
     by_key=f"""SELECT {_TXN}
     FROM json_each(?) k CROSS JOIN txn t ON t.idem_scope = k.value ->> 0 AND t.idem_key = k.value ->> 1""",
     by_id=f"SELECT {_TXN} FROM json_each(?) k CROSS JOIN txn t ON t.id = k.value",

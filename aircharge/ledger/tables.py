@@ -194,6 +194,23 @@ replay = Table(
     sqlite_with_rowid=False,
 )
 
+heard = Table(
+    "heard",
+    metadata,
+    Column("phone", String(20), primary_key=True),
+    Column("words", String(32), primary_key=True),  # mark of verb and content, no PIN in it
+    Column("repeat_n", SmallInteger, primary_key=True, autoincrement=False),
+    Column("pin", String(24), primary_key=True),  # 16 bits a PIN, keyed
+    Column("txn_id", BigInteger, nullable=False),  # 0: it became no order
+    small("reason", 0),
+    ms("seen_ms"),
+    ms("sent_ms", nullable=True),
+    Column("again_n", Integer, nullable=False),
+    ms("told_ms"),
+    sqlite_with_rowid=False,
+)
+Index("heard_seen", heard.c.seen_ms)
+
 outbox = Table(
     "outbox",
     metadata,

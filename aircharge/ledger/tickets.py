@@ -34,6 +34,7 @@ from aircharge.values import (
     Key,
     Operation,
     Receipt,
+    Said,
     content_hash,
 )
 
@@ -68,7 +69,7 @@ class AskTicket:
     sums: tuple[int, ...]
     received_ms: int
     sent_ms: int | None = None
-    key_window_ms: int = 0
+    said: Said | None = None
     earlier: Key | None = None
     target: str = ""
 

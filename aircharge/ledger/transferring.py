@@ -26,6 +26,7 @@ from aircharge.values import (
     Channel,
     Key,
     Operation,
+    Said,
     State,
     content_hash,
 )
@@ -45,7 +46,7 @@ class Transfer:
     received_ms: int
     sent_ms: int | None = None
     repeat: int = 1  # 2 = "yes, the same again"
-    key_window_ms: int = 0  # the key is a fingerprint: the same request only within this time
+    said: Said | None = None
     earlier: Key | None = None
 
     @property
@@ -63,7 +64,7 @@ class MoveCommission:
     amount_fen: int
     received_ms: int
     sent_ms: int | None = None
-    key_window_ms: int = 0
+    said: Said | None = None
     earlier: Key | None = None
 
     target: str = ""

@@ -32,27 +32,28 @@ class Wish:
     again: Pin | None = None
 
     @property
-    def content(self) -> str:
-        """What tells two wishes apart, without any PIN in it."""
-        words = (
-            int(self.operation),
-            self.target or self.party or self.about,
-            self.amount_fen,
-            self.repeat,
-            self.consent,
-        )
+    def words(self) -> str:
+        """What tells two wishes apart, without the number after ``*`` and without any PIN in it."""
+        words = (int(self.operation), self.target or self.party or self.about, self.amount_fen, self.consent)
         return "|".join(map(str, words))
 
 
 _TEXT: Final[dict[type[Any], Callable[[Any], Wish]]] = {
     Reverse: lambda ask: Wish(
-        Operation.REVERSAL, ask.pin, ask.amount_fen, target=str(ask.target), consent=ask.consent
+        Operation.REVERSAL,
+        ask.pin,
+        ask.amount_fen,
+        target=str(ask.target),
+        consent=ask.consent,
+        repeat=ask.repeat,
     ),
-    TakeBack: lambda ask: Wish(Operation.REVERSAL, ask.pin, about=ask.about, consent=ask.consent),
+    TakeBack: lambda ask: Wish(
+        Operation.REVERSAL, ask.pin, about=ask.about, consent=ask.consent, repeat=ask.repeat
+    ),
     Send: lambda ask: Wish(Operation.TRANSFER, ask.pin, ask.amount_fen, party=ask.party, repeat=ask.repeat),
-    Deposit: lambda ask: Wish(Operation.TICKET, ask.pin, ask.amount_fen),
-    NewPin: lambda ask: Wish(Operation.PIN_CHANGE, ask.old, new=ask.new, again=ask.again),
-    Earned: lambda ask: Wish(Operation.COMMISSION, ask.pin, ask.amount_fen),
+    Deposit: lambda ask: Wish(Operation.TICKET, ask.pin, ask.amount_fen, repeat=ask.repeat),
+    NewPin: lambda ask: Wish(Operation.PIN_CHANGE, ask.old, new=ask.new, again=ask.again, repeat=ask.repeat),
+    Earned: lambda ask: Wish(Operation.COMMISSION, ask.pin, ask.amount_fen, repeat=ask.repeat),
 }
 
 _STK: Final[dict[StkOperation, Callable[[StkMessage], Wish]]] = {

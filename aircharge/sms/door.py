@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from twisted.logger import Logger
@@ -37,6 +37,7 @@ from aircharge.sms.grammar import (
     Recharge,
     ServiceKind,
     Status,
+    Unclear,
     Yes,
     parse,
 )
@@ -49,7 +50,19 @@ from aircharge.switch.recharge import accept, carry
 from aircharge.switch.reversal import accept as accept_reversal
 from aircharge.switch.transfer import move_money
 from aircharge.switch.workload import Work
-from aircharge.values import Asker, CardUse, Channel, Key, Msisdn, Operation, Order, Pin, address_digits
+from aircharge.values import (
+    YES_WORDS,
+    Asker,
+    CardUse,
+    Channel,
+    Key,
+    Msisdn,
+    Operation,
+    Order,
+    Pin,
+    Said,
+    address_digits,
+)
 from aircharge.wire.ota import Command, PorWhen, Response, Sts, open_command, seal_response
 from aircharge.wire.smpp.constants import Status as CommandStatus
 from aircharge.wire.smpp.message import MobileMessage
@@ -65,6 +78,8 @@ Spawn = Callable[[Coroutine[Any, Any, Any]], object]
 
 SendPacket = Callable[[str, str, bytes], Coroutine[Any, Any, None]]
 """Sends a response packet: service number, card's number, packet (TS 31.115, UDH 02 71 00 not included)."""
+
+_REPEAT_WINDOW_MAX_H: Final = 31 * 24
 
 _LOOK_BACK_MS: Final = 48 * 3_600_000
 """An accounting day is never longer; nothing older can be taken back."""
@@ -95,12 +110,20 @@ class SmsSettings:
     recharge_number: str = "0353911"
     query_number: str = "0353910"
     answer_window_s: float = 300.0  # what was asked back may be answered with Y within this time
-    fingerprint_window_s: float = 60.0  # the same plain text within this time is the SMS centre's redelivery
+    repeat_window_h: float = (
+        48.0  # so long the same plain text is not carried out again but with *2 (1 to 744)
+    )
     refused_per_s: float = 500.0  # under load: messages opened and then refused; more are refused unread
 
     def __post_init__(self) -> None:
         if self.refused_per_s <= 0:
             raise ValueError("refused_per_s must be above 0")
+        if not 1 <= self.repeat_window_h <= _REPEAT_WINDOW_MAX_H:
+            raise ValueError("repeat_window_h is 1 to 744: at least as long as the SMS centre delivers again")
+
+    @property
+    def repeat_window_ms(self) -> int:
+        return int(self.repeat_window_h * 3_600_000)
 
 
 class SmsDoor:
@@ -168,30 +191,44 @@ class SmsDoor:
         if isinstance(ask, Recharge):
             await self._begin(self._plain_order(asker, message, ask), pin_needed=False)
         elif wish is not None:
-            key, window_ms = self._plain_key(asker, message, wish.content, wish.pin)
+            said = self._said(wish.operation, wish.words, wish.repeat, wish.pin, wish.new, wish.again)
             asker = Asker(asker.phone, asker.service, None, wish.pin)
-            await self._carry_out(wish, Channel.SMS, key, asker, message.sent_ms, window_ms)
+            key = self._plain_key(asker, message, said, self._board.clock.now_ms())
+            await self._carry_out(wish, Channel.SMS, key, asker, message.sent_ms, said)
         elif isinstance(ask, Yes):
             await self._plain_yes(asker, message, ask)
         elif isinstance(ask, Lost):
             asker = Asker(asker.phone, asker.service, None, ask.pin)
+            said = self._said(Operation.STATUS, f"lost|{ask.number}", ask.repeat, ask.pin)
             now_ms = self._board.clock.now_ms()
             await self._board.ledger.do(
-                ReportLost(Channel.SMS, asker, str(ask.number), now_ms, message.sent_ms)
+                ReportLost(Channel.SMS, asker, str(ask.number), now_ms, message.sent_ms, said)
             )
         elif isinstance(ask, Question):
             await self._plain_question(asker, message, ask)
         else:
-            await object_to(self._board, asker, Reason.FORMAT)
+            verb = ask.verb if isinstance(ask, Unclear) else ""
+            await object_to(self._board, asker, Reason.FORMAT, verb)
 
     async def _plain_yes(self, asker: Asker, message: MobileMessage, ask: Yes) -> None:
-        """What was asked back is meant: the same recharge, under a key that only one answer can take."""
+        """What was asked back is meant: the same recharge, under a key that only one answer can take.
+
+        An answer that may have been heard before answers nothing new: the question names the one that does.
+        """
+        said = Said(
+            Operation.RECONFIRM,
+            YES_WORDS,
+            ask.repeat,
+            self._pin_mark(ask.pin),
+            self._settings.repeat_window_ms,
+        )
         now_ms = self._board.clock.now_ms()
         since_ms = now_ms - int(self._settings.answer_window_s * 1000)
         asked = await self._board.ledger.read(lambda txn: last_asked_back(txn, asker.phone, since_ms))
         if asked is None:
-            await object_to(self._board, asker, Reason.FORMAT)
+            await object_to(self._board, asker, Reason.FORMAT, "Y", said=said, sent_ms=message.sent_ms)
             return
+        words = _recharge_words(asked["msisdn"], asked["amount"])
         order = Order(
             Channel.SMS,
             Key(f"yes:{asker.phone}", str(asked["id"])),
@@ -201,6 +238,10 @@ class SmsDoor:
             now_ms,
             message.sent_ms,
             asked["repeat_n"],
+            said=said,
+            answers=replace(
+                self._said(Operation.RECHARGE, words, asked["repeat_n"]), pin=f"y{asked['id'] % 10**8}"
+            ),
         )
         await self._begin(order, pin_needed=False, confirmed=True)
 
@@ -217,35 +258,38 @@ class SmsDoor:
             return ServiceKind.RECHARGE
         return ServiceKind.QUERY if service == self._settings.query_number else None
 
-    def _plain_key(
-        self, asker: Asker, message: MobileMessage, content: str, pin: Pin | None
-    ) -> tuple[Key, int]:
-        """The SMS centre's own mark for the message where it gives one, else a fingerprint and its window in ms.
+    def _said(self, operation: Operation, words: str, repeat: int, *pins: Pin | None) -> Said:
+        """The words of a message; of several PINs together as little is kept as of one."""
+        marks = [self._pin_mark(pin) for pin in pins if pin is not None]
+        pin = marks[0] if len(marks) == 1 else _digest("|".join(marks))[:4] if marks else ""
+        return Said(operation, _digest(words), repeat, pin, self._settings.repeat_window_ms)
 
-        Who sends the same with another PIN means it anew.
-        """
-        scope, window_ms, sent_ms = f"sms:{asker.phone}", 0, message.sent_ms
-        if message.reference is not None and sent_ms is not None:
-            mark = f"ref:{sent_ms}:{message.reference}"
+    @staticmethod
+    def _plain_key(asker: Asker, message: MobileMessage, said: Said, now_ms: int) -> Key:
+        """The SMS centre's own time tells the message from every other; without it only its words do (``Said``)."""
+        content = f"{said.words}|{said.repeat}|{said.pin}"
+        if message.sent_ms is None:
+            mark = f"fp:{_digest(content)}:{now_ms}"
+        elif message.reference is not None:
+            mark = f"ref:{message.sent_ms}:{message.reference}"
         else:
-            said = f"{content}|{sent_ms or ''}|{self._pin_mark(pin)}"
-            mark = "fp:" + hashlib.sha256(said.encode()).hexdigest()[:32]
-            window_ms = 0 if sent_ms is not None else int(self._settings.fingerprint_window_s * 1000)
-        return Key(scope, mark), window_ms
+            mark = f"at:{message.sent_ms}:{_digest(content)}"
+        return Key(f"sms:{asker.phone}", mark)
 
     def _plain_order(self, asker: Asker, message: MobileMessage, ask: Recharge) -> Order:
-        content = f"{ask.target}|{ask.amount_fen}|{ask.repeat}"
-        key, window_ms = self._plain_key(asker, message, content, ask.pin)
+        words = _recharge_words(ask.target, ask.amount_fen)
+        said = self._said(Operation.RECHARGE, words, ask.repeat, ask.pin)
+        now_ms = self._board.clock.now_ms()
         return Order(
             Channel.SMS,
-            key,
+            self._plain_key(asker, message, said, now_ms),
             Asker(asker.phone, asker.service, None, ask.pin),
             ask.target,
             ask.amount_fen,
-            self._board.clock.now_ms(),
+            now_ms,
             message.sent_ms,
             ask.repeat,
-            key_window_ms=window_ms,
+            said=said,
         )
 
     # -- STK: secured packets -----------------------------------------------------------------------------
@@ -359,12 +403,18 @@ class SmsDoor:
             await object_to(self._board, asker, refusal.reason)
 
     async def _carry_out(
-        self, wish: Wish, channel: Channel, key: Key, asker: Asker, sent_ms: int | None, window_ms: int = 0
+        self,
+        wish: Wish,
+        channel: Channel,
+        key: Key,
+        asker: Asker,
+        sent_ms: int | None,
+        said: Said | None = None,
     ) -> None:
         """One of the acts beside recharging; durable when it returns."""
         now_ms, board = self._board.clock.now_ms(), self._board
         head = (channel, key, asker)
-        more: dict[str, Any] = {"received_ms": now_ms, "sent_ms": sent_ms, "key_window_ms": window_ms}
+        more: dict[str, Any] = {"received_ms": now_ms, "sent_ms": sent_ms, "said": said}
         if wish.operation is Operation.TRANSFER:
             await move_money(board, Transfer(*head, wish.party, wish.amount_fen, repeat=wish.repeat, **more))
         elif wish.operation is Operation.COMMISSION:
@@ -378,7 +428,8 @@ class SmsDoor:
             assert wish.new is not None
             assert wish.again is not None
             pins = (wish.pin, wish.new, wish.again)
-            await change_pin(board, ChangePin(channel, asker, *pins, now_ms, sent_ms), self._chance)
+            change = ChangePin(channel, asker, *pins, now_ms, sent_ms, said=said)
+            await change_pin(board, change, self._chance)
 
     async def _take_back(self, wish: Wish, head: tuple[Channel, Key, Asker], more: dict[str, Any]) -> None:
         """A recharge by number and amount, or whatever has the reference: a recharge or a transfer."""
@@ -397,6 +448,14 @@ class SmsDoor:
     async def _begin(self, order: Order, *, pin_needed: bool, confirmed: bool = False) -> None:
         receipt = await accept(self._board, order, pin_needed=pin_needed, confirmed=confirmed)
         self._spawn(carry(self._board, receipt))
+
+
+def _recharge_words(target: str, amount_fen: int) -> str:
+    return f"{int(Operation.RECHARGE)}|{target}|{amount_fen}"
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def _sent_ms(content: StkMessage, message: MobileMessage) -> int | None:

@@ -6,7 +6,7 @@ A text either has exactly one meaning or it is ``Unclear``. Commands: docs/chann
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Final
 
@@ -82,6 +82,7 @@ class Reverse:
     amount_fen: int
     pin: Pin
     consent: str = ""
+    repeat: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +92,7 @@ class TakeBack:
     about: str
     pin: Pin
     consent: str = ""
+    repeat: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +111,7 @@ class Deposit:
 
     amount_fen: int
     pin: Pin | None = None
+    repeat: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +121,7 @@ class NewPin:
     old: Pin
     new: Pin
     again: Pin
+    repeat: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +130,7 @@ class Lost:
 
     number: Msisdn
     pin: Pin
+    repeat: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,13 +139,15 @@ class Earned:
 
     pin: Pin
     amount_fen: int = 0
+    repeat: int = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Yes:
-    """``Y [PIN]``: what was asked back is meant."""
+    """``Y[n] [PIN]``: what was asked back is meant; the question names the number where there is one."""
 
     pin: Pin | None = None
+    repeat: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +175,9 @@ class History:
 
 @dataclass(frozen=True, slots=True)
 class Unclear:
-    """No command, or more than one reading."""
+    """No command, or more than one reading. ``verb``: a command is plainly meant ("14", "00", "Y" …), but wrong."""
+
+    verb: str = field(default="", compare=False)
 
 
 Act = Recharge | Reverse | TakeBack | Send | Deposit | NewPin | Lost | Earned | Yes
@@ -211,7 +220,7 @@ _TAKE_BACK: Final = re.compile(
     rf"14{_SEP}(?P<about>[0-9]{{8}}){_SEP}{_PIN}(?:{_SEP}(?P<consent>[0-9]{{4}}))?"
 )
 _SEND: Final = re.compile(
-    rf"15{_SEP}(?P<party>[A-Za-z0-9_-]{{1,16}}){_SEP}{_SUM}(?: ?\* ?(?P<repeat>[1-9]))?{_SEP}{_PIN}"
+    rf"15{_SEP}(?P<party>[A-Za-z0-9_-]{{1,16}}){_SEP}{_SUM}(?: ?\* ?(?P<repeat>[1-9][0-9]?))?{_SEP}{_PIN}"
 )
 _DEPOSIT: Final = re.compile(rf"16{_SEP}{_SUM}(?:{_SEP}{_PIN})?")
 _NEW_PIN: Final = re.compile(
@@ -219,7 +228,12 @@ _NEW_PIN: Final = re.compile(
 )
 _LOST: Final = re.compile(rf"18{_SEP}{_NUMBER}{_SEP}{_PIN}")
 _EARNED: Final = re.compile(rf"19(?:{_SEP}{_SUM})?{_SEP}{_PIN}")
-_YES: Final = re.compile(rf"(?:[Yy](?:[Ee][Ss])?|是)(?:{_SEP}{_PIN})?")
+_YES: Final = re.compile(rf"(?:[Yy](?:[Ee][Ss])?|是)(?P<repeat>[1-9][0-9]?)?(?:{_SEP}{_PIN})?")
+_AGAIN: Final = re.compile(r"(?P<said>.*[^* ]) ?\* ?(?P<repeat>[1-9][0-9]?)")
+_SLIPS: Final = {
+    ServiceKind.RECHARGE: re.compile(rf"(?P<verb>1[4-9]|[Yy])(?:{_SEP}.*)?"),
+    ServiceKind.QUERY: re.compile(rf"(?P<verb>00|1[0-3])(?:{_SEP}.*)?"),
+}
 _AMOUNT: Final = re.compile(r"(?P<yuan>0|[1-9][0-9]{0,9})(?:\.(?P<fen>[0-9]{1,2})?)?")
 _MOBILE: Final = re.compile(r"(?:86)?1[3-9][0-9]{9}")
 
@@ -235,9 +249,24 @@ def parse(text: str, service_kind: ServiceKind) -> Ask:
     folded = _BLANKS.sub(" ", text.translate(_FOLD)).strip().rstrip(_TAIL)
     if len(folded) > TEXT_MAX:
         return Unclear()
-    if service_kind is ServiceKind.QUERY:
-        return _query(folded)
-    return _act(folded) or _recharge(folded)
+    ask = _query(folded) if service_kind is ServiceKind.QUERY else _said_again(folded)
+    if isinstance(ask, Unclear) and (slip := _SLIPS[service_kind].fullmatch(folded)):
+        return Unclear(slip["verb"].upper())
+    return ask
+
+
+def _said_again(folded: str) -> Ask:
+    """A command; behind any of them ``*2`` says that the same is meant a second time."""
+    ask = _act(folded) or _recharge(folded)
+    match = _AGAIN.fullmatch(folded) if isinstance(ask, Unclear) else None
+    if match is None:
+        return ask
+    first = _act(match["said"]) or _recharge(match["said"])
+    if isinstance(first, Unclear) or first.repeat != 1:
+        return ask
+    if isinstance(first, Recharge) and len(match["repeat"]) > 1:
+        return ask
+    return replace(first, repeat=int(match["repeat"]))
 
 
 def _query(folded: str) -> Ask:
@@ -270,11 +299,11 @@ def _act(folded: str) -> Act | None:
     if match := _EARNED.fullmatch(folded):
         return Earned(Pin(match["pin"]), _fen(match["amount"]) if match["amount"] else 0)
     if match := _YES.fullmatch(folded):
-        return Yes(_pin(match))
+        return Yes(_pin(match), int(match["repeat"] or 1))
     return None
 
 
-def _recharge(folded: str) -> Ask:
+def _recharge(folded: str) -> Recharge | Unclear:
     match = _RECHARGE.fullmatch(folded) or _RECHARGE_OF_SOME_NUMBER.fullmatch(folded)
     if match is None or _is_ambiguous(match):
         return Unclear()

@@ -108,6 +108,12 @@ def _line(order: Facts, table: Mapping[str, Sequence[_Variant]]) -> str:
     return f"{_local(order['at_ms']):%m%d %H%M} *{order['target'][-4:]} {_whole_yuan(order)}{word}"
 
 
+def _first_when(facts: Facts) -> str:
+    """The time of the first one, with its day where that is not today."""
+    first, now = _local(facts["first_at_ms"]), _local(facts["at_ms"])
+    return f"{first:%H:%M}" if first.date() == now.date() else f"{first:%m-%d %H:%M}"
+
+
 def _until(facts: Facts) -> str:
     until_ms = facts["locked_until_ms"]
     at_ms = facts.get("at_ms", 0)
@@ -143,6 +149,10 @@ _SHOW: Final[dict[str, Callable[[Facts], str]]] = {
     "until": _until,
     "first_id": _short_id("first_id"),
     "first_time": _clock("first_at_ms"),
+    "first_when": _first_when,
+    "answer": lambda facts: str(facts["answer"]),
+    "because": lambda facts: str(facts["because_word"]),
+    "pin": lambda facts: str(facts["pin_word"]),
     "repeat_next": lambda facts: str(int(facts["repeat_next"])),
     "state": lambda facts: str(facts["state_word"]),
     "check": lambda facts: str(facts["check"]),
@@ -202,6 +212,7 @@ _LONGEST: Final[dict[str, Any]] = {
     "first_id": 10**18 + 87_654_321,
     "first_at_ms": 1_795_000_000_000,
     "repeat_next": 9,
+    "answer": "Y",
     "check": "K7Q2",
     "consent_code": "4711",
     "day_ms": 1_795_000_000_000,
@@ -377,10 +388,12 @@ def _previews(language: str, key: str, variants: tuple[_Variant, ...]) -> Iterat
         "period_word": "this month",
         "why_word": "it is not a recharge that is done",
         "act_word": "unblocked card of number",
+        "because_word": "not registered then",
+        "pin_word": " PIN",
     }
     if language == "zh":
         words = {"subject_word": "该号码", "period_word": "今日", "why_word": "确认码错误次数过多"}
-        words["act_word"] = "胁迫密码已由柜台设置"
+        words |= {"act_word": "胁迫密码已由柜台设置", "because_word": "运营商查无此号", "pin_word": " 密码"}
     facts = {**_LONGEST, **words, "state_word": word, "shown_lines": [f"1123 1005 *5678 500{word}"] * 3}
     for variant in variants:
         text = variant.fill(facts) or ""
@@ -395,6 +408,13 @@ def _length(text: str) -> int:
 # -- wording -----------------------------------------------------------------------------------------------
 
 _BY_REASON: Final = frozenset(("outlet.refused", "outlet.help"))
+
+
+def _asked_again(facts: Facts, table: Mapping[str, Sequence[_Variant]]) -> Facts:
+    """Words for how the same is said anew, and why it was refused the first time."""
+    pin = table["word.pin"][0].text if facts.get("with_pin") else ""
+    because = table.get(f"word.because.{facts.get('because')}", table["word.because.OTHER"])[0].text
+    return {"answer": "Y", "pin_word": pin, "because_word": because, **facts}
 
 
 class Phrases:
@@ -421,6 +441,8 @@ class Phrases:
             facts = {**facts, "state_word": table[f"word.{facts['state']}"][0].text}
         elif "lines" in facts:
             facts = {**facts, "shown_lines": [_line(line, table) for line in facts["lines"]]}
+        if topic in _BY_REASON:
+            facts = _asked_again(facts, table)
         for name in ("subject", "period", "why", "act"):
             if name in facts:
                 facts = {**facts, f"{name}_word": table[f"word.{name}.{facts[name]}"][0].text}
@@ -440,6 +462,9 @@ class Phrases:
     @staticmethod
     def _key(table: Mapping[str, object], topic: str, facts: Facts) -> str:
         if topic in _BY_REASON:
+            for head, name in (("outlet.again", "became"), (topic, "verb")):
+                if name in facts and (key := f"{head}.{facts[name]}") in table:
+                    return key
             key = f"{topic}.{facts.get('reason', '')}"
             if key in table:
                 return key

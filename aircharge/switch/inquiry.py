@@ -12,7 +12,7 @@ from aircharge.ledger.lookups import history_of, recap_of, status_of
 from aircharge.switch.admission import HOUSE
 from aircharge.switch.board import Board
 from aircharge.switch.workload import Work, asks
-from aircharge.values import Asker, Operation
+from aircharge.values import Asker, Operation, Said
 
 __all__ = ["inquire", "object_to"]
 
@@ -67,9 +67,20 @@ def _day_began_ms(day: str, now_ms: int, utc_offset_min: int) -> int:
     return int(midnight.timestamp()) * 1000
 
 
-async def object_to(board: Board, asker: Asker, reason: Reason) -> int:
-    """Count a message that could not be understood; returns how many came from that number today. Refusal(BUSY)."""
+async def object_to(
+    board: Board,
+    asker: Asker,
+    reason: Reason,
+    verb: str = "",
+    *,
+    said: Said | None = None,
+    sent_ms: int | None = None,
+) -> int:
+    """Count a message that could not be understood; returns how many came from that number today. Refusal(BUSY).
+
+    ``verb``: the command that was plainly meant. ``said``: it was an answer, and nothing had been asked.
+    """
     async with board.admission.turn(HOUSE, asker.phone, Work.REPORT):
-        count = await board.ledger.do(Offence(asker, reason, board.clock.now_ms()))
+        count = await board.ledger.do(Offence(asker, reason, board.clock.now_ms(), verb, said, sent_ms))
     assert isinstance(count, int)
     return count

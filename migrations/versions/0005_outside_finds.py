@@ -18,9 +18,11 @@ _ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 def upgrade() -> None:
     _keep_macs_of_terminals()
+    add_heard()
 
 
 def downgrade() -> None:
+    drop_heard()
     op.drop_table("pos_proof")
     op.drop_index("pos_reversal_terminal", "pos_reversal")
 
@@ -36,3 +38,28 @@ def _keep_macs_of_terminals() -> None:
         sa.ForeignKeyConstraint(["txn_id"], ["txn.id"], name=op.f("fk_pos_proof_txn_id")),
         sa.PrimaryKeyConstraint("txn_id", name=op.f("pk_pos_proof")),
     )
+
+
+def add_heard() -> None:
+    """Plain messages and when they were first heard: what is delivered again is not carried out again."""
+    op.create_table(
+        "heard",
+        sa.Column("phone", sa.String(20), nullable=False),
+        sa.Column("words", sa.String(32), nullable=False),
+        sa.Column("repeat_n", sa.SmallInteger(), autoincrement=False, nullable=False),
+        sa.Column("pin", sa.String(24), nullable=False),
+        sa.Column("txn_id", sa.BigInteger(), nullable=False),
+        sa.Column("reason", sa.SmallInteger(), server_default="0", nullable=False),
+        sa.Column("seen_ms", sa.BigInteger(), nullable=False),
+        sa.Column("sent_ms", sa.BigInteger(), nullable=True),
+        sa.Column("again_n", sa.Integer(), nullable=False),
+        sa.Column("told_ms", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("phone", "words", "repeat_n", "pin", name="pk_heard"),
+        sqlite_with_rowid=False,
+    )
+    op.create_index("heard_seen", "heard", ["seen_ms"])
+
+
+def drop_heard() -> None:
+    op.drop_index("heard_seen", table_name="heard")
+    op.drop_table("heard")

@@ -169,21 +169,6 @@ def test_a_replay_is_refused_for_ever(books: Books, later_ms: int) -> None:
     assert books.value("SELECT count(*) FROM audit WHERE action = 'alarm.replay'") == 1
 
 
-def test_a_fingerprint_counts_only_within_its_window(books: Books) -> None:
-    def send() -> Any:
-        return books.do(books.plain(mark="fp", key_window_ms=60_000, repeat=9))
-
-    first = send()
-    books.wait(59_000)
-    assert (send().order_id, send().fresh) == (first.order_id, False)
-    books.wait(2_000)
-    # Longer ago than the window: a new request, which the intent guard then looks at.
-    assert send().reason is Reason.DUPLICATE
-    books.wait(6 * MINUTE)
-    fresh = send()
-    assert (fresh.reason, fresh.fresh) == (Reason.OK, True)
-
-
 # -- the intent guard -------------------------------------------------------------------------------------
 
 

@@ -185,15 +185,6 @@ def test_funds_on_hold_do_not_move(family: Books) -> None:
     assert family.do(transfer(family)).reason is Reason.FLOAT
 
 
-def test_a_fingerprint_is_a_key_for_a_while(family: Books) -> None:
-    one = transfer(family, mark="fp:1", key_window_ms=MINUTE)
-    assert family.do(one).fresh
-    assert not family.do(one).fresh
-    family.wait(6 * MINUTE)
-    later = transfer(family, mark="fp:1", key_window_ms=MINUTE)
-    assert family.do(later).fresh
-
-
 # -- taking it back ---------------------------------------------------------------------------------------
 
 

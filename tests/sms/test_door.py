@@ -99,6 +99,9 @@ class World:
         self.notices.clear()
         return [f"{topic}.{reason}" if reason and "settled" not in topic else topic for topic, reason in told]
 
+    def told_of(self, fact: str) -> list[Any]:
+        return [row.facts[fact] for row in self.notices if fact in row.facts]
+
     def asked(self) -> int:
         return len(self.trace)
 
@@ -122,7 +125,7 @@ def test_a_plain_recharge(world: World) -> None:
 def test_the_same_text_a_moment_later_is_the_same_message(world: World) -> None:
     world.plain("13812345678 50")
     world.plain("１３８１２３４５６７８　５０元")
-    assert world.topics() == [*SETTLED, "outlet.settled"]
+    assert world.topics() == [*SETTLED, "outlet.refused.DUPLICATE"]
     assert world.asked() == 1
 
 
@@ -406,12 +409,15 @@ def test_a_number_that_looks_mistyped_is_asked_back_and_goes_on_with_a_yes(world
     world.topics()
     asked = world.asked()
     world.plain("13812345679 50")
+    assert world.told_of("answer") == ["Y2"]  # the "Y" of before may come again
     assert world.topics() == ["outlet.refused.CONFIRM"]
     assert world.asked() == asked
     world.plain("y")
+    assert world.topics() == ["outlet.refused.DUPLICATE"]
+    world.plain("y2")
     assert world.topics() == SETTLED
-    world.plain("Y")  # once more: told again, not done again
-    assert world.topics() == ["outlet.settled"]
+    world.plain("y2")  # once more: told again, not done again
+    assert world.topics() == ["outlet.refused.DUPLICATE"]
     assert world.asked() == asked + 1
 
 
@@ -440,8 +446,9 @@ def test_float_goes_to_another_outlet_by_text_and_by_card(world: World) -> None:
     before_fen = balance(world, "A1")
     world.plain(f"15 B2 1000 {DEMO_PIN}")
     assert sorted(world.topics()) == ["outlet.received", "outlet.transferred"]
-    world.plain(f"15 B2 1000 {DEMO_PIN}")  # the SMS centre again
-    assert world.topics() == ["outlet.transferred"]
+    world.plain(f"15 B2 1000 {DEMO_PIN}")  # the SMS centre again, or not
+    assert world.told_of("became") == ["transfer-done"]
+    assert world.topics() == ["outlet.refused.DUPLICATE"]
     packet = world.packet(world.message(9, StkOperation.TRANSFER, party="B2", amount_fen=50_000))
     world.stk(packet)
     world.stk(packet)
@@ -478,8 +485,8 @@ def test_a_recharge_is_taken_back_by_text_and_by_card(world: World) -> None:
     world.plain(f"14 13812345678 50 {DEMO_PIN}")
     assert world.topics() == ["outlet.reversed", "customer.reversed"]
     assert [verb for verb, _ in world.trace] == ["recharge", "recharge", "reverse"]
-    world.plain(f"14 13812345678 50 {DEMO_PIN}")  # the SMS centre again
-    assert world.topics() == ["outlet.reversed"]
+    world.plain(f"14 13812345678 50 {DEMO_PIN}")  # the SMS centre again, or not
+    assert world.topics() == ["outlet.refused.DUPLICATE"]
     world.stk(world.packet(world.message(9, StkOperation.REVERSAL, target="13812345679", amount_fen=3_000)))
     assert world.topics() == ["outlet.reversed", "customer.reversed"]
     assert balance(world, "A1") == before_fen
@@ -521,7 +528,7 @@ def test_the_pin_is_changed_by_text_and_by_card(world: World) -> None:
     world.plain(f"17 {DEMO_PIN} 415926 415926")
     assert world.topics() == ["outlet.pin-changed"]
     world.plain(f"17 {DEMO_PIN} 415926 415926")  # the SMS centre again: no wrong PIN
-    assert world.topics() == ["outlet.pin-changed"]
+    assert world.topics() == ["outlet.refused.DUPLICATE"]
     world.plain("13812345678 50 415926")
     assert world.topics() == SETTLED
     sent_s = world.clock.now_ms() // 1000
@@ -545,7 +552,8 @@ def test_a_corrected_pin_is_no_repetition(world: World) -> None:
     world.plain(f"13812345678 50 {DEMO_PIN}")
     world.plain(f"13812345678 50 {DEMO_PIN}")
     refused = "outlet.refused.PIN_WRONG"
-    assert world.topics() == [refused, refused, *SETTLED, "outlet.settled"]
+    again = "outlet.refused.DUPLICATE"
+    assert world.topics() == [refused, again, *SETTLED, again]
     assert world.asked() == 1
 
 
@@ -560,7 +568,7 @@ def test_what_is_taken_back_may_be_named_by_its_number(world: World) -> None:
     for _ in range(2):  # the SMS centre may repeat itself
         world.plain(f"14 {transfer % 10**8:08d} {DEMO_PIN}")
     told = world.topics()
-    assert told.count("outlet.transfer-reversed") == 3  # the sender twice, the receiver once
+    assert sorted(told) == ["outlet.refused.DUPLICATE", *["outlet.transfer-reversed"] * 2]
     said = StkMessage(
         StkOperation.TAKE_BACK,
         5,

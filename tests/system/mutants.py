@@ -112,7 +112,7 @@ def no_replay_guard() -> None:
     async def beginning(self: SmsDoor, order: Any, *, pin_needed: bool) -> None:
         mark = f"n{order.received_ms}.{next(numbers)}"
         asker = replace(order.asker, card=None)
-        order = replace(order, key=Key(order.key.scope, mark), asker=asker, key_window_ms=0)
+        order = replace(order, key=Key(order.key.scope, mark), asker=asker, said=None)
         await begin(self, order, pin_needed=pin_needed)
 
     SmsDoor._begin = beginning  # type: ignore[method-assign]
