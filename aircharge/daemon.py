@@ -132,7 +132,9 @@ class AirchargeService(Service):
         self.pos = PosDoor(
             self.board, config.key_ring(self._chance), config.pos, self._spawn, self._chance, reactor
         )
-        self.gateway = SmppGateway(reactor, clock.now_ms, self.door.answer, self._receipt_received)
+        self.gateway = SmppGateway(
+            reactor, clock.now_ms, self.door.answer, self._receipt_received, self._came_incomplete
+        )
         self.gateway.gate = gate.admits
         sink = SmsSink(self.gateway, config.sms.query_number)
         self.relay = NoticeRelay(
@@ -283,6 +285,10 @@ class AirchargeService(Service):
     def _link(self, section: OperatorSection) -> OperatorLink:
         secret = self._config.operator_secret(section)
         return OperatorLink(section.link, secret, self._reactor, self._clock, self._chance)
+
+    def _came_incomplete(self, source: str, destination: str) -> None:
+        """A message of several parts did not all come: its sender hears so."""
+        self._spawn(self.door.incomplete(source, destination))
 
     def _receipt_received(self, receipt: DeliveryReceipt, peer: PeerInfo) -> None:
         """A delivery receipt is counted by what it says: news of an SMS, it moves nothing."""

@@ -7,7 +7,7 @@ from typing import Final
 from aircharge.errors import Reason
 from aircharge.ledger.chart import RIGHT_QUERY
 from aircharge.ledger.commands import Inquire, InquiryReceipt, NoticesDone, Offence
-from aircharge.ledger.hearing import hear, heard_again, heard_before, hearing_needs
+from aircharge.ledger.hearing import count_replay, hear, heard_again, heard_before, hearing_needs
 from aircharge.ledger.page import Facts, Page
 from aircharge.ledger.rows import Needs, OutletRow, PhoneRow, Usage
 from aircharge.ledger.rule import Rule, asker_needs
@@ -42,18 +42,23 @@ def inquire(page: Page, command: Inquire) -> InquiryReceipt:
     asker = command.asker
     outlet, phone = page.outlet_of(asker.phone)
     reason, is_first = serial_says(page, asker, inquiry_hash(command), asker.pin)
-    told = Facts()
+    told, is_news = Facts(), True
     if outlet is None or phone is None:
         page.offend(asker, Reason.UNKNOWN_SENDER)
         return InquiryReceipt(Reason.UNKNOWN_SENDER)
     if reason is Reason.OK:
         reason, told = _may_ask(page, command, outlet, phone, is_first=is_first)
+        if not is_first:  # the SMS centre again, or somebody who has caught the packet
+            is_news = count_replay(page, asker, "", outlet.code)
     else:
-        page.audit(f"alarm.{reason.name.lower()}", outlet.code, channel=int(command.channel))
+        is_news = count_replay(
+            page, asker, f"alarm.{reason.name.lower()}", outlet.code, channel=int(command.channel)
+        )
     facts: Facts = {"at_ms": page.now_ms, "outlet": outlet.code}
     if reason is not Reason.OK:
         facts |= {"reason": reason.name, **told}
-        page.notice(0, "outlet.refused", asker.phone, asker.service, outlet.language, facts)
+        if is_news:
+            page.notice(0, "outlet.refused", asker.phone, asker.service, outlet.language, facts)
         return InquiryReceipt(reason, outlet.id, facts)
     if command.operation is Operation.BALANCE:
         facts |= _balance(page, outlet)
@@ -62,7 +67,8 @@ def inquire(page: Page, command: Inquire) -> InquiryReceipt:
     else:
         facts |= command.found
     topic = f"outlet.{command.operation.name.lower()}"
-    page.notice(0, topic, asker.phone, asker.service, outlet.language, facts)
+    if is_news:
+        page.notice(0, topic, asker.phone, asker.service, outlet.language, facts)
     return InquiryReceipt(Reason.OK, outlet.id, facts)
 
 

@@ -12,18 +12,20 @@ from typing import Any, Final
 
 from aircharge.errors import Reason
 from aircharge.ledger.page import Facts, Page
-from aircharge.ledger.rows import HeardRow, Needs, OutletRow, TxnRow
+from aircharge.ledger.rows import REPLAYED, HeardRow, Needs, OutletRow, TxnRow
 from aircharge.values import YES_WORDS, Channel, Operation, Receipt, Said, State
 
 __all__ = [
     "PROVED",
     "answer_again",
     "answer_word",
+    "count_replay",
     "hear",
     "heard_again",
     "heard_before",
     "hearing_needs",
     "insisting",
+    "is_to_answer",
     "next_repeat",
 ]
 
@@ -44,6 +46,27 @@ def hearing_needs(needs: Needs, command: Any) -> None:
         if said is not None:
             needs.heard.add((phone, said.words))
             needs.heard.add((phone, YES_WORDS))
+
+
+def count_replay(page: Page, asker: Any, action: str, thing: str, **detail: Any) -> bool:
+    """Count a message that was seen before, and raise its alarm; whether its sender is still told.
+
+    ``action`` "": no alarm, it may be the SMS centre's repetition. The first few of an asker's day are told. Alarms go
+    on at 10, 100, 1,000 …, with the count, then only the counter.
+    """
+    said = Said(Operation.RECONFIRM, REPLAYED, 0)
+    row = _exact(page, asker.phone, said)
+    if row is None:
+        row = HeardRow(asker.phone, REPLAYED, 0, "", 0, 0, page.now_ms, None)
+        page.rows.heard.setdefault((asker.phone, REPLAYED), []).append(row)
+    if row.seen_ms < page.today_began_ms:
+        row.seen_ms, row.again_n = page.now_ms, 0
+    row.again_n += 1
+    _touch(page, row)
+    is_news = row.again_n <= _TOLD_AT_ONCE
+    if action and (is_news or str(row.again_n).rstrip("0") == "1"):
+        page.audit(action, thing, **detail, **({} if is_news else {"n": row.again_n}))
+    return is_news
 
 
 def heard_before(page: Page, command: Any) -> HeardRow | None:
@@ -76,6 +99,11 @@ def _remember(page: Page, command: Any, said: Said, txn_id: int, reason: Reason)
     row.txn_id, row.reason = txn_id, reason.number
     row.seen_ms, row.sent_ms, row.again_n, row.told_ms = page.now_ms, command.sent_ms, 0, 0
     _touch(page, row)
+
+
+def is_to_answer(page: Page, command: Any, known: TxnRow | None) -> bool:
+    """Whether the first one's state answers: nothing is proved, or the stored answer is too old to be said again."""
+    return known is None or command.sent_ms is None or page.is_late(known.created_ms)
 
 
 def answer_again(page: Page, command: Any, row: HeardRow) -> Receipt:

@@ -69,12 +69,11 @@ def wish_needs(needs: Needs, command: Wish) -> None:
 def carry_out(page: Page, verb: Verb, command: Wish) -> Receipt:
     """Book it, refuse it, or repeat what was said before."""
     content = verb.content(command)
-    row = repeating.known(page, command)
+    row, before = repeating.known(page, command), hearing.heard_before(page, command)
+    if before is not None and hearing.is_to_answer(page, command, row):
+        return hearing.answer_again(page, command, before)
     if row is not None:
         return repeating.repeat(page, command, row, content)
-    before = hearing.heard_before(page, command)
-    if before is not None:
-        return hearing.answer_again(page, command, before)
     asker = command.asker
     said = page.with_pin(content, asker.phone, asker.pin)
     seen = page.seen(asker.card)

@@ -227,6 +227,7 @@ class Loader:
         if final:
             for order_id, topic, body in self._dialect.rows(txn, self._ask.answers, final):
                 rows.answers.setdefault(order_id, (topic, json.loads(body)))
+                rows.told_n[order_id] = rows.told_n.get(order_id, 0) + 1
 
     def _usage(self, txn: Connection, rows: Rows, needs: Needs, now_ms: int) -> None:
         phones = [rows.phones[phone] for phone in needs.usage if phone in rows.phones]

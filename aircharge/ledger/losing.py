@@ -13,7 +13,7 @@ from aircharge.errors import Reason
 from aircharge.ledger.asking import serial_says
 from aircharge.ledger.chart import CARD_ACTIVE, CARD_BLOCKED, PHONE_ACTIVE, PHONE_BLOCKED, RIGHT_ADMIN
 from aircharge.ledger.commands import InquiryReceipt
-from aircharge.ledger.hearing import hear, heard_again, heard_before, hearing_needs
+from aircharge.ledger.hearing import count_replay, hear, heard_again, heard_before, hearing_needs
 from aircharge.ledger.page import Facts, Page
 from aircharge.ledger.rows import Needs, OutletRow, PhoneRow, RowChange
 from aircharge.ledger.rule import Rule, asker_needs
@@ -63,7 +63,8 @@ def report_lost(page: Page, command: ReportLost) -> InquiryReceipt:
         facts["reason"] = reason.name
     hear(page, command, 0, reason)
     topic = "outlet.phone-lost" if reason is Reason.OK else "outlet.refused"
-    page.notice(0, topic, asker.phone, asker.service, outlet.language, facts)
+    if is_first or count_replay(page, asker, "", outlet.code):
+        page.notice(0, topic, asker.phone, asker.service, outlet.language, facts)
     return InquiryReceipt(reason, outlet.id, facts)
 
 

@@ -65,7 +65,7 @@ def open_recharge(page: Page, command: OpenRecharge) -> Receipt:
         return _reconfirm(page, command)
     content = content_hash(Operation.RECHARGE, order.target, order.amount_fen, order.repeat)
     known, before = repeating.known(page, order), hearing.heard_before(page, order)
-    if before is not None and (known is None or order.sent_ms is None):
+    if before is not None and hearing.is_to_answer(page, order, known):
         return hearing.answer_again(page, order, before)
     if known is not None:
         return repeating.repeat(

@@ -14,7 +14,7 @@ from aircharge.errors import Reason
 from aircharge.ledger.asking import serial_says
 from aircharge.ledger.chart import RIGHT_RECHARGE
 from aircharge.ledger.commands import InquiryReceipt
-from aircharge.ledger.hearing import hear, heard_again, heard_before, hearing_needs
+from aircharge.ledger.hearing import count_replay, hear, heard_again, heard_before, hearing_needs
 from aircharge.ledger.page import Facts, Page
 from aircharge.ledger.pin_rules import duress_record, is_duress, is_near, why_weak
 from aircharge.ledger.rows import CredentialRow, HeardRow, Needs, OutletRow, PhoneRow, RowChange
@@ -61,8 +61,11 @@ def change_pin(page: Page, command: ChangePin) -> InquiryReceipt:
         page.offend(asker, Reason.UNKNOWN_SENDER)
         return InquiryReceipt(Reason.UNKNOWN_SENDER)
     told: Facts = {}
+    is_news = True
     if reason is not Reason.OK:
-        page.audit(f"alarm.{reason.name.lower()}", outlet.code, channel=int(command.channel))
+        is_news = count_replay(
+            page, asker, f"alarm.{reason.name.lower()}", outlet.code, channel=int(command.channel)
+        )
     else:
         reason, told = _decide(page, command, outlet, phone, is_first=is_first)
     facts: Facts = {"at_ms": page.now_ms, "outlet": outlet.code, **told}
@@ -70,7 +73,8 @@ def change_pin(page: Page, command: ChangePin) -> InquiryReceipt:
         facts["reason"] = reason.name
     hear(page, command, 0, reason)
     topic = "outlet.pin-changed" if reason is Reason.OK else "outlet.refused"
-    page.notice(0, topic, asker.phone, asker.service, outlet.language, facts)
+    if is_news:
+        page.notice(0, topic, asker.phone, asker.service, outlet.language, facts)
     return InquiryReceipt(reason, outlet.id, facts)
 
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Final, Protocol
 
 from aircharge.errors import Reason
 from aircharge.ledger import pos_proof
-from aircharge.ledger.hearing import hear
+from aircharge.ledger.hearing import count_replay, hear
 from aircharge.ledger.page import Facts, Page
 from aircharge.ledger.rows import OutletRow, TxnRow
 from aircharge.values import Asker, Channel, Key, Operation, Receipt, Said, State
 
 __all__ = ["Asked", "facts_of", "keys_of", "known", "nobody", "repeat", "tell_state", "turn_away"]
+
+
+_TOLD_MAX: Final = 5
+"""So often at most the answer to one order is told, however often its message comes again."""
 
 
 class Asked(Protocol):
@@ -77,6 +81,10 @@ def _tell_again(page: Page, order: Asked, row: TxnRow) -> None:
     answer = page.rows.answers.get(row.id)
     if row.is_open or answer is None:
         return
+    told_n = page.rows.told_n.get(row.id, 1)
+    if told_n > _TOLD_MAX:
+        return
+    page.rows.told_n[row.id] = told_n + 1
     topic, facts = answer
     outlet = page.rows.accounts[row.outlet_acct]
     page.notice(row.id, topic, order.asker.phone, order.asker.service, outlet.language, {**facts, "again": 1})
@@ -103,10 +111,9 @@ def turn_away(page: Page, order: Asked, row: TxnRow | None, reason: Reason) -> R
     recipient = order.asker.phone
     if row is not None:
         outlet, recipient = page.rows.accounts[row.outlet_acct], row.asker
-    page.audit(
-        f"alarm.{reason.name.lower()}",
-        f"order {row.id}" if row else order.key.scope,
-        channel=int(order.channel),
+    thing = f"order {row.id}" if row else order.key.scope
+    is_news = count_replay(
+        page, order.asker, f"alarm.{reason.name.lower()}", thing, channel=int(order.channel)
     )
     if outlet is None:
         page.offend(order.asker, reason)
@@ -114,7 +121,8 @@ def turn_away(page: Page, order: Asked, row: TxnRow | None, reason: Reason) -> R
     facts = facts_of(page, order, outlet, row.id if row else 0, reason)
     if row is not None:
         facts |= {"first_id": row.id, "first_at_ms": row.created_ms}
-    page.notice(0, "outlet.refused", recipient, order.asker.service, outlet.language, facts)
+    if is_news:
+        page.notice(0, "outlet.refused", recipient, order.asker.service, outlet.language, facts)
     return Receipt(facts["order_id"], State.REFUSED, reason, fresh=False, outlet_id=outlet.id)
 
 

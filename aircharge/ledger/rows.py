@@ -6,7 +6,7 @@ Plain mutable values; two commands of one batch that touch the same row share th
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from aircharge.ledger.chart import LEVEL_OUTLET, PHONE_ACTIVE
 from aircharge.ledger.commands import NoticeRow
@@ -14,6 +14,7 @@ from aircharge.ledger.policy import EMPTY_POLICY, CounterKey, Policy
 from aircharge.values import State
 
 __all__ = [
+    "REPLAYED",
     "AuditEntry",
     "BalanceRow",
     "CardState",
@@ -102,6 +103,10 @@ class CardState:
     status: int
     hi: int
     bitmap: int  # unsigned
+
+
+REPLAYED: Final = "replayed"
+"""Under these words an asker's messages of the day are counted that were seen before (``hearing``)."""
 
 
 @dataclass(slots=True)
@@ -319,6 +324,7 @@ class Rows:
     answers: dict[int, tuple[str, dict[str, Any]]] = field(
         default_factory=dict
     )  # order → topic and facts told
+    told_n: dict[int, int] = field(default_factory=dict)  # order → how often it was told
     usage: dict[int, Usage] = field(default_factory=dict)  # by outlet
     offences: dict[str, int] = field(default_factory=dict)
     languages: dict[str, str] = field(default_factory=dict)

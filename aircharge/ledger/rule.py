@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from aircharge.ledger.rows import Needs
+from aircharge.ledger.rows import REPLAYED, Needs
 
 if TYPE_CHECKING:
     from aircharge.ledger.page import Page
@@ -28,6 +28,7 @@ class Rule:
 def asker_needs(needs: Needs, asker: Any) -> None:
     """Whoever asks: phone, outlet, credential; card and serial where a card sealed the message."""
     needs.phones.add(asker.phone)
+    needs.heard.add((asker.phone, REPLAYED))
     if asker.card is not None:
         needs.cards.add(asker.card.card_id)
         needs.serials.add((asker.card.card_id, asker.card.serial))

@@ -12,7 +12,7 @@ from twisted.logger import Logger
 from aircharge.errors import InDoubt, LinkError, NotSent, WireError
 from aircharge.protocols.shell import Ticker, TimeSource
 from aircharge.protocols.smpp_connection import SmppConnection
-from aircharge.protocols.smpp_inbound import Answer, Inbox, ReceiptReceived
+from aircharge.protocols.smpp_inbound import Answer, Inbox, Incomplete, ReceiptReceived
 from aircharge.protocols.smpp_line import SmppLine
 from aircharge.protocols.smpp_outbound import message_pdus
 from aircharge.protocols.smpp_peer import SmppPeer
@@ -41,7 +41,8 @@ class SmppGateway:
     """The meeting place of servers, clients and the application.
 
     ``answer(message, peer)`` gives the command_status of a message's response; the response leaves when it
-    resolves. ``receipt_received(receipt, peer)`` hears of delivery receipts. ``clock`` is the reactor or a
+    resolves. ``receipt_received(receipt, peer)`` hears of delivery receipts, ``incomplete(source, destination)`` of
+    messages whose parts did not all come. ``clock`` is the reactor or a
     ``task.Clock``; ``now_ms`` the wall clock in milliseconds since 1970 UTC.
     """
 
@@ -53,6 +54,7 @@ class SmppGateway:
         now_ms: Callable[[], int],
         answer: Answer,
         receipt_received: ReceiptReceived | None = None,
+        incomplete: Incomplete | None = None,
         tick_s: float = 1.0,
     ) -> None:
         self.clock = clock
@@ -60,7 +62,7 @@ class SmppGateway:
         self.is_throttling = False
         self.gate: Callable[[bytes], bool] | None = None  # of sessions bound from now on (``Session.gate``)
         self.lines: list[SmppLine] = []
-        self._inbox = Inbox(now_ms, answer, receipt_received)
+        self._inbox = Inbox(clock, now_ms, answer, receipt_received, incomplete)
         self._connections: dict[SmppConnection, None] = {}
         self._next = 0
         self._serial = 0
@@ -116,6 +118,7 @@ class SmppGateway:
 
     def unbind_all(self) -> Deferred[None]:
         """Leave all sessions in order; fires when the last connection is gone."""
+        self._inbox.stop()
         leaving = DeferredList([connection.unbind() for connection in list(self._connections)])
         return leaving.addCallback(lambda _: None)
 

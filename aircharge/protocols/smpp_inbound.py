@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from aircharge.errors import AirchargeError, WireError
+from aircharge.protocols.shell import TimeSource
 from aircharge.protocols.smpp_peer import PeerInfo
+from aircharge.values import mask_msisdn
+from aircharge.wire.gsm import Reassembler
 from aircharge.wire.smpp.constants import Command, Status
 from aircharge.wire.smpp.message import MobileMessage, assemble, from_pdu
 from aircharge.wire.smpp.pdu import Pdu
@@ -19,12 +22,21 @@ if TYPE_CHECKING:
     from aircharge.protocols.smpp_connection import SmppConnection
     from aircharge.protocols.smpp_line import SmppLine
 
-__all__ = ["Answer", "Inbox", "ReceiptReceived"]
+__all__ = ["Answer", "Inbox", "Incomplete", "ReceiptReceived"]
 
 Answer = Callable[[MobileMessage, PeerInfo], Awaitable[int]]
 """Gives the command_status of a message's response, once what it stands for is durable."""
 
+Incomplete = Callable[[str, str], None]
+"""Hears of a message whose parts did not all come: sender and destination, national digits."""
+
 ReceiptReceived = Callable[[DeliveryReceipt, PeerInfo], None]
+
+
+_PARTS_MESSAGES_MAX: Final = 10_000
+_PARTS_AGE_MS: Final = 600_000  # as long as an order is fresh
+_PARTS_BYTES_MAX: Final = 4 * 1024 * 1024
+_PARTS_LOOK_S: Final = 5.0
 
 
 class Inbox:
@@ -33,8 +45,17 @@ class Inbox:
     log = Logger()
 
     def __init__(
-        self, now_ms: Callable[[], int], answer: Answer, receipt_received: ReceiptReceived | None
+        self,
+        clock: TimeSource,
+        now_ms: Callable[[], int],
+        answer: Answer,
+        receipt_received: ReceiptReceived | None,
+        incomplete: Incomplete | None = None,
     ) -> None:
+        self._clock = clock
+        self._incomplete = incomplete
+        self._parts = Reassembler(_PARTS_MESSAGES_MAX, _PARTS_AGE_MS, _PARTS_BYTES_MAX)
+        self._look: Any = None
         self._now_ms = now_ms
         self._answer = answer
         self._receipt_received = receipt_received
@@ -51,7 +72,8 @@ class Inbox:
                 return
             whole = message
             if message.part is not None:
-                found = assemble(line.parts, line.peer.name, message, self._now_ms(), line.default_alphabet)
+                found = assemble(self._parts, "", message, self._age_ms(), line.default_alphabet)
+                self._look_at_parts()
                 if found is None:  # one part of several: taken, nothing to decide yet
                     self._respond(connection, line, pdu, Status.ESME_ROK)
                     return
@@ -60,6 +82,35 @@ class Inbox:
             self._respond(connection, line, pdu, error.hint or Status.ESME_RSYSERR)
             return
         Deferred.fromCoroutine(self._answered(connection, line, pdu, whole))
+
+    def stop(self) -> None:
+        """Nothing will be joined any more; senders of what is incomplete are told."""
+        if self._look is not None:
+            self._look.cancel()
+            self._look = None
+        self._parts.give_up_all()
+        self._tell_lost()
+
+    def _age_ms(self) -> int:
+        """Parts age by the clock that is never set."""
+        return int(self._clock.seconds() * 1000)
+
+    def _look_at_parts(self) -> None:
+        """Now, and every few seconds while messages are unfinished."""
+        self._parts.expire(self._age_ms())
+        self._tell_lost()
+        if len(self._parts) and self._look is None:
+            self._look = self._clock.callLater(_PARTS_LOOK_S, self._looked)
+
+    def _looked(self) -> None:
+        self._look = None
+        self._look_at_parts()
+
+    def _tell_lost(self) -> None:
+        for _, source, destination, _ in self._parts.take_lost():
+            self.log.warn("a message of {source} came incomplete", source=mask_msisdn(source))
+            if self._incomplete is not None:
+                self._incomplete(source, destination)
 
     async def _answered(
         self, connection: SmppConnection, line: SmppLine, pdu: Pdu, message: MobileMessage

@@ -8,16 +8,12 @@ from typing import TYPE_CHECKING, cast
 
 from aircharge.protocols.shell import is_within, networks
 from aircharge.protocols.smpp_peer import SmppPeer
-from aircharge.wire.gsm import DefaultAlphabet, Reassembler
+from aircharge.wire.gsm import DefaultAlphabet
 
 if TYPE_CHECKING:
     from aircharge.protocols.smpp_connection import SmppConnection
 
 __all__ = ["SmppLine", "TokenBucket", "authenticated"]
-
-_PARTS_MESSAGES_MAX = 10_000
-_PARTS_AGE_MS = 6 * 3600 * 1000
-_PARTS_BYTES_MAX = 4 * 1024 * 1024
 
 
 class TokenBucket:
@@ -55,7 +51,6 @@ class SmppLine:
         self.default_alphabet = cast(DefaultAlphabet, peer.default_alphabet)
         self.bound: list[SmppConnection] = []
         self.bucket = TokenBucket(peer.throughput_per_s, now)
-        self.parts = Reassembler(_PARTS_MESSAGES_MAX, _PARTS_AGE_MS, _PARTS_BYTES_MAX)
         self._password = password.encode("latin-1")
         self._networks = networks(peer.allow)
         self._reference = 0

@@ -11,9 +11,11 @@ from typing import Any
 
 import pytest
 
+from aircharge.errors import NotSent
 from aircharge.instance import DEMO_PIN
 from aircharge.ledger.policy_loading import bump_policy_txn
 from aircharge.sms.phrases import CheckCode, Phrases
+from aircharge.wire.stk import StkOperation
 from tests.ledger.desk import START_MS
 from tests.sms import test_door
 from tests.sms.test_door import SETTLED, World, balance, child
@@ -142,7 +144,7 @@ def test_after_the_window_the_same_words_are_served(world: World) -> None:
 
 
 def test_a_no_that_is_delivered_again_stays_a_no(world: World) -> None:
-    world.line.answers.append("1001")
+    world.line.answers.append(NotSent("no link"))
     world.plain("13812345678 50")
     [text] = texts(world)
     assert "未扣款" in text
@@ -248,7 +250,9 @@ def test_proved_by_the_sms_centres_time(world: World) -> None:
     assert texts(world) == first  # the stored answer, word for word
     wait(world, 47 * HOUR)
     world.plain("13812345678 50", sent_ms=at_ms, reference=7)
-    assert texts(world) == first
+    assert texts(world)[0].startswith(
+        "未重复扣款(26):11-23 10:00已充13812345678 50元,流水"
+    )  # what is true now
     world.plain("13812345678 50", sent_ms=world.clock.now_ms(), reference=8)
     assert world.topics() == SETTLED  # another time, another message: an honest repeat
 
@@ -291,3 +295,33 @@ def test_a_strangers_slips_still_end_in_silence(world: World) -> None:
     for _ in range(6):
         world.plain("14 13712345678 50", source="13900000099")
     assert len(world.notices) == 3
+
+
+def test_a_captured_packet_replayed_a_thousand_times_is_counted_and_not_told(world: World) -> None:
+    packets = [world.packet(world.message(1)), world.packet(world.message(2, StkOperation.BALANCE))]
+    for packet in packets:
+        world.stk(packet)
+    wait(world, 11 * MINUTE)
+    world.notices.clear()
+    rows = "SELECT count(*) FROM audit"
+    with world.store.engine.connect() as txn:
+        before = txn.exec_driver_sql(rows).scalar_one()
+    for _ in range(500):
+        for packet in packets:
+            assert world.stk(packet) == 0
+    assert world.topics() == ["outlet.refused.REPLAY"] * 3
+    with world.store.engine.connect() as txn:
+        assert txn.exec_driver_sql(rows).scalar_one() - before == 6  # three, the 10th, 100th and 1,000th
+        assert txn.exec_driver_sql("SELECT again_n FROM heard WHERE words = 'replayed'").scalar_one() == 1_000
+    assert world.asked() == 1
+
+
+def test_a_packet_replayed_within_ten_minutes_is_told_a_few_times(world: World) -> None:
+    packets = [world.packet(world.message(1)), world.packet(world.message(2, StkOperation.BALANCE))]
+    for _ in range(100):
+        for packet in packets:
+            world.stk(packet)
+    told = world.topics()
+    assert told.count("outlet.settled") <= 6
+    assert told.count("outlet.balance") <= 4
+    assert world.asked() == 1

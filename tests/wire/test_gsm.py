@@ -221,13 +221,79 @@ def test_parts_in_any_order_with_duplicates() -> None:
     assert (box.counters.completed, box.counters.duplicates, len(box)) == (1, 1, 1)
 
 
-def test_contradicting_parts_start_anew_and_never_mix() -> None:
+def test_another_number_of_parts_is_another_message() -> None:
     box = reassembler()
-    box.add("a", 1, 3, 1, b"old", 0)
-    assert box.add("a", 1, 2, 2, b"new", 0) is None
-    assert box.add("a", 1, 2, 2, b"other", 0) is None
-    assert box.add("a", 1, 2, 1, b"A", 0) == b"Aother"
-    assert box.counters.restarted == 2
+    assert box.add("a", 1, 3, 1, b"one", 0) is None
+    assert box.add("a", 1, 2, 2, b"B", 0) is None
+    assert box.add("a", 1, 2, 1, b"A", 0) == b"AB"
+    assert box.take_lost() == []
+
+
+def test_two_messages_under_one_reference_are_not_joined_and_both_told() -> None:
+    box = reassembler()
+    assert box.add("a", 1, 2, 1, b"A1", 0) is None  # its second part is late
+    assert box.add("a", 1, 2, 1, b"B1", 100) is None  # the same reference again
+    assert box.take_lost() == ["a"]
+    assert box.add("a", 1, 2, 2, b"A2", 200) is None  # whose is it? never "B1A2"
+    assert box.add("a", 1, 2, 2, b"B2", 300) is None
+    assert box.add("a", 1, 2, 1, b"B1", 400) is None
+    box.expire(1_200)
+    assert box.take_lost() == ["a"]
+    assert box.add("a", 1, 2, 1, b"C1", 1_300) is None
+    assert box.add("a", 1, 2, 2, b"C2", 1_300) == b"C1C2"
+    assert (box.counters.contradicted, len(box), box.size_bytes) == (1, 0, 0)
+
+
+@pytest.mark.parametrize("later_ms", [0, 500, 3_600_000, 47 * 3_600_000])
+def test_a_part_of_a_finished_message_that_comes_again_is_joined_with_no_other(later_ms: int) -> None:
+    box = reassembler()
+    assert box.add("a", 7, 2, 1, b"A1", 0) is None
+    assert box.add("a", 7, 2, 2, b"A2", 0) == b"A1A2"
+    assert box.add("a", 7, 2, 2, b"A2", later_ms) is None  # its response was lost
+    assert box.add("a", 7, 2, 1, b"B1", later_ms + 10) is None  # the reference is used again: never "B1A2"
+    assert box.add("a", 7, 2, 2, b"B2", later_ms + 20) == b"B1B2"
+    assert box.add("a", 7, 2, 1, b"C1", later_ms + 30) is None  # nothing of what came is shifted
+    assert box.add("a", 7, 2, 2, b"C2", later_ms + 40) == b"C1C2"
+    box.expire(later_ms + 5_000)
+    assert box.take_lost() == []  # the finished message was not lost
+
+
+def test_a_finished_message_that_comes_again_whole_is_given_again_whole() -> None:
+    box = reassembler()
+    for at_ms in (0, 60_000, 120_000):
+        assert box.add("a", 7, 2, 2, b"A2", at_ms) is None
+        assert box.add("a", 7, 2, 1, b"A1", at_ms) == b"A1A2"
+    assert box.take_lost() == []
+
+
+def test_who_waits_in_vain_is_named_once() -> None:
+    box = reassembler()
+    box.add("a", 1, 3, 1, b"x", 0)
+    box.add("a", 1, 3, 2, b"y", 500)
+    box.add("b", 1, 2, 2, b"y", 600)
+    box.expire(1_000)
+    assert box.take_lost() == []
+    box.expire(1_001)
+    assert (box.take_lost(), box.take_lost()) == (["a"], [])
+    box.give_up_all()
+    assert (box.take_lost(), len(box), box.size_bytes) == (["b"], 0, 0)
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(1, 3), st.integers(0, 400)), max_size=40))
+def test_no_message_is_ever_made_of_two(parts: list[tuple[int, int, int]]) -> None:
+    """Three messages of three parts under one reference, any part again and again, none before its part 1."""
+    box = Reassembler(max_messages=3, max_age_ms=1000, max_bytes=5000)
+    now_ms, begun = 0, set()
+    for message, seq, wait_ms in parts:
+        now_ms += wait_ms
+        begun |= {message} if seq == 1 else set()
+        if message not in begun:
+            continue
+        whole = box.add("a", 1, 3, seq, bytes((65 + message, 48 + seq)), now_ms)
+        if whole is not None:
+            letters = {whole[at] for at in (0, 2, 4)}
+            if now_ms <= 1000:  # later on parts may have been forgotten
+                assert len(letters) == 1, whole
 
 
 def test_bounds_in_number_bytes_and_time() -> None:

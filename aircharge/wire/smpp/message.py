@@ -10,8 +10,8 @@ from collections.abc import Hashable
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from aircharge.errors import WireError
-from aircharge.values import mask_msisdn
+from aircharge.errors import Refusal, WireError
+from aircharge.values import address_digits, mask_msisdn
 from aircharge.wire.gsm import (
     Concat,
     DefaultAlphabet,
@@ -170,7 +170,7 @@ def _sar(pdu: Pdu) -> Concat | None:
 
 def assemble(
     reassembler: Reassembler,
-    peer: Hashable,
+    scope: Hashable,
     message: MobileMessage,
     now_ms: int,
     default: DefaultAlphabet = "gsm7",
@@ -178,20 +178,29 @@ def assemble(
     """The whole message once its last part is there, None before; a message of one part as it is.
 
     The whole carries the other elements of part 1 (a secured packet's 0x70 stands only there) and the rest of
-    what came with the part that completed it.
+    what came with the part that completed it. ``scope``: whose binds may bring parts of one message; the sending
+    phone numbers its messages, and a centre may use all its binds for one of them.
     """
     part = message.part
     if part is None:
         return message
     others = tuple(one for one in message.elements if one.identifier not in (CONCAT_8, CONCAT_16))
     body = Udh(others).build() + message.data if part.seq == 1 else message.data
-    key = (peer, message.source, message.destination, part.wide)
+    key = (scope, _digits(message.source), _digits(message.destination), part.wide)
     whole = reassembler.add(key, part.ref, part.total, part.seq, body, now_ms)
     if whole is None:
         return None
     udh, data = Udh.parse(whole)
     text = _text(data, message.data_coding, default, udh.elements)
     return replace(message, text=text, data=data, elements=udh.elements, part=None)
+
+
+def _digits(address: str) -> str:
+    """An address in one form, whichever bind it came over."""
+    try:
+        return address_digits(address)
+    except Refusal:
+        return address
 
 
 def fields_for(
