@@ -64,8 +64,10 @@ def count_replay(page: Page, asker: Any, action: str, thing: str, **detail: Any)
     row.again_n += 1
     _touch(page, row)
     is_news = row.again_n <= _TOLD_AT_ONCE
-    if action and (is_news or str(row.again_n).rstrip("0") == "1"):
-        page.audit(action, thing, **detail, **({} if is_news else {"n": row.again_n}))
+    if action and is_news:
+        page.audit(action, thing, **detail)
+    elif action and str(row.again_n).rstrip("0") == "1":
+        page.audit(action, thing, **detail, n=row.again_n)
     return is_news
 
 

@@ -251,7 +251,7 @@ def test_an_old_change_of_the_pin_changes_nothing_later(books: Books) -> None:
 
 def test_an_old_report_of_loss_blocks_no_new_card(books: Books) -> None:
     with books.store.writing() as txn:
-        txn.exec_driver_sql("UPDATE outlet_phone SET rights = 15")
+        txn.exec_driver_sql("UPDATE outlet_phone SET rights = 7")
         txn.exec_driver_sql(
             "INSERT INTO outlet_phone (msisdn, outlet_id, rights, created_ms)"
             " SELECT '13900000009', outlet_id, 3, 0 FROM outlet_phone WHERE msisdn = '13900000001'"
