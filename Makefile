@@ -3,6 +3,7 @@
 # make test    set-up, foreign programs, lint, types, layers, all tests; branches of ledger, switch and wire >= 95 %
 # make lint    ruff, mypy, import-linter
 # make bench   durable recharges per second, beside bare Twisted and bare SQLite
+# make kannel-cuts   500 messages over Kannel, its line cut up to 30 minutes: each executed once, each told the truth
 # make proof   the long proof: daemons on one ledger, 2,000 kill -9, planted bugs, a million simulated faults; resumable
 # make fuzz    every decoder and session for SECONDS (10) each; with TARGET=name that one by coverage
 # make world   SEED=… RUNS=… simulated worlds from one seed each (STATE=file: goes on where it was ended)
@@ -14,7 +15,7 @@ WORKERS ?= 3
 COVERAGE_MIN ?= 80
 PYTEST_ARGS ?=
 
-.PHONY: world run demo test check lint format bench proof fuzz setup peers clean distclean help
+.PHONY: world run demo test check lint format bench proof kannel-cuts fuzz setup peers clean distclean help
 .DEFAULT_GOAL := help
 
 help:
@@ -54,6 +55,9 @@ test: setup peers lint
 
 bench: setup
 	@$(PY) -m benchmarks
+
+kannel-cuts: setup
+	@$(PY) -m tests.peers.kannel_cuts "$${KANNEL_FOLDER:-var/kannel-cuts}" --messages 500 --cut-s 1800
 
 proof: setup
 	@$(PY) -m tests.system.proof

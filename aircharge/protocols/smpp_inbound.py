@@ -13,6 +13,7 @@ from aircharge.protocols.shell import TimeSource
 from aircharge.protocols.smpp_peer import PeerInfo
 from aircharge.values import mask_msisdn
 from aircharge.wire.gsm import Reassembler
+from aircharge.wire.gsm_reassembly import Joined
 from aircharge.wire.smpp.constants import Command, Status
 from aircharge.wire.smpp.message import MobileMessage, assemble, from_pdu
 from aircharge.wire.smpp.pdu import Pdu
@@ -70,18 +71,18 @@ class Inbox:
             if message.is_receipt:
                 self._take_receipt(connection, line, pdu, message)
                 return
-            whole = message
+            whole, joined = message, None
             if message.part is not None:
                 found = assemble(self._parts, "", message, self._age_ms(), line.default_alphabet)
                 self._look_at_parts()
                 if found is None:  # one part of several: taken, nothing to decide yet
                     self._respond(connection, line, pdu, Status.ESME_ROK)
                     return
-                whole = found
+                whole, joined = found, self._parts.take_joined()
         except WireError as error:
             self._respond(connection, line, pdu, error.hint or Status.ESME_RSYSERR)
             return
-        Deferred.fromCoroutine(self._answered(connection, line, pdu, whole))
+        Deferred.fromCoroutine(self._answered(connection, line, pdu, whole, joined))
 
     def stop(self) -> None:
         """Nothing will be joined any more; senders of what is incomplete are told."""
@@ -113,7 +114,12 @@ class Inbox:
                 self._incomplete(source, destination)
 
     async def _answered(
-        self, connection: SmppConnection, line: SmppLine, pdu: Pdu, message: MobileMessage
+        self,
+        connection: SmppConnection,
+        line: SmppLine,
+        pdu: Pdu,
+        message: MobileMessage,
+        joined: Joined | None,
     ) -> None:
         try:
             status = await self._answer(message, connection.info)
@@ -123,6 +129,8 @@ class Inbox:
         except Exception:  # the shell's boundary: a bug above must not leave the peer without its response
             self.log.failure("answering a message of {peer} failed", peer=line.peer.name)
             status = Status.ESME_RSYSERR
+        if status and joined is not None:  # only its last part will come again
+            self._parts.put_back(joined, self._age_ms())
         self._respond(connection, line, pdu, status)
 
     def _take_receipt(

@@ -13,7 +13,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-__all__ = ["Reassembler", "ReassemblyCounters"]
+__all__ = ["Joined", "Reassembler", "ReassemblyCounters"]
 
 _OVERHEAD_BYTES: Final = 256
 """What an unfinished message costs beside its octets, roughly; so that empty parts are bounded too."""
@@ -25,6 +25,10 @@ _FINISHED_KEPT: Final = 4
 _Digests = tuple[bytes, ...]
 _Place = tuple[Hashable, int, int, _Digests | None]
 """Sender, reference, number of parts; of parts that come again, which finished message they are of."""
+
+
+Joined = tuple[_Place, dict[int, bytes], int]
+"""A message that was joined: its place, its parts by number, and which came last."""
 
 
 @dataclass(slots=True)
@@ -59,6 +63,7 @@ class Reassembler:
     __slots__ = (
         "_finished",
         "_finished_max",
+        "_joined",
         "_lost",
         "_max_age_ms",
         "_max_bytes",
@@ -78,6 +83,7 @@ class Reassembler:
         self._unfinished: OrderedDict[_Place, _Unfinished] = OrderedDict()
         self._finished: OrderedDict[tuple[Hashable, int, int], tuple[_Digests, ...]] = OrderedDict()
         self._lost: list[Any] = []
+        self._joined: Joined | None = None
         self.size_bytes = 0
         self.counters = ReassemblyCounters()
 
@@ -116,6 +122,25 @@ class Reassembler:
             return None
         return self._take(place, message, seq, body)
 
+    def take_joined(self) -> Joined | None:
+        """What the last ``add`` has made one of; None when it was no message of several parts."""
+        joined, self._joined = self._joined, None
+        return joined
+
+    def put_back(self, joined: Joined, now_ms: int) -> None:
+        """The whole could not be taken: its last part will come again, and makes it whole again."""
+        place, parts, last = joined
+        finished = self._finished.get(place[:3], ())
+        digests = tuple(_digest(parts[number]) for number in sorted(parts))
+        self._finished[place[:3]] = tuple(one for one in finished if one != digests)
+        if place in self._unfinished:
+            return
+        kept = {number: part for number, part in parts.items() if number != last}
+        size_bytes = _OVERHEAD_BYTES + sum(map(len, kept.values()))
+        self._unfinished[place] = _Unfinished(len(parts), now_ms, kept, size_bytes, is_owed=place[3] is None)
+        self.size_bytes += size_bytes
+        self._make_room()
+
     def expire(self, now_ms: int) -> None:
         """Give up what has waited too long."""
         while self._unfinished:
@@ -144,6 +169,7 @@ class Reassembler:
             return None
         self._drop(place)
         self.counters.completed += 1
+        self._joined = (place, message.parts, seq)
         parts = [message.parts[number] for number in range(1, message.total + 1)]
         if place[3] is None:
             self._remember(place, tuple(_digest(part) for part in parts))

@@ -1,8 +1,8 @@
 """Kannel before the daemon on a line that is cut: each message is executed once, each shopkeeper is told the truth.
 
 ``python -m tests.peers.kannel_cuts FOLDER --messages 500 --cut-s 1800`` (``make kannel-cuts``). Kannel tells no time
-and delivers again by itself whatever was not answered; every tenth shopkeeper sends the same words again, every twentieth
-insists with ``*2``.
+and delivers again by itself whatever was not answered. Every tenth shopkeeper sends the same words again, every
+twentieth insists with ``*2``.
 """
 
 from __future__ import annotations
