@@ -138,6 +138,7 @@ class Staffroom:
                 check_txn(txn, person, action, outlets)
                 return
             check_txn(txn, person, action, _scope_itself(person))
+            staff.check_second(txn, person.login, self.office.clock.now_ms())
             numbers = value if isinstance(value, tuple) else (value,)
             for row in txn.execute(select(_request).where(_request.c.id.in_(numbers))):
                 check_txn(txn, person, row.what, outlets_of(txn, json.loads(row.payload)), confirming=True)
@@ -171,13 +172,17 @@ class Staffroom:
     def change_txn(self, desk: Desk, what: str, payload: Payload) -> str:
         """The same as part of a greater piece of work."""
         person = self.office.person
-        alone = self._is_alone(desk, what)
+        alone = self._is_alone(desk, what, payload)
         if person is not None:
             check_txn(desk.txn, person, what, outlets_of(desk.txn, payload))
         if alone and what not in (*ABOUT_ORDERS, *ON_BEHALF):
             return requests.apply_alone_txn(desk, what, payload, self.tools())
+        said = ""
+        if what in ("staff.add", "staff.reset"):
+            kept, said = requests.first_half(self.tools())
+            payload, said = {**payload, **kept}, f"; {said}"
         number = requests.propose_txn(desk, what, payload, self.tools())
-        return f"request {number} waits for another person: aircharge request approve {number}"
+        return f"request {number} waits for another person: aircharge request approve {number}{said}"
 
     def powers(self) -> Powers:
         """What the person may do by a file of outlets: what they may do to each of them by a command."""
@@ -228,8 +233,14 @@ class Staffroom:
             from_ms = desk.now_ms + desk.settings.phone_wait_ms
         return f"{shown}: done; it may order from {local_time(from_ms)} on, or when two people release it"
 
-    def _is_alone(self, desk: Desk, what: str) -> bool:
-        return self.office.person is None or (what == "staff.add" and _is_only_admin(desk.txn))
+    def _is_alone(self, desk: Desk, what: str, payload: Payload) -> bool:
+        """A house without staff, or its first admin, who adds admins until a second one has enrolled; never again."""
+        person = self.office.person
+        if person is None:
+            return True
+        is_founding = what == "staff.add" and payload.get("role") == Role.ADMIN and not payload.get("scope")
+        is_founder = person.role is Role.ADMIN and person.scope_id is None
+        return is_founding and is_founder and not staff.others_were_admins(desk.txn, person.login)
 
     def approve(self, number: int, *, actor: str) -> str:
         """The second person's yes. Raises OfficeError, RequestError, NotAllowed."""
@@ -277,6 +288,7 @@ class Staffroom:
                 raise RequestError(f"request {number} {why}: no request {number} waits to be confirmed")
             payload: dict[str, Any] = json.loads(row.payload)
             if person is not None:
+                staff.check_second(txn, person.login, self.office.clock.now_ms())
                 check_txn(txn, person, row.what, outlets_of(txn, payload), confirming=True)
         return row.what, payload
 
@@ -316,12 +328,6 @@ class Staffroom:
 def _is_bound(txn: Connection, number: str) -> bool:
     found = select(_phone.c.msisdn).where(_phone.c.msisdn == digits_of(number))
     return txn.execute(found).first() is not None
-
-
-def _is_only_admin(txn: Connection) -> bool:
-    table = metadata.tables["staff"]
-    admins = select(table.c.id).where(table.c.role == Role.ADMIN, table.c.status == staff.ACTIVE)
-    return len(txn.execute(admins).all()) == 1
 
 
 def _scope_itself(person: Person) -> list[int]:

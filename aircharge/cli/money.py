@@ -29,7 +29,7 @@ from aircharge.ledger.pending import ticket_outlet
 from aircharge.ledger.ruling import UNDO
 from aircharge.ledger.tickets import BankFileDone, PayTicket
 from aircharge.office import Office, OfficeError, fen_from_yuan
-from aircharge.staffroom import Staffroom
+from aircharge.staffroom import Staffroom, sees
 from aircharge.values import Receipt, yuan_text
 
 __all__ = ["money"]
@@ -118,7 +118,10 @@ def money_list(context: click.Context) -> None:
     """Requests that wait for a second person."""
     kinds = [*ENTRIES, CREDIT, BATCH, BANK]
     with desk_of(context) as office, office.store.engine.connect() as txn:
-        show_table("waiting", [_line(item) for item in waiting(txn, kinds, office.clock.now_ms())])
+        found = [
+            item for item in waiting(txn, kinds, office.clock.now_ms()) if sees(txn, office.person, item)
+        ]
+        show_table("waiting", [_line(item) for item in found])
 
 
 @money.command("confirm")
@@ -127,9 +130,9 @@ def money_list(context: click.Context) -> None:
 @click.option("--checker", required=True)
 @click.pass_context
 def money_confirm(context: click.Context, requests: tuple[int, ...], month: int | None, checker: str) -> None:
-    """Confirm requests; the checker is not the maker."""
+    """Confirm requests; the checker is not the maker. --all-of shows them first, and asks."""
     with desk_of(context) as office:
-        numbers = [*requests, *(_of_month(office, month) if month else [])]
+        numbers = [*requests, *(_shown_month(office, month) if month else [])]
         if not numbers:
             raise OfficeError("no request is named")
         _decide(office, [Enter(number, checker) for number in numbers])
@@ -250,13 +253,15 @@ def _pay(office: Office, line: BankLine, command: PayTicket) -> Receipt:
 
 
 def _decide(office: Office, words: list[Enter]) -> None:
-    """Say each; the first that cannot be is an error, after those before it were booked."""
+    """Say of each what has become of it; exit code 1 when any could not be."""
+    failed = 0
     for start in range(0, len(words), _CHUNK):
         chunk = words[start : start + _CHUNK]
         for word, result in zip(chunk, office.store.run(chunk), strict=True):
             if isinstance(result, str):
-                raise OfficeError(f"request {word.request_id}: {result}")
-            if isinstance(result, Declined):
+                failed += 1
+                out.print(f"request {word.request_id}: not done, {result}")
+            elif isinstance(result, Declined):
                 out.print(f"request {word.request_id}: declined")
             elif isinstance(result, CreditLine):
                 said = f"credit line {yuan_text(result.limit_fen)} yuan, {yuan_text(result.owed_fen)} owed"
@@ -264,12 +269,22 @@ def _decide(office: Office, words: list[Enter]) -> None:
             else:
                 amount = yuan_text(result.amount_fen)
                 out.print(f"request {word.request_id}: {amount} yuan booked as order {result.order_id}")
+    if failed:
+        raise OfficeError(f"{failed} of {len(words)} could not be done")
 
 
-def _of_month(office: Office, month: int) -> list[int]:
+def _shown_month(office: Office, month: int) -> list[int]:
+    """What ``money commission`` has asked for that month, in the person's part of the tree: shown, and agreed to."""
     with office.store.engine.connect() as txn:
         found = waiting(txn, ["payout"], office.clock.now_ms())
-    return [item["request"] for item in found if item["slip"].endswith(f":{month}")]
+        found = [item for item in found if item.get("month") == month and sees(txn, office.person, item)]
+    if not found:
+        raise OfficeError(f"no commission of {month} waits: aircharge money commission {month}")
+    show_table("commission", [_line(item) for item in found])
+    total = yuan_text(sum(item["amount_fen"] for item in found))
+    if not click.confirm(f"{len(found)} requests, {total} yuan in all: confirm them?"):
+        raise OfficeError("nothing is confirmed")
+    return [item["request"] for item in found]
 
 
 def _line(item: dict[str, Any]) -> dict[str, Any]:

@@ -9,10 +9,14 @@ import click
 
 from aircharge.cli.show import desk_of, out, show_sheet, show_table
 from aircharge.office import OutletForm, fen_from_yuan
+from aircharge.outlets.tree import LEVELS
 from aircharge.staffroom import Staffroom
 from aircharge.values import Pin, yuan_text
 
 __all__ = ["outlet"]
+
+
+_LEVELS = [names[0] for names in LEVELS.values()]
 
 
 @click.group()
@@ -27,6 +31,7 @@ def outlet() -> None:
     "--phone", "phones", multiple=True, required=True, help="A number it may order from; may be repeated."
 )
 @click.option("--parent", default="", help="The code of whom it stands below.")
+@click.option("--level", type=click.Choice(_LEVELS), default="outlet")
 @click.option("--language", type=click.Choice(["zh", "en"]), default="zh")
 @click.option(
     "--pin-policy",
@@ -43,6 +48,7 @@ def outlet_add(
     name: str,
     phones: tuple[str, ...],
     parent: str,
+    level: str,
     language: str,
     pin_policy: str,
     pin_above: str,
@@ -54,16 +60,33 @@ def outlet_add(
         looser = (
             {} if pin_policy == "always" else {"pin_policy": pin_policy, "pin_above": yuan_text(above_fen)}
         )
+        more = {"level": level}
         if office.person is None:  # names are labels: it is done at once
-            form = OutletForm(code, name, phones, language, pin_policy, above_fen, parent)
+            form = OutletForm(code, name, phones, language, pin_policy, above_fen, parent, more)
             looser = {}
         else:
-            form = OutletForm(code, name, phones, language, parent=parent)
+            form = OutletForm(code, name, phones, language, parent=parent, more=more)
         outlet_id = office.add_outlet(form, pin, actor=actor, must_change=True)
         out.print(f"outlet {code} added as {outlet_id}; initial PIN {pin.secret}")
         if looser:
             for said in Staffroom(office).change_profile(code, looser, actor=actor)[1]:
                 out.print(said)
+
+
+@outlet.command("found")
+@click.argument("code")
+@click.option("--name", default="", help="Name on lists.")
+@click.option("--level", type=click.Choice(_LEVELS), default="province")
+@click.option("--phone", "phones", multiple=True, help="A province and a city may be without.")
+@click.option("--actor", required=True, help="Your name, for the audit.")
+@click.pass_context
+def outlet_found(
+    context: click.Context, code: str, name: str, level: str, phones: tuple[str, ...], actor: str
+) -> None:
+    """Ask for an outlet that stands below nobody: the first of the house, another province."""
+    with desk_of(context) as office:
+        wish = {"outlet": code, "name": name, "level": level, "phones": list(phones)}
+        out.print(Staffroom(office).change("outlet.found", wish, actor=actor))
 
 
 @outlet.command("list")

@@ -149,7 +149,7 @@ def propose_payouts_txn(
     for account, code, fen in rows:
         slip = f"{code}:{month}"
         if slip not in used:
-            payload = {"account": account, "outlet": code, "amount_fen": fen, "slip": slip}
+            payload = {"account": account, "outlet": code, "amount_fen": fen, "slip": slip, "month": month}
             requests.append(_write(txn, "payout", payload, maker=maker, now_ms=now_ms))
     return requests
 

@@ -205,6 +205,12 @@ staff = Table(
     small("must_change", 1),
     ms("made_ms"),
     ms("changed_ms"),
+    Column(
+        "admin_ms", BigInteger, nullable=False, server_default="0"
+    ),  # when first an enrolled admin; 0 = never
+    Column(
+        "confirms_from_ms", BigInteger, nullable=False, server_default="0"
+    ),  # may be a second person from then on
     CheckConstraint("status IN (1, 2)", name="status"),
 )
 

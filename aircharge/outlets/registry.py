@@ -13,7 +13,14 @@ from typing import Final
 
 from sqlalchemy import func, insert, select, update
 
-from aircharge.ledger.chart import CARD_ACTIVE, CARD_BLOCKED, OUTLET_ACTIVE, OUTLET_PENDING, OUTLET_SUSPENDED
+from aircharge.ledger.chart import (
+    CARD_ACTIVE,
+    CARD_BLOCKED,
+    LEVEL_CITY,
+    OUTLET_ACTIVE,
+    OUTLET_PENDING,
+    OUTLET_SUSPENDED,
+)
 from aircharge.ledger.pin_rules import duress_record, is_duress, is_near, same_or_slip
 from aircharge.ledger.tables import metadata
 from aircharge.outlets.desk import (
@@ -84,7 +91,10 @@ class CardForm:
 def add_outlet_txn(
     desk: Desk, form: OutletForm, pin: Pin, pins: PinHash, salt: bytes, *, must_change: bool = False
 ) -> int:
-    """Add an outlet with its accounts, phones and initial PIN; returns its id (= its float's)."""
+    """Add an outlet with its accounts, phones and initial PIN; returns its id (= its float's).
+
+    A province or a city may be without a phone, and has no PIN then.
+    """
     plan = _plan(desk, form)
     parents = {}
     if form.parent:
@@ -98,15 +108,14 @@ def add_outlet_txn(
     }
     desk.note("outlet.add", form.code, parent=form.parent, **shown)
     first_phones_txn(desk, form.code, form.phones)
-    set_pin_txn(desk, form.code, pin, pins, salt, must_change=must_change)
+    if form.phones:
+        set_pin_txn(desk, form.code, pin, pins, salt, must_change=must_change)
     return plan.outlet_id
 
 
 def _plan(desk: Desk, form: OutletForm) -> Plan:
     """The form, checked; its phones are bound later, one by one."""
     read_code(form.code)
-    if not form.phones:
-        raise RegistryError("an outlet needs a phone")
     if not 0 <= form.pin_above_fen <= AMOUNT_MAX_FEN:
         raise RegistryError("the amount above which the PIN is asked for is out of bounds")
     outlet = _t["outlet"]
@@ -119,6 +128,8 @@ def _plan(desk: Desk, form: OutletForm) -> Plan:
             raise RegistryError(f"no field is called {name!r}")
         values[name] = BY_NAME[name].read(text.strip())
     check_contract(values)
+    if not form.phones and values["level"] > LEVEL_CITY:
+        raise RegistryError("an outlet needs a phone")
     if values["status"] not in (OUTLET_PENDING, OUTLET_ACTIVE, OUTLET_SUSPENDED):
         raise RegistryError("a new outlet is pending, active or suspended")
     return Plan(form.code, values, form.parent)

@@ -29,13 +29,15 @@ from aircharge.outlets.phones import release_phone_txn
 from aircharge.outlets.pins import PinHash, random_pin
 from aircharge.outlets.registry import (
     Desk,
+    OutletForm,
+    add_outlet_txn,
     block_card_txn,
     freeze_txn,
     set_pin_txn,
     unlock_pin_txn,
 )
 from aircharge.outlets.rulebook import activate_rules_txn, retire_rules_txn
-from aircharge.outlets.signing_in import Passwords, random_password
+from aircharge.outlets.signing_in import Passwords, random_half, random_password
 from aircharge.outlets.telling import tell_outlet_txn
 from aircharge.outlets.terminal_injection import OF_TERMINALS
 from aircharge.ports import Randomness
@@ -50,6 +52,7 @@ __all__ = [
     "approve_txn",
     "decline_txn",
     "expire_txn",
+    "first_half",
     "masked",
     "outlets_of",
     "propose_txn",
@@ -64,7 +67,7 @@ _card = metadata.tables["card"]
 _terminal = metadata.tables["terminal"]
 _SECOND: Final = "a second person"
 _SHOWN: Final = 20  # of a list
-_SEALED: Final = "sealed"  # keys of terminals: gone when the request is closed
+_SEALED: Final = "sealed"  # keys of terminals, half a password's hash: gone when the request is closed
 ASKED, APPROVED, DECLINED = range(3)
 
 Payload = Mapping[str, Any]
@@ -84,6 +87,15 @@ class Tools:
 
 
 # -- what each kind does; the returned sentence is for the person who confirms -------------------------------
+
+
+def _found_outlet(desk: Desk, payload: Payload, tools: Tools) -> str:
+    """An outlet below nobody: the top of a tree. With a phone it has a PIN that opens nothing but its own change."""
+    code, phones = payload["outlet"], tuple(payload["phones"])
+    form = OutletForm(code, payload["name"], phones, more={"level": payload["level"]})
+    pin = Pin(random_pin(tools.chance.token(256), phones))
+    add_outlet_txn(desk, form, pin, tools.pins, tools.chance.token(16), must_change=True)
+    return f"{payload['level']} {code} added" + (f"; initial PIN {pin.secret}" if phones else "")
 
 
 def _reset_pin(desk: Desk, payload: Payload, tools: Tools) -> str:
@@ -130,9 +142,9 @@ def _retire_rules(desk: Desk, payload: Payload, tools: Tools) -> str:
 
 def _add_staff(desk: Desk, payload: Payload, tools: Tools) -> str:
     form = staff.StaffForm(payload["login"], payload["name"], payload["role"], payload["scope"])
-    password = random_password(tools.chance)
-    staff.add_staff_txn(desk, form, tools.passwords.hash(password))
-    return f"{form.login} added as {form.role}; initial password {password}"
+    hashed, said = _initial(payload, tools)
+    staff.add_staff_txn(desk, form, hashed)
+    return f"{form.login} added as {form.role}; {said}"
 
 
 def _change_role(desk: Desk, payload: Payload, tools: Tools) -> str:
@@ -146,14 +158,34 @@ def _unblock_staff(desk: Desk, payload: Payload, tools: Tools) -> str:
 
 
 def _reset_staff(desk: Desk, payload: Payload, tools: Tools) -> str:
-    password = random_password(tools.chance)
-    staff.reset_staff_txn(desk, payload["login"], tools.passwords.hash(password))
-    return f"{payload['login']}: initial password {password}"
+    hashed, said = _initial(payload, tools)
+    staff.reset_staff_txn(desk, payload["login"], hashed)
+    return f"{payload['login']}: {said}"
+
+
+def _initial(payload: Payload, tools: Tools) -> tuple[str, str]:
+    """An initial password's hash, and what to tell of it: the second half where the asker was told the first."""
+    if _SEALED not in payload:
+        password = random_password(tools.chance)
+        return tools.passwords.hash(password), f"initial password {password}"
+    half = random_half(tools.chance)
+    said = f"second half of the initial password {half}: hand it over yourself, the asker has the first"
+    return f"{payload[_SEALED]}|{tools.passwords.hash(half)}", said
+
+
+def first_half(tools: Tools) -> tuple[dict[str, str], str]:
+    """Of an initial password that no one person is to know: what a request keeps, and what its asker is told."""
+    half = random_half(tools.chance)
+    said = (
+        f"first half of the initial password {half}: hand it over yourself, whoever confirms has the second"
+    )
+    return {_SEALED: tools.passwords.hash(half)}, said
 
 
 Apply = Callable[[Desk, Payload, Tools], str]
 
 KINDS: Final[dict[str, Apply]] = {
+    "outlet.found": _found_outlet,  # outlet, name, level, phones
     "pin.reset": _reset_pin,  # outlet, must_change
     "pin.unlock": _unlock_pin,  # outlet
     "outlet.unfreeze": _unfreeze,  # outlet
@@ -265,6 +297,7 @@ def approve_txn(desk: Desk, number: int, tools: Tools) -> str:
         raise RequestError("maker and checker are two people")
     if row.what not in KINDS:
         raise RequestError(f"request {number} is {row.what}: it is confirmed elsewhere")
+    staff.check_second(desk.txn, desk.actor, desk.now_ms)
     _close(desk, row, APPROVED, "")
     payload = json.loads(row.payload)
     said = KINDS[row.what](desk, payload, tools)

@@ -97,6 +97,7 @@ def _roles(letters: str) -> frozenset[Role]:
 _TABLE: Final = """
     action              by      confirm within
     outlet.add          CM....  ......  parent
+    outlet.found        .....A  ...R.A  house
     outlet.card         CM....  ......  code
     outlet.freeze       CM.R..  ......  code
     outlet.block-card   CM.R..  ......  iccid
@@ -174,7 +175,7 @@ _TABLE: Final = """
     request.approve     .MFR.A  ......  inside
     request.decline     .MFR.A  ......  inside
     staff.list          ...RUA  ......  -
-    staff.add           .....A  .....A  -
+    staff.add           .....A  ...R.A  -
     staff.role          .....A  ...R.A  -
     staff.block         ...R.A  ......  -
     staff.unblock       .....A  ...R.A  -

@@ -29,6 +29,7 @@ __all__ = [
     "check_password",
     "enrol_txn",
     "new_password_txn",
+    "random_half",
     "random_password",
     "random_totp",
     "sign_in_txn",
@@ -36,6 +37,10 @@ __all__ = [
 
 FAILS_MAX: Final = 5
 LOCK_MS: Final = 900_000
+CONFIRM_WAIT_MS: Final = 86_400_000
+"""Who has enrolled, new or after a reset, is no second person for so long: time enough for the one it should be to
+say that it was somebody else."""
+FOUNDERS: Final = 2  # the first two admins confirm at once: nobody else could
 PASSWORD_MIN, PASSWORD_MAX = 10, 128
 _LETTERS: Final = "23456789abcdefghjkmnpqrstuvwxyz"  # none like another
 _t = metadata.tables["staff"]
@@ -49,7 +54,11 @@ class Denied:
 
 
 class Passwords:
-    """argon2id (RFC 9106). The defaults are its second recommendation; tests take cheap ones."""
+    """argon2id (RFC 9106). The defaults are its second recommendation; tests take cheap ones.
+
+    An initial password of two halves, each known to another person, is kept as two hashes with ``|`` between them, and
+    typed with a hyphen between the halves.
+    """
 
     def __init__(self, hasher: PasswordHasher | None = None) -> None:
         self._hasher = hasher or PasswordHasher()
@@ -60,6 +69,10 @@ class Passwords:
         return self._hasher.hash(password.encode("utf-8", "surrogatepass"))
 
     def is_right(self, hashed: str, password: str) -> bool:
+        if "|" in hashed:
+            halves = zip(hashed.split("|"), (*password.strip().split("-"), "", "")[:2], strict=True)
+            found = [self.is_right(kept, half) for kept, half in halves]
+            return all(found) and password.count("-") == 1
         try:
             return self._hasher.verify(hashed, password.encode("utf-8", "surrogatepass"))
         except (VerificationError, InvalidHashError):
@@ -77,6 +90,11 @@ def check_password(password: str, login: str) -> None:
         raise StaffError(f"a password has {PASSWORD_MIN} to {PASSWORD_MAX} characters")
     if len(set(password)) < 5 or login.lower() in password.lower():
         raise StaffError("this password is too easy to guess")
+
+
+def random_half(chance: Randomness) -> str:
+    """Half of an initial password: ten characters, near 50 bit, behind argon2id and a lock-out."""
+    return random_password(chance)[:10]
 
 
 def random_password(chance: Randomness) -> str:
@@ -146,7 +164,10 @@ def enrol_txn(
     if not step:
         raise StaffError("that is not the authenticator's code: nothing was kept, log in again")
     changed_ms = max(desk.now_ms, row.changed_ms + 1)
+    is_founder = row.role == Role.ADMIN and not row.admin_ms and _admins_before(desk, row.id) < FOUNDERS
     values = {
+        "confirms_from_ms": 0 if is_founder else desk.now_ms + CONFIRM_WAIT_MS,
+        "admin_ms": row.admin_ms or (desk.now_ms if row.role == Role.ADMIN else 0),
         "password_hash": passwords.hash(password),
         "totp_wrapped": ring.seal(_bound(row.id), secret),
         "totp_step": step,
@@ -156,6 +177,11 @@ def enrol_txn(
     desk.txn.execute(update(_t).where(_t.c.id == row.id).values(**values))
     desk.note("staff.enrol", row.login)
     return Person(row.id, row.login, Role(row.role), row.scope_outlet_id, changed_ms)
+
+
+def _admins_before(desk: Desk, staff_id: int) -> int:
+    was = (_t.c.admin_ms > 0) | ((_t.c.role == Role.ADMIN) & (_t.c.totp_step > 0))
+    return len(desk.txn.execute(select(_t.c.id).where(was, _t.c.id != staff_id).limit(FOUNDERS)).all())
 
 
 def new_password_txn(desk: Desk, person: Person, password: str, passwords: Passwords) -> None:

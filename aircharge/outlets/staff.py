@@ -24,8 +24,10 @@ __all__ = [
     "add_staff_txn",
     "block_staff_txn",
     "change_role_txn",
+    "check_second",
     "first_admin_txn",
     "is_empty",
+    "others_were_admins",
     "people",
     "person_txn",
     "reset_staff_txn",
@@ -103,6 +105,20 @@ def _state(row: Any, now_ms: int) -> str:
     return "not enrolled" if row.must_change or row.totp_wrapped is None else "active"
 
 
+def others_were_admins(txn: Connection, login: str) -> bool:
+    """Whether anybody else has ever been an enrolled admin, blocked or of another role since, or not."""
+    was = (_t.c.admin_ms > 0) | ((_t.c.role == Role.ADMIN) & (_t.c.totp_step > 0))
+    return txn.execute(select(_t.c.id).where(was, _t.c.login != login).limit(1)).first() is not None
+
+
+def check_second(txn: Connection, login: str, now_ms: int) -> None:
+    """Raises StaffError for somebody who is too new to be a second person. Names that are labels may."""
+    from_ms = txn.execute(select(_t.c.confirms_from_ms).where(_t.c.login == login)).scalar() or 0
+    if from_ms > now_ms:
+        hours = -(-(from_ms - now_ms) // 3_600_000)
+        raise StaffError(f"{login} has been here for less than a day: he confirms in {hours} hours")
+
+
 def first_admin_txn(desk: Desk, login: str, name: str, password_hash: str) -> int:
     """The very first person, an admin. Raises StaffError when anybody is there."""
     if not is_empty(desk.txn):
@@ -161,7 +177,8 @@ def change_role_txn(desk: Desk, login: str, role: str, scope: str = "") -> None:
     new, scope_id = _place(desk.txn, role, scope)
     if new is not Role.ADMIN:
         _keep_an_admin(desk.txn, row)
-    _change(desk, row, role=new, scope_outlet_id=scope_id)
+    admin = {"admin_ms": desk.now_ms} if new is Role.ADMIN and row.totp_step and not row.admin_ms else {}
+    _change(desk, row, role=new, scope_outlet_id=scope_id, **admin)
     desk.note("staff.role", login, before=row.role, after=new, scope=scope)
 
 

@@ -41,8 +41,21 @@ def check_place(code: str, level: int, parent_code: str, parent_level: int, pare
         raise RegistryError(f"outlet {parent_code} is being closed or closed: nobody is put below it")
     if parent_level >= level:
         raise RegistryError(
-            f"{code} is a {LEVELS[level][0]}: it cannot stand below {parent_code}, a {LEVELS[parent_level][0]}"
+            f"{code} is {_a(level)}: it cannot stand below {parent_code}, {_a(parent_level)}; {_cure(level)}"
         )
+
+
+def _a(level: int) -> str:
+    word = LEVELS[level][0]
+    return f"an {word}" if word[0] in "aeiou" else f"a {word}"
+
+
+def _cure(level: int) -> str:
+    """What to do where a parent is not high enough."""
+    higher = [names[0] for at, names in LEVELS.items() if at < level]
+    if not higher:
+        return "a province stands below nobody"
+    return f"name a parent that is a {' or a '.join(higher)}, or raise that one first (outlet move, --level)"
 
 
 def move_txn(desk: Desk, code: str, parent_code: str, *, level: int | None = None) -> None:

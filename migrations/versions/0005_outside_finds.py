@@ -17,12 +17,16 @@ _ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
 def upgrade() -> None:
+    _know_the_staff()
     _keep_macs_of_terminals()
     add_heard()
 
 
 def downgrade() -> None:
     drop_heard()
+    with op.batch_alter_table("staff") as staff:
+        staff.drop_column("confirms_from_ms")
+        staff.drop_column("admin_ms")
     op.drop_table("pos_proof")
     op.drop_index("pos_reversal_terminal", "pos_reversal")
 
@@ -63,3 +67,10 @@ def add_heard() -> None:
 def drop_heard() -> None:
     op.drop_index("heard_seen", table_name="heard")
     op.drop_table("heard")
+
+
+def _know_the_staff() -> None:
+    """R3: who has ever been an enrolled admin. R4: from when a person who is new here may confirm."""
+    for name in ("admin_ms", "confirms_from_ms"):
+        op.add_column("staff", sa.Column(name, sa.BigInteger(), server_default="0", nullable=False))
+    op.execute("UPDATE staff SET admin_ms = changed_ms WHERE role = 'admin' AND totp_step > 0")

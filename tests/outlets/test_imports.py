@@ -191,7 +191,8 @@ FAULTS = [
     "line 6, level: 'shop': province, city, distributor, outlet",
     "line 6, region: region '12': six digits of GB/T 2260",
     "line 7, parent: no outlet NONE",
-    "line 8, parent: N6 is a outlet: it cannot stand below N5, a outlet",
+    "line 8, parent: N6 is an outlet: it cannot stand below N5, an outlet; name a parent that is a province or a"
+    " city or a distributor, or raise that one first (outlet move, --level)",
     "line 9, parent: outlet N7 cannot stand below itself",
     "line 11, phones: number 139****0001 is bound to an outlet already",
     "line 11, phones: *0001 stands in line 10 already",

@@ -110,6 +110,13 @@ CHANGES: list[tuple[str, dict[str, Any], str, str, Any]] = [
         0,
     ),
     (
+        "outlet.found",
+        {"outlet": "P2", "name": "Jiangsu", "level": "province", "phones": []},
+        "province P2 added",
+        "SELECT level FROM outlet WHERE code = 'P2'",
+        1,
+    ),
+    (
         "phone.rights",
         {"outlet": "A", "phone": "13900000001", "rights": "recharge+query+admin"},
         "139****0001",

@@ -82,7 +82,12 @@ REFUSED = (
     ("P1", "S1", None, "a cycle: S1 stands below P1"),
     ("C1", "D1", None, "a cycle: D1 stands below C1"),
     ("D1", "D2", None, "cannot stand below D2, a distributor"),
-    ("D1", "S3", None, "cannot stand below S3, a outlet"),
+    (
+        "D1",
+        "S3",
+        None,
+        "cannot stand below S3, an outlet; name a parent that is a province or a city, or raise",
+    ),
     ("S1", "D1", None, "stands there already"),
     ("S1", "D2", 9, "level 9"),
     ("D1", "C2", 4, "below D1 stands a outlet"),
