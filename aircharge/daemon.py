@@ -1,18 +1,21 @@
 """The bridge: builds everything, and reads aloud as the product.
 
-Start: check configuration, secrets and schema; take the lease and up open orders; then open the doors. Stop
-(SIGTERM): throttle and unbind the SMS centres, let open recharges end, leave the rest to recovery.
+Nothing that holds a file, socket, lock or thread is made before ``startService``: twistd forks between the two, and a
+lock of SQLite's (POSIX) does not pass to the child. Start: build; take the lease, prove the lock, take up open orders;
+then open the doors. Stop (SIGTERM): throttle and unbind the SMS centres, let open recharges end, leave the rest to
+recovery.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Coroutine, Sequence
 from functools import partial
 from typing import Any
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
+from twisted.internet.defer import Deferred, DeferredList, maybeDeferred, succeed
 from twisted.internet.endpoints import clientFromString, serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.task import deferLater
@@ -23,6 +26,7 @@ from aircharge.config import Config, OperatorSection, SmppPlace
 from aircharge.errors import LinkError, Reason
 from aircharge.events.relay import NoticeRelay
 from aircharge.ledger.leases import Occupied, line_key
+from aircharge.ledger.lock_proof import NotLocked
 from aircharge.ledger.roles import may_edit_history
 from aircharge.ledger.store import check_schema
 from aircharge.ledger.tenure import Fenced
@@ -46,7 +50,7 @@ from aircharge.switch.board import Board, CodeTable, OperatorPlan
 from aircharge.switch.day import DayKeeper
 from aircharge.switch.doubt import DoubtResolver
 from aircharge.switch.funding import Expiry
-from aircharge.switch.lease import LeasedLine, LeaseKeeper
+from aircharge.switch.lease import LeasedLine, LeaseKeeper, Stopping
 from aircharge.switch.parking import ParkedOrders
 from aircharge.switch.proof import Prover
 from aircharge.switch.workload import Work
@@ -91,9 +95,10 @@ class AirchargeService(Service):
         self._is_up = False
         self._is_failing = False
         self._doubtful: list[str] = []  # what is wrong with the books
+        self._is_built = False
+        self._is_stopping = False
         config.check_secrets()
         standard_output().set_level(config.daemon.log_level)
-        self._build()
 
     # -- what there is ------------------------------------------------------------------------------------
 
@@ -307,14 +312,21 @@ class AirchargeService(Service):
     # -- start --------------------------------------------------------------------------------------------
 
     def startService(self) -> None:
+        """Build and begin, in the process that will serve. Raises LedgerError when the ledger cannot be opened."""
         Service.startService(self)
+        os.umask(0o077)  # whatever is made from now on is for this user alone
+        self._machine.listen_to_signals(self._reactor, self._machine.leave)
+        self._build()
+        self._is_built = True
         self.ledger.start()
         self._spawn(self._open_doors())
 
     async def _open_doors(self) -> None:
         """Open work first, then new work."""
         try:
-            self._store.tenure = await self.lease.take()
+            self._store.tenure = await self.lease.take(lambda: self._is_stopping)
+            self._machine.prove_lock(self._store.engine)
+            self._go_on()
             for line in sorted(self.lease.held):
                 await self._start_line(line)
             self.lease.start()
@@ -328,6 +340,7 @@ class AirchargeService(Service):
             self.prover.start()
             self.expiry.start()
             await self._wait_for_lines(self._config.daemon.operator_wait_s)
+            self._go_on()
             self.batches.start()
             for place in self._config.smpp.place:
                 await self._open_place(place)
@@ -336,8 +349,15 @@ class AirchargeService(Service):
                 site = health_site(self.board.meters.registry, self._not_ready, self._status)
                 endpoint = serverFromString(self._reactor, self._config.daemon.metrics_listen)
                 self._ports.append(await endpoint.listen(site))
+        except Stopping:
+            log.info("asked to stop before the doors were open: none is opened")
+            return
         except Occupied as error:
             log.critical("this ledger is not ours: {why}", why=str(error))
+            self._fail()
+            return
+        except NotLocked as error:
+            log.critical("the ledger is not safe from other processes: {why}", why=str(error))
             self._fail()
             return
         except CannotListenError as error:
@@ -352,10 +372,16 @@ class AirchargeService(Service):
         self._machine.settle()
         log.info("the doors are open")
 
+    def _go_on(self) -> None:
+        """Raises Stopping once it has been asked to stop."""
+        if self._is_stopping:
+            raise Stopping
+
     async def _wait_for_lines(self, wait_s: float) -> None:
         """Give the operators' lines a moment to bind: what the SMS centres keep until then need not be refused."""
         until_s = self._clock.monotonic_s() + wait_s
         while not all(link.ready() for link in self.links) and self._clock.monotonic_s() < until_s:
+            self._go_on()
             await deferLater(self._reactor, 0.05, lambda: None)
 
     async def _open_place(self, place: SmppPlace) -> None:
@@ -381,6 +407,9 @@ class AirchargeService(Service):
 
     def stopService(self) -> Deferred[None]:
         Service.stopService(self)
+        self._is_stopping = True
+        if not self._is_built:
+            return succeed(None)
         return Deferred.fromCoroutine(self._close_doors())
 
     async def _close_doors(self) -> None:

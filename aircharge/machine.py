@@ -13,16 +13,19 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from sqlalchemy import Engine
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 
 from aircharge.config import Config
 from aircharge.ledger.book import Book
+from aircharge.ledger.lock_proof import prove_lock
 from aircharge.ledger.store import Store, open_engine
 from aircharge.ledger.writer import Ledger, WriterSettings
 from aircharge.ports import Clock, Randomness, Worker
 from aircharge.process import is_running, this_process
+from aircharge.signals import listen_to_signals
 
 __all__ = ["Machine", "SystemClock", "SystemRandomness", "ThreadWorker", "open_store"]
 
@@ -82,7 +85,8 @@ def _settle() -> None:
 class Machine:
     """``open_store(config, clock, node)``, ``open_ledger(store, reactor, settings)``, ``worker(name, reactor)``;
     ``name`` and ``is_running`` as in ``process``; ``settle`` is called once the doors are open, ``leave(code)`` ends
-    the process at once."""
+    the process at once; ``prove_lock(engine)`` as in ``ledger.lock_proof``, ``listen_to_signals(reactor, leave)`` as in
+    ``signals``."""
 
     clock: Clock = field(default_factory=SystemClock)
     chance: Randomness = field(default_factory=SystemRandomness)
@@ -92,4 +96,6 @@ class Machine:
     name: Callable[[], str] = this_process
     is_running: Callable[[str], bool] = is_running
     settle: Callable[[], None] = _settle
+    prove_lock: Callable[[Engine], None] = prove_lock
+    listen_to_signals: Callable[[Any, Callable[[int], Any]], None] = listen_to_signals
     leave: Callable[[int], Any] = os._exit

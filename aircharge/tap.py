@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from twisted.application.service import Service
 from twisted.python.usage import Options as UsageOptions
@@ -27,6 +28,12 @@ class Options(UsageOptions):
 
     def postOptions(self) -> None:
         """Check configuration, secrets and schema here: what is wrong ends twistd with one plain line."""
+        of_twistd: Mapping[str, Any] = self.parent or {}
+        if of_twistd.get("uid") is not None or of_twistd.get("gid") is not None:
+            raise UsageError(
+                "--uid and --gid: secrets are read after the fork, and what is made must be the daemon's own:"
+                " start twistd as that user (systemd: User=; by hand: runuser -u USER -- twistd …)"
+            )
         try:
             self.loaded = load(self["config"])
             self.loaded.check_secrets()

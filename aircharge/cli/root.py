@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import sys
 from pathlib import Path
 
@@ -37,6 +38,7 @@ __all__ = ["main"]
 def main(context: click.Context, config_file: Path) -> None:
     """AirCharge: airtime recharge (空中充值), never twice, no money lost."""
     context.obj = config_file
+    os.umask(0o077)  # whatever a command makes is for its user alone
 
 
 main.add_command(alarms)

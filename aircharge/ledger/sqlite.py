@@ -7,12 +7,15 @@ interleave with every row.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import sqlite3
+import stat
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, RootTransaction, create_engine, event
+from sqlalchemy import Connection, Engine, RootTransaction, create_engine, event, make_url
 from sqlalchemy.exc import DataError, DBAPIError
 from sqlalchemy.pool import StaticPool
 
@@ -40,6 +43,7 @@ def open_sqlite(url: str) -> Engine:
     options: dict[str, Any] = {}
     if url in ("sqlite://", "sqlite:///:memory:"):
         options = {"poolclass": StaticPool, "connect_args": {"check_same_thread": False}}
+    _for_its_owner_alone(url)
     # A transaction of ours ends in COMMIT or ROLLBACK, the pool need not roll back once more; but see ``returned``.
     engine = create_engine(url, pool_reset_on_return=None, **options)
 
@@ -61,6 +65,23 @@ def open_sqlite(url: str) -> Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
 
     return engine
+
+
+def _for_its_owner_alone(url: str) -> None:
+    """PIN MACs, numbers and staff hashes stand in the ledger: mode 0600, which ``-wal`` and ``-shm`` take after.
+
+    By path alone: to open and close the file here would drop the POSIX locks that this process may have on it.
+    """
+    path = make_url(url).database
+    if not path or path == ":memory:" or path.startswith("file:"):
+        return
+    if not os.path.exists(path) and os.path.isdir(os.path.dirname(path) or "."):
+        with contextlib.suppress(OSError):  # SQLite says what is wrong with the place
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+    for name in (path, f"{path}-wal", f"{path}-shm"):
+        with contextlib.suppress(OSError):  # not there, or somebody else's
+            if stat.S_IMODE(os.stat(name).st_mode) & 0o077:
+                os.chmod(name, 0o600)
 
 
 class SqliteDialect:

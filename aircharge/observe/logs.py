@@ -6,17 +6,19 @@ Whoever logs masks what is whole (``mask_msisdn``); what slips through is masked
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, Final, TextIO, cast
+from weakref import WeakKeyDictionary
 
 from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent
 from zope.interface import implementer
 
-__all__ = ["JsonLines", "log_level", "mask_text", "open_log_file", "standard_output"]
+__all__ = ["JsonLines", "log_level", "mask_text", "open_log_file", "reopen_log_files", "standard_output"]
 
 _NUMBER: Final = re.compile(r"(?<![0-9])((?:86)?1[3-9][0-9])[0-9]{4}([0-9]{4})(?![0-9])")
 _SECRET: Final = re.compile(r"pin|passw|secret|pepper|master|(?:^|_)ke[ky]s?(?:$|_)", re.IGNORECASE)
@@ -67,6 +69,11 @@ class JsonLines:
         """Raises ValueError."""
         self._level = _LEVELS[log_level(level).name]
 
+    def go_on_in(self, out: TextIO) -> None:
+        """Write there from now on; what was written to before is closed."""
+        before, self._out = self._out, out
+        before.close()
+
     def __call__(self, event: LogEvent) -> None:
         level = event.get("log_level") or LogLevel.info
         if _LEVELS[level.name] < self._level:
@@ -112,8 +119,26 @@ def _plain(value: object) -> object:
 
 def open_log_file(path: str, level: str = "info") -> JsonLines:
     """An observer that appends to a file; "-" is standard output. Raises OSError."""
-    out = sys.stdout if path == "-" else cast(TextIO, open(path, "a", encoding="utf-8", buffering=1))  # noqa: SIM115
-    return JsonLines(out, level)
+    lines = JsonLines(sys.stdout if path == "-" else _opened(path), level)
+    if path != "-":
+        _files[lines] = path
+    return lines
+
+
+def _opened(path: str) -> TextIO:
+    """For its owner alone."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    return cast(TextIO, open(descriptor, "a", encoding="utf-8", buffering=1))
+
+
+_files: WeakKeyDictionary[JsonLines, str] = WeakKeyDictionary()
+
+
+def reopen_log_files() -> int:
+    """Go on in new files under the same names (whoever rotates has moved the old ones); how many. Raises OSError."""
+    for lines, path in list(_files.items()):
+        lines.go_on_in(_opened(path))
+    return len(_files)
 
 
 _standard = JsonLines(sys.stdout)

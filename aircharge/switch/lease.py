@@ -38,13 +38,17 @@ from aircharge.ledger.tenure import Fenced, Tenure
 from aircharge.ports import Clock, Operator, OperatorAnswer, OperatorRequest, Worker
 from aircharge.switch.rounds import Rounds
 
-__all__ = ["LeaseKeeper", "LeasedLine"]
+__all__ = ["LeaseKeeper", "LeasedLine", "Stopping"]
 
 log = Logger()
 
 T = TypeVar("T")
 _RETRY_S = 0.5
 _CLAIM_MS = 60_000  # whoever claims a notice and dies keeps it from the others for so long
+
+
+class Stopping(Exception):
+    """The daemon was asked to stop while it waited for a lease."""
 
 
 class LeaseKeeper:
@@ -85,8 +89,11 @@ class LeaseKeeper:
 
     # -- the lease ----------------------------------------------------------------------------------------
 
-    async def take(self) -> Tenure:
-        """Begin an epoch. Waits for the end of a lease whose holder may be dead; raises Occupied when he is not."""
+    async def take(self, is_stopping: Callable[[], bool] = lambda: False) -> Tenure:
+        """Begin an epoch. Waits for the end of a lease whose holder may be dead; raises Occupied when he is not.
+
+        Raises Stopping when it is asked to stop while it waits.
+        """
         self._worker.start()
         until_s = self._clock.monotonic_s() + self._settings.ttl_s + 2 * _RETRY_S
         while True:
@@ -97,6 +104,8 @@ class LeaseKeeper:
             except Occupied as error:
                 if began_s > until_s:
                     raise
+                if is_stopping():
+                    raise Stopping from error
                 log.warn("{why}; waiting for its lease to end", why=str(error))
                 await deferLater(self._reactor, _RETRY_S, lambda: None)
         self._extend(began_s)

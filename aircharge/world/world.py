@@ -214,10 +214,14 @@ class World(Breaking):
             name=lambda: host.name,
             is_running=lambda name: any(one.name == name and not one.is_dead for one in self.daemons),
             settle=lambda: None,
+            prove_lock=lambda _engine: None,  # all daemons of a world are one process
+            listen_to_signals=lambda _reactor, _leave: None,
             leave=host.leave,
         )
+        service = AirchargeService(self.base.config(self.name, self.plan, node), host, machine)
+        host.addSystemEventTrigger("before", "shutdown", service.stopService)
         try:
-            service = AirchargeService(self.base.config(self.name, self.plan, node), host, machine)
+            service.startService()
         except (
             LedgerError,
             DBAPIError,
@@ -228,8 +232,6 @@ class World(Breaking):
             host.leave(1)
             return host
         self.services[host.name] = service
-        host.addSystemEventTrigger("before", "shutdown", service.stopService)
-        host.callLater(0.0, service.startService)
         return host
 
     def _open_store(self, host: Host, config: Any, clock: Any, node: int) -> WorldStore:

@@ -68,7 +68,7 @@ def live(life: Life) -> None:
     plant_mutant(life.mutant)
     plant(Killer(life.point, life.nth, life.calm_s, freezes=life.freezes))
     service = daemon.AirchargeService(load(Path(life.config)), reactor)
-    reactor.callWhenRunning(service.startService)
+    service.startService()  # as twistd: before the reactor runs
     reactor.addSystemEventTrigger("before", "shutdown", service.stopService)
     reactor.run()
 

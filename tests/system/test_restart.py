@@ -147,14 +147,17 @@ def test_kill_9_leaves_the_open_order_to_recovery_before_the_doors_open(instance
     sound(instance)
 
 
-def test_a_second_sigterm_does_not_break_the_stop(instance: Instance) -> None:
+def test_a_second_sigterm_ends_it_at_once(instance: Instance) -> None:
+    """The first would wait for the open order; what is left is recovery's."""
     instance.start()
     instance.operator("faults", latency_ms=SLOW_MS)
     recharge(instance, "13812345678")
     executed_and_unanswered(instance, "13812345678")
     os.kill(instance.pid("daemon"), signal.SIGTERM)
     time.sleep(0.3)
-    assert instance.stop_one("daemon") == STOPPED
+    assert instance.stop_one("daemon", wait_s=4.0) == 1
+    assert "again: ended at once" in log_of(instance)
+    assert "Traceback" not in log_of(instance)
     instance.start_daemon()
     instance.wait_until("the order to settle", lambda: states(instance) == ["SETTLED"])
     assert len(instance.operator("record", msisdn="13812345678")["rows"]) == 1
