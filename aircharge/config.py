@@ -6,17 +6,21 @@ names. Secrets are paths of files (``*_file``), read once at start-up by ``Secre
 
 from __future__ import annotations
 
+import codecs
 import dataclasses
-import math
+import os
 import tomllib
-import types
 import typing
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Final
 
-from aircharge.errors import ConfigError, Reason
+from aircharge.agreeing import disagreements
+from aircharge.errors import ConfigError
 from aircharge.events.relay import RelaySettings
+from aircharge.fitting import Fitter
 from aircharge.ledger.book import BookSettings
 from aircharge.ledger.leases import LeaseSettings
 from aircharge.ledger.sealing import SealSettings
@@ -37,7 +41,7 @@ from aircharge.wire.ota import CardProfile
 
 __all__ = ["Config", "load"]
 
-T = TypeVar("T")
+_SQLITE: Final = "sqlite:///"
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,9 +198,8 @@ class Config:
     def database_url(self) -> str:
         """The ledger's URL; a relative SQLite file is beside the configuration file."""
         url = self.ledger.url
-        prefix = "sqlite:///"
-        if url.startswith(prefix) and url[len(prefix) :] not in ("", ":memory:"):
-            return prefix + str(self.resolve(url.removeprefix(prefix)))
+        if url.startswith(_SQLITE) and url[len(_SQLITE) :] not in ("", ":memory:"):
+            return _SQLITE + str(self.resolve(url.removeprefix(_SQLITE)))
         return url
 
     def pin_hash(self) -> PinHash:
@@ -224,6 +227,8 @@ class Config:
         for index, section in enumerate(self.smpp.peer):
             where = f"smpp.peer[{index}].password_file"
             secret = self.read_secret(where, section.password_file, 1)
+            if not secret.strip() or b"\0" in secret:
+                raise ConfigError(self.path, where, "a blank SMPP password; allowed: 1 to 8 ASCII characters")
             if len(secret) > 8 or not secret.isascii():
                 raise ConfigError(self.path, where, "an SMPP password has at most 8 ASCII characters")
             passwords[section.profile.name] = secret.decode()
@@ -242,13 +247,81 @@ class Config:
         return Phrases(CheckCode(self.checkcode()), templates)
 
     def check_secrets(self) -> None:
-        """Read every secret once. Raises ConfigError naming the first that is missing or exposed."""
-        self.pin_hash()
-        self.key_ring()
-        self.smpp_passwords()
-        self.checkcode()
-        for section in self.operator:
-            self.operator_secret(section)
+        """Read every secret once. Raises ConfigError that names each that is missing, exposed, weak or used twice."""
+        problems: list[ConfigError] = []
+        reads: list[Callable[[], object]] = [
+            self.pin_hash,
+            self.key_ring,
+            self.smpp_passwords,
+            self.checkcode,
+        ]
+        reads += [partial(self.operator_secret, section) for section in self.operator]
+        if self.daemon.templates_file:
+            reads.append(self._templates)
+        for read in reads:
+            try:
+                read()
+            except ConfigError as error:
+                problems.append(error)
+        if not problems:
+            problems = self._weak_secrets()
+        if problems:
+            raise ConfigError.of(problems)
+
+    def _weak_secrets(self) -> list[ConfigError]:
+        """Keys that anybody guesses, and one key for two purposes."""
+        secrets, problems = self.secrets, []
+        files = [
+            ("secrets.pepper_file", secrets.pepper_file),
+            ("secrets.card_master_file", secrets.card_master_file),
+            ("secrets.kek_file", secrets.kek_file),
+            ("secrets.checkcode_file", secrets.checkcode_file),
+            *((f"secrets.kek_old.{version}", name) for version, name in secrets.kek_old.items()),
+            *((f"operator[{at}].secret_file", one.secret_file) for at, one in enumerate(self.operator)),
+        ]
+        seen: dict[bytes, str] = {}
+        for key, name in files:
+            content = self.read_secret(key, name, 1)
+            if len(set(content)) < 4:
+                problems.append(
+                    ConfigError(self.path, key, f"{name} is no random key; allowed: `aircharge init`'s")
+                )
+            elif content.lower() in seen:
+                problems.append(
+                    ConfigError(
+                        self.path, key, f"{name} holds the key of {seen[content.lower()]}: each has its own"
+                    )
+                )
+            seen.setdefault(content.lower(), key)
+        return problems
+
+    def _templates(self) -> None:
+        try:
+            load_templates(str(self.resolve(self.daemon.templates_file)))
+        except (OSError, ValueError, KeyError) as error:
+            raise ConfigError(self.path, "daemon.templates_file", str(error)) from error
+
+    def check_ledger_file(self) -> None:
+        """An SQLite ledger's folder and file, before anything opens them. Raises ConfigError."""
+        url = self.database_url()
+        if not url.startswith(_SQLITE):
+            return
+        path = Path(url.removeprefix(_SQLITE))
+        why = ""
+        if not path.parent.is_dir():
+            why = f"{path.parent} is no folder; make it, mode 0700 (`aircharge init`)"
+        elif not os.access(path.parent, os.W_OK | os.X_OK):
+            why = f"{path.parent} cannot be written to by this user"
+        elif path.exists() and not path.is_file():
+            why = f"{path} is no file"
+        elif path.exists() and not os.access(path, os.R_OK | os.W_OK):
+            why = f"{path} cannot be read and written by this user"
+        elif path.exists():
+            with open(path, "rb") as file:
+                head = file.read(16)
+            why = "" if head in (b"", b"SQLite format 3\0") else f"{path} is no SQLite database"
+        if why:
+            raise ConfigError(self.path, "ledger.url", why)
 
     def _read_hex(self, key: str, name: str, sizes: tuple[int, ...]) -> bytes:
         text = self.read_secret(key, name, 2 * min(sizes))
@@ -264,99 +337,25 @@ class Config:
 
 
 def load(path: str | Path) -> Config:
-    """Read a configuration file. Raises ConfigError naming file and key."""
+    """Read and check a configuration file. Raises ConfigError that names file, key, value and what is allowed.
+
+    Every wrong value is said at once; relations between keys are looked at when each key by itself is right.
+    """
     name = str(path)
     try:
-        with open(path, "rb") as file:
-            document = tomllib.load(file)
+        content = Path(path).read_bytes()
+        if content.startswith(codecs.BOM_UTF8):
+            raise ConfigError(name, "-", "begins with a byte order mark (BOM); allowed: UTF-8 without one")
+        document = tomllib.loads(content.decode())
     except OSError as error:
         raise ConfigError(name, "-", error.strerror or str(error)) from error
     except (ValueError, RecursionError) as error:  # no TOML, no UTF-8, a number too long, nested too deep
         raise ConfigError(name, "-", str(error)) from error
-    config = _table(name, "", Config, document)
+    fitter = Fitter(name)
+    config = fitter.fit(Config, document, hidden=("path",))
+    if fitter.problems:
+        raise ConfigError.of(fitter.problems)
     config = dataclasses.replace(config, path=name)
-    _cross_check(config)
-    return config
-
-
-def _table(path: str, where: str, kind: type[T], document: Any) -> T:
-    if not isinstance(document, dict):
-        raise ConfigError(path, where.rstrip(".") or "-", "must be a table")
-    hints = typing.get_type_hints(kind)
-    known = {item.name: item for item in dataclasses.fields(kind)}  # type: ignore[arg-type]
-    for key in document:
-        if key not in known or (kind is Config and key == "path"):
-            raise ConfigError(path, f"{where}{key}", f"unknown key; known: {', '.join(sorted(known))}")
-    values = {key: _value(path, f"{where}{key}", hints[key], value) for key, value in document.items()}
-    for key, item in known.items():
-        needed = item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING
-        if needed and key not in values:
-            raise ConfigError(path, f"{where}{key}", "missing")
-    try:
-        return kind(**values)
-    except (ValueError, TypeError) as error:
-        raise ConfigError(path, where.rstrip(".") or "-", str(error)) from error
-
-
-def _value(path: str, where: str, hint: Any, value: Any) -> Any:
-    origin = typing.get_origin(hint)
-    if dataclasses.is_dataclass(hint):
-        return _table(path, f"{where}.", typing.cast("type[Any]", hint), value)
-    if origin is tuple:
-        if not isinstance(value, list):
-            raise ConfigError(path, where, "must be a list")
-        inner = typing.get_args(hint)[0]
-        return tuple(_value(path, f"{where}[{index}]", inner, item) for index, item in enumerate(value))
-    if origin is dict:
-        if not isinstance(value, dict):
-            raise ConfigError(path, where, "must be a table")
-        inner = typing.get_args(hint)[1]
-        return {key: _value(path, f"{where}.{key}", inner, item) for key, item in value.items()}
-    if origin in (types.UnionType, typing.Union):
-        return _value(path, where, next(arg for arg in typing.get_args(hint) if arg is not type(None)), value)
-    if hint is float and type(value) in (int, float):
-        return _finite(path, where, value)
-    if type(value) is not hint:
-        raise ConfigError(
-            path, where, f"must be {getattr(hint, '__name__', hint)}, not {type(value).__name__}"
-        )
-    return value
-
-
-def _finite(path: str, where: str, value: float) -> float:
-    """A whole number may stand where a fraction is meant; nan and inf may not: no timer ever fires on them."""
-    try:
-        number = float(value)
-    except OverflowError:
-        number = math.inf
-    if not math.isfinite(number):
-        raise ConfigError(path, where, "must be a finite number")
-    return number
-
-
-def _cross_check(config: Config) -> None:
-    """What one section says of another."""
-    peers = {section.profile.name for section in config.smpp.peer}
-    for index, place in enumerate(config.smpp.place):
-        if place.direction not in ("listen", "dial"):
-            raise ConfigError(config.path, f"smpp.place[{index}].direction", "must be listen or dial")
-        for peer in place.peers:
-            if peer not in peers:
-                raise ConfigError(
-                    config.path, f"smpp.place[{index}].peers", f"no [[smpp.peer]] is named {peer!r}"
-                )
-    ids = [section.id for section in config.operator]
-    for index, section in enumerate(config.operator):
-        where = f"operator[{index}]"
-        if not 1 <= section.id <= 99 or ids.count(section.id) > 1:
-            raise ConfigError(config.path, f"{where}.id", "must be 1..99 and its own")
-        if section.doubt.mode not in ("resend", "query", "reverse", "never"):
-            raise ConfigError(config.path, f"{where}.doubt.mode", "must be resend, query, reverse or never")
-        for name in ("no", "reverse_no"):
-            for code, reason in getattr(section.codes, name).items():
-                if reason not in Reason.__members__:
-                    key = f"{where}.codes.{name}.{code}"
-                    raise ConfigError(config.path, key, f"no reason is called {reason!r}")
-    nodes = (config.daemon.node, config.daemon.desk_node)
-    if not all(0 <= node <= 1023 for node in nodes) or nodes[0] == nodes[1]:
-        raise ConfigError(config.path, "daemon.node", "node and desk_node must be 0..1023 and differ")
+    if wrong := disagreements(config):
+        raise ConfigError.of([ConfigError(name, key, why) for key, why in wrong])
+    return typing.cast("Config", config)

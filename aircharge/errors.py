@@ -5,6 +5,7 @@ Raise inside a room, return a value at the door. Anything raised that is not an 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import Enum
 
 __all__ = [
@@ -122,10 +123,17 @@ class LedgerError(AirchargeError):
 
 
 class ConfigError(AirchargeError):
-    """A configuration file is wrong: which file, which key, and why."""
+    """A configuration file is wrong: which file, which key, and why; ``others``: what else is wrong with it."""
 
-    def __init__(self, path: str, key: str, why: str) -> None:
-        super().__init__(f"{path}: {key}: {why}")
+    def __init__(self, path: str, key: str, why: str, others: Sequence[ConfigError] = ()) -> None:
+        super().__init__("\n".join([f"{path}: {key}: {why}", *map(str, others)]))
         self.path = path
         self.key = key
         self.why = why
+        self.others = tuple(others)
+
+    @classmethod
+    def of(cls, problems: Sequence[ConfigError]) -> ConfigError:
+        """All problems as one error that says each; at least one."""
+        first, *others = problems
+        return cls(first.path, first.key, first.why, others)

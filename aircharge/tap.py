@@ -37,6 +37,7 @@ class Options(UsageOptions):
         try:
             self.loaded = load(self["config"])
             self.loaded.check_secrets()
+            self.loaded.check_ledger_file()
             engine = open_engine(self.loaded.database_url())
             check_schema(engine)
             engine.dispose()

@@ -20,7 +20,7 @@ EXAMPLE = Path(__file__).parents[1] / "examples" / "aircharge.toml"
 def expected() -> Config:
     """The defaults, and one of everything that may be there several times."""
     place = SmppPlace("tcp:2775:interface=127.0.0.1", ("smsc",))
-    peer = SmppPeerSection("keys/smsc-password", SmppPeer())
+    peer = SmppPeerSection("keys/smsc-password", SmppPeer(system_id="smsc"))
     operator = OperatorSection(1, "keys/operator-secret", OperatorLinkSettings())
     config = Config()
     smpp = dataclasses.replace(config.smpp, place=(place,), peer=(peer,))

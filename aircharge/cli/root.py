@@ -51,6 +51,7 @@ def check_config(context: click.Context) -> None:
     with plain_errors():
         config = load(context.obj)
         config.check_secrets()
+        config.check_ledger_file()
         with desk_of(context) as office:
             office.check_schema()
         out.print(
