@@ -203,6 +203,10 @@ class AirchargeService(Service):
         registry.gauge("notices_waiting", "notices queued or under way", lambda: self.relay.waiting)
         registry.gauge("smpp_connections", "connections to SMS centres", lambda: self.gateway.connections)
         registry.gauge("notices_delivered", "notices an SMS centre has taken", lambda: self.relay.delivered)
+        registry.gauge("notices_given_up", "notices refused for good", lambda: self.relay.given_up)
+        for kind in ("bind refused", "unreachable", "malformed", "refused", "unsendable"):
+            total = partial(self.gateway.troubles.total, kind)
+            registry.gauge("smpp_troubles", "troubles with SMS centres since the start", total, kind=kind)
         registry.gauge("lease_seconds", "how long we may surely write and send", self.lease.left_s)
         registry.gauge("adopted", "open orders of dead daemons taken over", lambda: self.lease.adopted)
         registry.gauge("days_to_close", "accounting days cut and not closed", lambda: self.days.waiting)
@@ -232,6 +236,8 @@ class AirchargeService(Service):
             reasons.append("no operator can be asked")
         if not self.gateway.bound_peers():
             reasons.append("no SMS centre is bound")
+        for name, words in self.gateway.troubles.refusing.items():
+            reasons.append(f"SMS centre {name} does not take our messages: {words}")
         return reasons
 
     def _status(self) -> dict[str, Any]:
@@ -243,6 +249,10 @@ class AirchargeService(Service):
             "terminals": self.pos.status(),
             "in_flight": len(self.board.in_flight),
             "notices_waiting": self.relay.waiting,
+            "notices_given_up": self.relay.given_up,
+            "smpp_troubles": {
+                f"{peer}: {kind}": count for (peer, kind), count in self.gateway.troubles.counts.items()
+            },
         }
 
     def _open_ledger(self) -> Ledger:

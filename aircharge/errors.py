@@ -17,6 +17,7 @@ __all__ = [
     "NotSent",
     "Reason",
     "Refusal",
+    "Unsendable",
     "WireError",
 ]
 
@@ -112,6 +113,10 @@ class LinkError(AirchargeError):
 
 class NotSent(LinkError):
     """Nothing left the house: the order may be voided at once."""
+
+
+class Unsendable(LinkError):
+    """A message that no attempt will ever carry: it cannot be encoded, or it was refused for good."""
 
 
 class InDoubt(LinkError):

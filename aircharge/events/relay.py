@@ -17,7 +17,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-from aircharge.errors import LedgerError, LinkError, Refusal
+from aircharge.errors import LedgerError, LinkError, Refusal, Unsendable
 from aircharge.ledger.commands import NoticeRow, NoticesDone
 from aircharge.ledger.reading import unsent_notices
 from aircharge.ports import Clock, Notice, Sink
@@ -84,6 +84,7 @@ class NoticeRelay:
         self._loop = LoopingCall(lambda: Deferred.fromCoroutine(self._poll()))
         self._loop.clock = reactor
         self.delivered = 0
+        self.given_up = 0  # notices that no SMS centre will ever take
 
     def start(self) -> None:
         self._loop.start(self._settings.poll_s, now=True).addErrback(
@@ -144,6 +145,9 @@ class NoticeRelay:
             await self._sink.send(Notice(row.notice_id, row.recipient, row.sender, self._word(row)))
             self._sent.append(row.notice_id)
             self.delivered += 1
+        except Unsendable:  # logged by who knows why
+            self._expired.append(row.notice_id)
+            self.given_up += 1
         except LinkError:
             self._again(row)
         except Exception:  # one bad notice must not stop the others, and it stays in the outbox

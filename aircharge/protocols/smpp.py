@@ -10,12 +10,16 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 from twisted.application.internet import ClientService
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IStreamClientEndpoint
 from twisted.internet.protocol import Factory
+from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from aircharge.errors import ConfigError
 from aircharge.protocols.backoff import BackOff
 from aircharge.protocols.shell import Gate, GateSettings
+from aircharge.protocols.smpp_causes import Troubles
 from aircharge.protocols.smpp_connection import SmppConnection
 from aircharge.protocols.smpp_gateway import Answer, SmppGateway, SmppRefused, Throttled
 from aircharge.protocols.smpp_line import SmppLine
@@ -31,6 +35,8 @@ __all__ = [
     "SmppServer",
     "Throttled",
 ]
+
+_log = Logger()
 
 
 class SmppServer(Factory):
@@ -81,10 +87,52 @@ class SmppClient(ClientService):
         delay_max_s: float = 60.0,
     ) -> None:
         back_off = BackOff(chance, delay_first_s, delay_max_s)
+        self._watched = _Watched(endpoint, peer, back_off, gateway.troubles)
         factory = _Dialled(gateway, gateway.line(peer, password), back_off)
         super().__init__(
-            endpoint, cast(Any, factory), retryPolicy=back_off.delay_s, clock=cast(Any, gateway.clock)
+            cast(Any, self._watched),
+            cast(Any, factory),
+            retryPolicy=self._watched.delay_s,
+            clock=cast(Any, gateway.clock),
         )
+
+
+class _Watched:
+    """An endpoint that tells why it could not be reached, and when the next attempt is."""
+
+    def __init__(
+        self, endpoint: IStreamClientEndpoint, peer: SmppPeer, back_off: BackOff, troubles: Troubles
+    ) -> None:
+        self._endpoint = endpoint
+        self._peer = peer
+        self._back_off = back_off
+        self._troubles = troubles
+
+    def connect(self, factory: Factory) -> Deferred[Any]:
+        attempt: Deferred[Any] = cast(Any, self._endpoint).connect(factory)
+        return attempt.addErrback(self._unreachable)
+
+    def _unreachable(self, failure: Failure) -> Failure:
+        why = f"{where(self._endpoint)}: {failure.getErrorMessage()}"
+        self._troubles.tell(self._peer.name, "unreachable", why)
+        return failure
+
+    def delay_s(self, attempt: int) -> float:
+        delay_s = self._back_off.delay_s(attempt)
+        _log.info(
+            "SMPP {peer} at {where}: next try in {delay:.1f} s",
+            peer=self._peer.name,
+            where=where(self._endpoint),
+            delay=delay_s,
+        )
+        return delay_s
+
+
+def where(endpoint: object) -> str:
+    """Host and port of an endpoint for the log, whatever is wrapped around it."""
+    inner = getattr(endpoint, "_wrappedEndpoint", endpoint)
+    host, port = getattr(inner, "_host", getattr(inner, "_hostText", "")), getattr(inner, "_port", "")
+    return f"{host}:{port}" if host else type(inner).__name__
 
 
 class _Dialled(Factory):

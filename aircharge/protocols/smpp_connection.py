@@ -10,9 +10,10 @@ from twisted.logger import Logger
 
 from aircharge.errors import InDoubt, LinkError, NotSent
 from aircharge.protocols.shell import Ticker, WireShell
+from aircharge.protocols.smpp_causes import Troubles
 from aircharge.protocols.smpp_line import SmppLine, authenticated
 from aircharge.protocols.smpp_peer import PeerInfo
-from aircharge.wire.smpp.constants import Command, Status
+from aircharge.wire.smpp.constants import Command, Status, status_words
 from aircharge.wire.smpp.pdu import Pdu
 from aircharge.wire.smpp.session import (
     Answered,
@@ -21,6 +22,7 @@ from aircharge.wire.smpp.session import (
     Ended,
     Event,
     Lost,
+    Malformed,
     OutbindAsked,
     Received,
     Session,
@@ -50,6 +52,7 @@ class Exchange(Protocol):
 
     is_throttling: bool
     gate: Callable[[bytes], bool] | None
+    troubles: Troubles
 
     def opened(self, connection: SmppConnection) -> None: ...
 
@@ -108,6 +111,10 @@ class SmppConnection(WireShell):
         else:
             self.flush()
 
+    @property
+    def troubles(self) -> Troubles:
+        return self._exchange.troubles
+
     def throttle(self, is_throttling: bool) -> None:
         self.session.is_throttling = is_throttling
 
@@ -142,6 +149,9 @@ class SmppConnection(WireShell):
             event.token.callback(event.pdu)
         elif isinstance(event, Lost):
             event.token.errback(InDoubt("unanswered") if event.was_written else NotSent("never written"))
+        elif isinstance(event, Malformed):
+            words = f"{event.name}, {event.why}: {status_words(event.status)}"
+            self._exchange.troubles.tell(self.info.name or self.host, "malformed", words)
         elif isinstance(event, BindAsked):
             self._bind_asked(event.pdu)
         elif isinstance(event, OutbindAsked):
@@ -157,6 +167,8 @@ class SmppConnection(WireShell):
         if self.line is not None and self in self.line.bound:
             self.line.bound.remove(self)
             self.log.info("SMPP session {serial} of {peer} ended: {why}", **self._names(), why=why)
+        elif self._is_dialled:
+            self._exchange.troubles.tell(self._lines[0].peer.name, "bind refused", f"{self.host}: {why}")
         self._exchange.closed(self)
         if self.left is not None:
             self.left(self.host)
@@ -197,11 +209,21 @@ class SmppConnection(WireShell):
         line = self._authenticate(theirs, pdu)
         if line is None:
             # One answer for a wrong name, a wrong password, a wrong place and too many sessions.
-            self.log.info("SMPP bind from {host} refused", host=self.host)
+            name = str(pdu.fields["system_id"])[:16]
+            words = f"a bind from {self.host} as {name!r}: {status_words(Status.ESME_RBINDFAIL)}"
+            self._exchange.troubles.tell(self._known_as(name), "bind refused", words)
             self.pump(self.session.refuse_bind(pdu, Status.ESME_RBINDFAIL))
             return
         self._take(line)
-        self.pump(self.session.accept_bind(pdu, line.peer.our_system_id, self.now()))
+        self.pump(
+            self.session.accept_bind(
+                pdu, line.peer.our_system_id, self.now(), tells_version=line.peer.sc_interface_version
+            )
+        )
+
+    def _known_as(self, system_id: str) -> str:
+        """The peer of this system_id, or nobody in particular: strangers' names are theirs to choose."""
+        return next((one.peer.name for one in self._lines if one.peer.system_id == system_id), "a stranger")
 
     def _authenticate(self, lines: Sequence[SmppLine], pdu: Pdu) -> SmppLine | None:
         fields = pdu.fields

@@ -9,20 +9,50 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
-from aircharge.errors import InDoubt, LinkError, NotSent, WireError
+from aircharge.errors import InDoubt, LinkError, NotSent, Unsendable, WireError
 from aircharge.protocols.shell import Ticker, TimeSource
+from aircharge.protocols.smpp_causes import Troubles
 from aircharge.protocols.smpp_connection import SmppConnection
 from aircharge.protocols.smpp_inbound import Answer, Inbox, Incomplete, ReceiptReceived
 from aircharge.protocols.smpp_line import SmppLine
 from aircharge.protocols.smpp_outbound import message_pdus
 from aircharge.protocols.smpp_peer import SmppPeer
 from aircharge.wire.gsm import Element, encode_text
-from aircharge.wire.smpp.constants import Status
+from aircharge.wire.smpp.constants import Status, status_words
 from aircharge.wire.smpp.pdu import Pdu
+from aircharge.wire.smpp.session import Session
 
-__all__ = ["Answer", "SmppGateway", "SmppRefused", "Throttled"]
+__all__ = ["Answer", "SmppGateway", "SmppRefused", "SmppRejected", "Throttled"]
 
 _BUSY: Final = frozenset((Status.ESME_RTHROTTLED, Status.ESME_RMSGQFUL))
+
+_FINAL: Final = frozenset(
+    (
+        Status.ESME_RINVMSGLEN,
+        Status.ESME_RINVCMDLEN,
+        Status.ESME_RINVCMDID,
+        Status.ESME_RINVPRTFLG,
+        Status.ESME_RINVREGDLVFLG,
+        Status.ESME_RINVSRCADR,
+        Status.ESME_RINVDSTADR,
+        Status.ESME_RINVSERTYP,
+        Status.ESME_RINVESMCLASS,
+        Status.ESME_RINVSRCTON,
+        Status.ESME_RINVSRCNPI,
+        Status.ESME_RINVDSTTON,
+        Status.ESME_RINVDSTNPI,
+        Status.ESME_RINVREPFLAG,
+        Status.ESME_RINVSCHED,
+        Status.ESME_RINVEXPIRY,
+        Status.ESME_RINVDFTMSGID,
+        Status.ESME_RX_P_APPN,
+        Status.ESME_RX_R_APPN,
+        *range(Status.ESME_RINVTLVSTREAM, Status.ESME_RINVTLVVAL + 1),
+        *range(Status.ESME_RSERTYPUNAUTH, Status.ESME_RPROHIBITED + 1),
+        *range(Status.ESME_RSERTYPDENIED, Status.ESME_RINVDSTADDRSUBUNIT + 1),
+    )
+)
+"""What is wrong with the message itself (3.4 §5.1.3, 5.0 §4.7.6); any other status may pass by itself."""
 
 
 class SmppRefused(LinkError):
@@ -35,6 +65,24 @@ class SmppRefused(LinkError):
 
 class Throttled(SmppRefused):
     """The peer is busy (0x58, 0x14): the same again, later."""
+
+
+class SmppUnsendable(NotSent, Unsendable):
+    """No PDU that this peer may be sent can carry the message."""
+
+
+class SmppRejected(SmppRefused, Unsendable):
+    """The peer refuses this message for good: the same again would be refused again."""
+
+
+MakePdus = Callable[[SmppLine, Session], list[Pdu]]
+"""Makes the requests of one message for a peer and for what its session allows."""
+
+
+def _refusal(status: int) -> SmppRefused:
+    if status in _BUSY:
+        return Throttled(status)
+    return SmppRejected(status) if status in _FINAL else SmppRefused(status)
 
 
 class SmppGateway:
@@ -61,6 +109,7 @@ class SmppGateway:
         self.ticker = Ticker(clock, tick_s)
         self.is_throttling = False
         self.gate: Callable[[bytes], bool] | None = None  # of sessions bound from now on (``Session.gate``)
+        self.troubles = Troubles(clock.seconds)
         self.lines: list[SmppLine] = []
         self._inbox = Inbox(clock, now_ms, answer, receipt_received, incomplete)
         self._connections: dict[SmppConnection, None] = {}
@@ -137,9 +186,18 @@ class SmppGateway:
         Fails with NotSent (nothing written), InDoubt (unanswered, or taken in part), Throttled, SmppRefused.
         """
 
-        def make(line: SmppLine) -> list[Pdu]:
+        def make(line: SmppLine, session: Session) -> list[Pdu]:
             data_coding, data = encode_text(text, line.default_alphabet)
-            return message_pdus(line, source, destination, data, data_coding, reference=reference)
+            return message_pdus(
+                line,
+                source,
+                destination,
+                data,
+                data_coding,
+                reference=reference,
+                version=session.version,
+                takes_options=session.takes_options,
+            )
 
         return await self._send(make, peer)
 
@@ -157,7 +215,7 @@ class SmppGateway:
     ) -> Deferred[tuple[str, ...]]:
         """Send octets, the elements in a UDH, in parts where need be; results as ``send_text``."""
 
-        def make(line: SmppLine) -> list[Pdu]:
+        def make(line: SmppLine, session: Session) -> list[Pdu]:
             return message_pdus(
                 line,
                 source,
@@ -167,25 +225,23 @@ class SmppGateway:
                 elements=elements,
                 protocol_id=protocol_id,
                 reference=reference,
+                version=session.version,
+                takes_options=session.takes_options,
             )
 
         return Deferred.fromCoroutine(self._send(make, peer))
 
-    def _send(
-        self, make: Callable[[SmppLine], list[Pdu]], peer: str
-    ) -> Coroutine[Deferred[Any], Any, tuple[str, ...]]:
+    def _send(self, make: MakePdus, peer: str) -> Coroutine[Deferred[Any], Any, tuple[str, ...]]:
         return self._send_over(self._pick(peer), make)
 
-    async def _send_over(
-        self, connection: SmppConnection | None, make: Callable[[SmppLine], list[Pdu]]
-    ) -> tuple[str, ...]:
+    async def _send_over(self, connection: SmppConnection | None, make: MakePdus) -> tuple[str, ...]:
         if connection is None or connection.line is None:
             raise NotSent("no session is bound that could take it")
         line = connection.line
         try:
-            pdus = make(line)
+            pdus = make(line, connection.session)
         except WireError as error:
-            raise NotSent(f"not a message that can be sent: {error.why}") from error
+            raise self._unsendable(line, error) from error
         waiting: list[Deferred[Pdu]] = []
         try:
             for pdu in pdus:
@@ -193,12 +249,29 @@ class SmppGateway:
                     await self._wait_for_turn(line)
                 waiting.append(connection.request(pdu))
         except (NotSent, WireError) as error:
+            if not waiting and isinstance(error, WireError):
+                raise self._unsendable(line, error) from error
             if not waiting:
                 raise NotSent(str(error)) from error
             for deferred in waiting:
                 deferred.addErrback(lambda _: None)
             raise InDoubt("sent in part") from error
-        return await _outcome(waiting)
+        try:
+            ids = await _outcome(waiting)
+        except SmppRefused as refused:
+            self.troubles.tell(line.peer.name, "refused", status_words(refused.status))
+            if isinstance(refused, SmppRejected):
+                self.troubles.given_up(line.peer.name, status_words(refused.status))
+            raise
+        self.troubles.taken(line.peer.name)
+        return ids
+
+    def _unsendable(self, line: SmppLine, error: WireError) -> SmppUnsendable:
+        """Our own profile of the peer, or the message, allows no PDU: nothing would change that."""
+        words = f"{error.field} {error.why}".strip()
+        self.troubles.tell(line.peer.name, "unsendable", words)
+        self.troubles.given_up(line.peer.name, words)
+        return SmppUnsendable(f"not a message that can be sent: {words}")
 
     def _pick(self, peer: str) -> SmppConnection | None:
         """The next session in turn that has room in its window; else one that has room in its queue."""
@@ -241,7 +314,7 @@ async def _outcome(waiting: list[Deferred[Pdu]]) -> tuple[str, ...]:
         if pdu.status == 0:
             ids.append(str(pdu.fields.get("message_id", "")))
         else:
-            failures.append(Throttled(pdu.status) if pdu.status in _BUSY else SmppRefused(pdu.status))
+            failures.append(_refusal(pdu.status))
     if not failures:
         return tuple(ids)
     doubts = [error for error in failures if isinstance(error, InDoubt)]

@@ -14,7 +14,8 @@ from aircharge.protocols.smpp_peer import PeerInfo
 from aircharge.values import mask_msisdn
 from aircharge.wire.gsm import Reassembler
 from aircharge.wire.gsm_reassembly import Joined
-from aircharge.wire.smpp.constants import Command, Status
+from aircharge.wire.smpp.constants import VERSION_34, Command, Status, status_words
+from aircharge.wire.smpp.fields import time_ms
 from aircharge.wire.smpp.message import MobileMessage, assemble, from_pdu
 from aircharge.wire.smpp.pdu import Pdu
 from aircharge.wire.smpp.receipt import DeliveryReceipt, parse_receipt
@@ -38,6 +39,7 @@ _PARTS_MESSAGES_MAX: Final = 10_000
 _PARTS_AGE_MS: Final = 600_000  # as long as an order is fresh
 _PARTS_BYTES_MAX: Final = 4 * 1024 * 1024
 _PARTS_LOOK_S: Final = 5.0
+_SOON_MS: Final = 60_000  # clocks of two houses
 
 
 class Inbox:
@@ -68,9 +70,13 @@ class Inbox:
         """Answer one message, now or when the answerer has made up its mind."""
         try:
             message = from_pdu(pdu, line.default_alphabet, line.peer.sent_time_tlv)
-            if message.is_receipt:
+            if message.is_receipt or parse_receipt(pdu, message.data) is not None:
                 self._take_receipt(connection, line, pdu, message)
                 return
+            if message.is_acknowledgement:  # 3.4 §5.2.12: nobody asks anything
+                self._respond(connection, line, pdu, Status.ESME_ROK)
+                return
+            _refuse_later_ones(pdu, self._now_ms())
             whole, joined = message, None
             if message.part is not None:
                 found = assemble(self._parts, "", message, self._age_ms(), line.default_alphabet)
@@ -80,7 +86,10 @@ class Inbox:
                     return
                 whole, joined = found, self._parts.take_joined()
         except WireError as error:
-            self._respond(connection, line, pdu, error.hint or Status.ESME_RSYSERR)
+            status = error.hint or Status.ESME_RSYSERR
+            words = f"{pdu.name}, {error.field} {error.why}: {status_words(status)}"
+            connection.troubles.tell(line.peer.name, "malformed", words)
+            self._respond(connection, line, pdu, status)
             return
         Deferred.fromCoroutine(self._answered(connection, line, pdu, whole, joined))
 
@@ -150,6 +159,22 @@ class Inbox:
         fields: dict[str, Any] = {}
         if status == 0 and pdu.command != Command.DELIVER_SM:
             self._last_id += 1
-            is_decimal = line.peer.message_id_style == "decimal"
-            fields["message_id"] = str(self._last_id) if is_decimal else f"{self._last_id:X}"
+            fields["message_id"] = self._message_id(connection, line)
         connection.respond(pdu, status, **fields)
+
+    def _message_id(self, connection: SmppConnection, line: SmppLine) -> str:
+        """A number nobody had before; in SMPP 3.3 eight hexadecimal digits is all there is room for."""
+        if connection.session.version < VERSION_34:
+            return f"{self._last_id & 0xFFFF_FFFF:08X}"
+        return str(self._last_id) if line.peer.message_id_style == "decimal" else f"{self._last_id:X}"
+
+
+def _refuse_later_ones(pdu: Pdu, now_ms: int) -> None:
+    """Raises WireError 0x61: nothing is kept here to be carried out at a later time (3.4 §5.2.15, §7.1.1)."""
+    when = pdu.fields.get("schedule_delivery_time", "")
+    if pdu.command != Command.SUBMIT_SM or not when:
+        return
+    if (due_ms := time_ms(when, now_ms)) is None or due_ms > now_ms + _SOON_MS:
+        raise WireError(
+            "SMPP 3.4", "5.2.15", "not now", field="schedule_delivery_time", hint=Status.ESME_RINVSCHED
+        )

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from aircharge.protocols.smpp_line import SmppLine
 from aircharge.wire.gsm import Element
-from aircharge.wire.smpp.constants import Command, Tag
+from aircharge.wire.smpp.constants import VERSION_34, Command, Tag
 from aircharge.wire.smpp.message import outgoing
 from aircharge.wire.smpp.pdu import Pdu
 
@@ -25,10 +25,14 @@ def message_pdus(
     elements: tuple[Element, ...] = (),
     protocol_id: int = 0,
     reference: int = 0,
+    version: int = VERSION_34,
+    takes_options: bool = True,
 ) -> list[Pdu]:
     """Requests without sequence numbers, one a part, in order; ``elements`` stand in the first part's UDH.
 
-    Raises WireError for what no PDU can carry.
+    ``version`` and ``takes_options`` are the session's (``Session.version``): a peer of SMPP 3.3 gets no optional
+    parameter, one that did not say which version it has gets those only that its profile chose by
+    ``long_messages``. Raises WireError for what no PDU can carry.
     """
     peer = line.peer
     others: dict[str, Any] = {"service_type": peer.service_type} if peer.service_type else {}
@@ -39,7 +43,7 @@ def message_pdus(
         data,
         data_coding,
         line.next_reference() & 0xFF,
-        long_as=peer.long_messages,
+        long_as=peer.long_messages if version >= VERSION_34 else "udh",
         default=line.default_alphabet,
         elements=elements,
         source_ton=peer.source_ton,
@@ -50,5 +54,6 @@ def message_pdus(
         protocol_id=protocol_id,
         **others,
     )
-    own = ((Tag.USER_MESSAGE_REFERENCE, reference & 0xFFFF),) if reference else ()
+    may_refer = takes_options and version >= VERSION_34 and peer.user_message_reference
+    own = ((Tag.USER_MESSAGE_REFERENCE, reference & 0xFFFF),) if reference and may_refer else ()
     return [Pdu(line.mt_command, 0, 0, fields, (*own, *tlvs)) for fields, tlvs in parts]

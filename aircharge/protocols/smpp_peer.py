@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from aircharge.errors import ConfigError
 from aircharge.wire.smpp.constants import Command
 from aircharge.wire.smpp.states import Side
+from aircharge.wire.smpp.tables import NPI, TON
 from aircharge.wire.smpp.timers import SessionSettings
 
 __all__ = ["PeerInfo", "SmppPeer"]
@@ -49,7 +50,9 @@ class SmppPeer:
     country_code: str = ""  # put before national digits of a destination, "86"; empty: as they are
     sent_time_tlv: int = 0  # tag of a TLV with 4 octets of Unix seconds, the SMS centre's own time; 0 = none
     message_id_style: str = "hex"  # message_id of our submit_sm_resp: hex, decimal
-    long_messages: str = "udh"  # udh, sar or payload
+    long_messages: str = "udh"  # udh, sar or payload; to a peer of SMPP 3.3 always udh
+    user_message_reference: bool = True  # put it on our messages, where the peer takes optional parameters
+    sc_interface_version: bool = True  # put it in our bind_resp to a peer of SMPP 3.4 or later
     receipts: bool = False  # ask for a delivery receipt
     throughput_per_s: float = 0.0  # messages to this peer; 0 = no limit
     sessions_max: int = 4
@@ -57,7 +60,7 @@ class SmppPeer:
     window_max: int = 50
     queue_max: int = 1000
     window_in_max: int = 200
-    frame_max: int = 65536
+    frame_max: int = 70_000  # a message_payload of 65,535 octets and what stands around it
     session_init_s: float = 10.0
     enquire_link_s: float = 30.0
     inactivity_s: float = 0.0
@@ -112,6 +115,14 @@ class SmppPeer:
             ("long_messages", self.long_messages in ("udh", "sar", "payload")),
             ("interface_version", self.interface_version in (0x33, 0x34, 0x50)),
             ("system_id", len(self.system_id) < 16),
+            ("our_system_id", len(self.our_system_id) < 16 and self.our_system_id.isascii()),
+            ("system_type", len(self.system_type) < 13 and self.system_type.isascii()),
+            ("service_type", len(self.service_type) < 6 and self.service_type.isascii()),
+            ("source_ton", self.source_ton in TON),
+            ("source_npi", self.source_npi in NPI),
+            ("destination_ton", self.destination_ton in TON),
+            ("destination_npi", self.destination_npi in NPI),
+            ("country_code", len(self.country_code) <= 4 and self.country_code.strip("0123456789") == ""),
         )
         for key, is_known in known:
             if not is_known:

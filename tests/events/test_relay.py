@@ -7,7 +7,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock
 
-from aircharge.errors import LinkError, NotSent
+from aircharge.errors import LinkError, NotSent, Unsendable
 from aircharge.events.relay import NoticeRelay, RelaySettings
 from aircharge.ledger.commands import NoticeRow, NoticesDone
 from aircharge.ports import Notice
@@ -182,3 +182,13 @@ def test_stopping_leaves_what_waits_to_the_next_start() -> None:
     box.relay.take([row(1, order_id=0)])
     now(box.relay.stop())
     assert (box.ids(), box.done, box.relay.waiting) == ([], [], 0)
+
+
+def test_what_is_refused_for_good_ends_at_once() -> None:
+    outbox = Outbox()
+    outbox.outcome = Unsendable("refused for good")
+    outbox.relay.take([row(1), row(2)])
+    outbox.reactor.advance(1)
+    assert [done.expired for done in outbox.done] == [(1, 2)]
+    assert not any(done.retry for done in outbox.done)
+    assert outbox.relay.given_up == 2

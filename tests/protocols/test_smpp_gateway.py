@@ -10,6 +10,7 @@ from twisted.python.failure import Failure
 
 from aircharge.errors import InDoubt, NotSent
 from aircharge.protocols.smpp import SmppRefused, Throttled
+from aircharge.protocols.smpp_gateway import SmppRejected
 from aircharge.wire.gsm import Element, decode_text
 from aircharge.wire.smpp.constants import Command, EsmClass, Status, Tag
 from aircharge.wire.smpp.pdu import Pdu
@@ -122,7 +123,8 @@ def test_binary_with_elements() -> None:
     [
         (Status.ESME_RTHROTTLED, Throttled),
         (Status.ESME_RMSGQFUL, Throttled),
-        (Status.ESME_RINVDSTADR, SmppRefused),
+        (Status.ESME_RINVDSTADR, SmppRejected),
+        (Status.ESME_RSYSERR, SmppRefused),
     ],
 )
 def test_refusals(status: int, kind: type[SmppRefused]) -> None:

@@ -18,6 +18,7 @@ __all__ = [
     "MessageState",
     "Status",
     "Tag",
+    "status_words",
 ]
 
 RESPONSE_BIT: Final = 0x80000000
@@ -241,3 +242,11 @@ class EsmClass:
     INTERMEDIATE_NOTIFICATION: Final = 0x20
     UDHI: Final = 0x40
     REPLY_PATH: Final = 0x80
+
+
+def status_words(status: int) -> str:
+    """A command_status as a log shows it: "0x0000000D (ESME_RBINDFAIL)"."""
+    try:
+        return f"{status:#010x} ({Status(status).name})"
+    except ValueError:
+        return f"{status:#010x} (the vendor's own, or reserved)"

@@ -8,6 +8,7 @@ Reading is lenient where peers are known to be odd; writing refuses what the sta
 
 from __future__ import annotations
 
+import datetime
 import re
 from collections.abc import Container, Mapping
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ __all__ = [
     "Unsuccess",
     "UnsuccessList",
     "plan",
+    "time_ms",
 ]
 
 ANY_OCTET: Final = range(256)
@@ -313,3 +315,23 @@ def plan(table: tuple[Field, ...]) -> tuple[Step, ...]:
     if run:
         steps.append(Octets(run))
     return tuple(steps)
+
+
+def time_ms(text: str, now_ms: int) -> int | None:
+    """A time of section 7.1.1, ``YYMMDDhhmmsstnnp``, in ms since 1970 UTC; None where there is no such time.
+
+    Relative ones ("R") count from ``now_ms``, months as 30 days and years as 365.
+    """
+    if len(text) != 16 or not _TIME.fullmatch(text):
+        return None
+    year, month, day, hour, minute, second = (int(text[at : at + 2]) for at in range(0, 12, 2))
+    if text[15] == "R":
+        days = year * 365 + month * 30 + day
+        return now_ms + ((days * 24 + hour) * 60 + minute) * 60_000 + second * 1000
+    quarters = int(text[13:15]) * (-1 if text[15] == "-" else 1)
+    try:
+        zone = datetime.timezone(datetime.timedelta(minutes=15 * quarters))
+        when = datetime.datetime(2000 + year, month, day, hour, minute, second, tzinfo=zone)
+    except ValueError:
+        return None
+    return int(when.timestamp() * 1000) + int(text[12]) * 100

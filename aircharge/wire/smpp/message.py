@@ -38,6 +38,8 @@ _PACKET_HEADS: Final = {  # TS 23.048 section 6.1: a SIM cannot tell its phone t
     b"\x02\x71\x00": Element(RESPONSE_PACKET, b""),
 }
 
+_ACKNOWLEDGEMENTS: Final = frozenset((EsmClass.DELIVERY_ACK, EsmClass.USER_ACK, EsmClass.CONVERSATION_ABORT))
+
 
 @dataclass(frozen=True, slots=True)
 class MobileMessage:
@@ -76,6 +78,11 @@ class MobileMessage:
         kind = self.esm_class & EsmClass.TYPE_MASK
         return bool(kind & (EsmClass.DELIVERY_RECEIPT | EsmClass.INTERMEDIATE_NOTIFICATION))
 
+    @property
+    def is_acknowledgement(self) -> bool:
+        """What a phone or its owner acknowledges (5.2.12, 0x08, 0x10, 0x18): whatever it says, no order."""
+        return (self.esm_class & EsmClass.TYPE_MASK) in _ACKNOWLEDGEMENTS
+
     def tlv(self, tag: int) -> TlvValue | None:
         """The first value of a tag, or None."""
         for found, value in self.tlvs:
@@ -93,7 +100,7 @@ def from_pdu(pdu: Pdu, default: DefaultAlphabet = "gsm7", sent_time_tag: int = 0
 
     ``sent_time_tag`` names the vendor TLV with the SMS centre's time (4 octets, seconds since 1970 UTC);
     0: none. Raises WireError: hint 0xC1 when short_message and message_payload both carry something (section
-    5.3.2.32), 0x65 when the UDH is broken.
+    5.3.2.32; an empty one counts for nothing), 0x65 when the UDH is broken.
     """
     fields = pdu.fields
     data = _user_data(pdu)
@@ -135,7 +142,7 @@ def from_pdu(pdu: Pdu, default: DefaultAlphabet = "gsm7", sent_time_tag: int = 0
 def _user_data(pdu: Pdu) -> bytes:
     data: bytes = pdu.fields.get("short_message", b"")
     payload = pdu.tlv(Tag.MESSAGE_PAYLOAD) if pdu.tlvs else None
-    if payload is None:
+    if not payload:
         return data
     if data:
         why = "message_payload beside short_message"

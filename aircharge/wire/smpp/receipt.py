@@ -41,6 +41,7 @@ _FINAL: Final = frozenset(
 _KEYS: Final = re.compile(
     r"\b(id|sub|dlvrd|submit date|done date|stat|err|text)\s*:\s*", re.ASCII | re.IGNORECASE
 )
+_BETWEEN: Final = ("sub", "dlvrd", "submit date", "done date")
 _ERROR: Final = re.compile(r"[0-9A-Za-z]{1,8}")
 
 
@@ -68,12 +69,15 @@ class DeliveryReceipt:
 def parse_receipt(pdu: Pdu, body: bytes | None = None) -> DeliveryReceipt | None:
     """The receipt in a deliver_sm or data_sm; None when it is none or names no message.
 
+    A receipt without its flag is known by receipted_message_id, or by a text of appendix B: id, stat, and one of
+    the words that stand between them.
     ``body`` is the user data without UDH, where the caller has it, else short_message or message_payload.
     """
     kind = pdu.fields.get("esm_class", 0) & EsmClass.TYPE_MASK
-    if not kind & (EsmClass.DELIVERY_RECEIPT | EsmClass.INTERMEDIATE_NOTIFICATION):
-        return None
+    is_flagged = bool(kind & (EsmClass.DELIVERY_RECEIPT | EsmClass.INTERMEDIATE_NOTIFICATION))
     words = _words(_body(pdu) if body is None else body)
+    if not is_flagged and not (pdu.tlv(Tag.RECEIPTED_MESSAGE_ID) or _is_appendix_b(words)):
+        return None
     message_id = pdu.tlv(Tag.RECEIPTED_MESSAGE_ID) or words.get("id", "")
     if not isinstance(message_id, str) or not message_id:
         return None
@@ -102,6 +106,10 @@ def _words(body: bytes) -> dict[str, str]:
             break
         words.setdefault(key.lower(), value.strip(" ,;\t\r\n\v\f"))
     return words
+
+
+def _is_appendix_b(words: dict[str, str]) -> bool:
+    return bool(words.get("id")) and "stat" in words and not words.keys().isdisjoint(_BETWEEN)
 
 
 def _state(pdu: Pdu, words: dict[str, str]) -> MessageState:

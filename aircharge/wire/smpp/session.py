@@ -14,8 +14,8 @@ from typing import Any, Final, NamedTuple
 from aircharge.errors import NotSent, WireError
 from aircharge.wire.framing import NEED_DATA, SmppSplitter
 from aircharge.wire.machine import advance
-from aircharge.wire.smpp.constants import RESPONSE_BIT, Command, Status, Tag
-from aircharge.wire.smpp.pdu import Pdu, decode, encode, nack
+from aircharge.wire.smpp.constants import RESPONSE_BIT, Command, Status, Tag, status_words
+from aircharge.wire.smpp.pdu import Pdu, PduError, decode, encode, nack
 from aircharge.wire.smpp.states import (
     BINDS,
     BOUND_BY,
@@ -38,6 +38,7 @@ __all__ = [
     "Ended",
     "Event",
     "Lost",
+    "Malformed",
     "OutbindAsked",
     "Received",
     "Session",
@@ -68,6 +69,15 @@ class Lost:
 
     token: Any
     was_written: bool
+
+
+@dataclass(slots=True)
+class Malformed:
+    """A PDU of the peer broke the standard. ``status`` is what we answered, or a response's own status."""
+
+    name: str
+    status: int
+    why: str
 
 
 @dataclass(slots=True)
@@ -105,7 +115,7 @@ class Ended:
     why: str
 
 
-Event = Received | Answered | Lost | BindAsked | OutbindAsked | Bound | Alerted | Ended
+Event = Received | Answered | Lost | Malformed | BindAsked | OutbindAsked | Bound | Alerted | Ended
 
 
 class Session:
@@ -116,6 +126,9 @@ class Session:
         self.settings = settings
         self.state = State.OPEN
         self.version = settings.interface_version
+        self.takes_options = (
+            settings.interface_version >= 0x34
+        )  # the peer is known to take optional parameters
         self.is_throttling = False  # every new message is answered 0x58
         self.gate: Callable[[bytes], bool] | None = None  # False: this message is answered 0x58, undecoded
         self.late_answers = 0  # responses nobody waited for any more
@@ -203,14 +216,18 @@ class Session:
         self._send(Pdu(command, sequence, 0, fields))
         self._binding = (sequence, command, now + self.settings.response_s)
 
-    def accept_bind(self, pdu: Pdu, system_id: str, now: float) -> list[Event]:
-        """MC: the peer is who it says it is. Versions meet at the lower one (5.0 §4.1.1.7)."""
+    def accept_bind(self, pdu: Pdu, system_id: str, now: float, *, tells_version: bool = True) -> list[Event]:
+        """MC: the peer is who it says it is. Versions meet at the lower one (5.0 §4.1.1.7).
+
+        ``tells_version``: whether a peer of 3.4 or later is sent our sc_interface_version.
+        """
         assert self._bind_in == pdu.command
         self._bind_in = None
         asked = int(pdu.fields.get("interface_version", 0))
         self.version = min(self.settings.interface_version, max(asked, 0x33))
+        self.takes_options = self.version >= 0x34
         answer = pdu.response(Status.ESME_ROK, system_id=system_id)
-        if self.version >= 0x34:
+        if self.takes_options and tells_version:
             answer.tlvs = ((Tag.SC_INTERFACE_VERSION, self.settings.interface_version),)
         self._send(answer)
         self._move(BOUND_BY[Command(pdu.command)])
@@ -379,24 +396,28 @@ class Session:
         assert self._binding is not None
         command, self._binding = Command(self._binding[1]), None
         if pdu.status != 0 or pdu.command != command | RESPONSE_BIT:
-            events += self._end(f"bind refused with status {pdu.status:#x}")
+            events += self._end(f"bind refused with {status_words(pdu.status)}")
             return
         offered = pdu.tlv(Tag.SC_INTERFACE_VERSION)
         theirs = offered if isinstance(offered, int) else 0x33 if self.version < 0x34 else 0x34
         self.version = min(self.settings.interface_version, max(theirs, 0x33))
+        self.takes_options = self.version >= 0x34 and isinstance(offered, int)  # 3.4 §3.4
         self._move(BOUND_BY[command])
         self._active = now
         events.append(Bound(pdu))
 
     def _undecodable(self, frame: bytes, error: WireError, now: float, events: list[Event]) -> None:
-        """A body that breaks the standard: its own response with the code, or generic_nack (3.4 §4.3)."""
-        _, command, _, sequence = _HEADER.unpack_from(frame)
+        """A body that breaks the standard: its own response with the code, or generic_nack (3.4 §4.3).
+
+        A response whose body cannot be read is an answer all the same: its status stands in the header.
+        """
+        _, command, answered, sequence = _HEADER.unpack_from(frame)
         status = error.hint or Status.ESME_RSYSERR
-        if command & RESPONSE_BIT:  # never nack a response; what it answers stays unknown
-            entry = self._window.take(sequence)
-            if entry is not None:
-                events.append(Lost(entry.token, was_written=True))
-                self._room_again(now, events)
+        pdu = error.pdu if isinstance(error, PduError) and error.pdu else Pdu(command, sequence, answered)
+        told = answered if command & RESPONSE_BIT else status
+        events.append(Malformed(pdu.name, told, f"{error.field} {error.why}".strip()))
+        if command & RESPONSE_BIT:  # never nack a response
+            self._response_received(pdu, now, events)
         elif self._is_unknown(command):
             self._send(nack(sequence, Status.ESME_RINVCMDID))
         elif command in _NO_RESPONSE:

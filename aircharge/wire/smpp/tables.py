@@ -21,10 +21,10 @@ from aircharge.wire.smpp.fields import (
     plan,
 )
 
-__all__ = ["LAYOUTS", "TLVS_OF_50", "Layout"]
+__all__ = ["LAYOUTS", "NPI", "TLVS_OF_50", "TON", "Layout"]
 
-_TON: Final = range(7)  # 5.2.5
-_NPI: Final = frozenset((0, 1, 3, 4, 6, 8, 9, 10, 14, 18))  # 5.2.6
+TON: Final = range(7)  # 5.2.5
+NPI: Final = frozenset((0, 1, 3, 4, 6, 8, 9, 10, 14, 18))  # 5.2.6
 
 _SYSTEM_ID: Final = CString("system_id", 16, Status.ESME_RINVSYSID, "5.2.1", 65)
 _PASSWORD: Final = CString("password", 9, Status.ESME_RINVPASWD, "5.2.2", 65)
@@ -43,8 +43,8 @@ _DEFAULT_MESSAGE: Final = Octet("sm_default_msg_id", Status.ESME_RINVDFTMSGID)
 
 def _source(octets: int) -> tuple[Field, ...]:
     return (
-        Octet("source_addr_ton", Status.ESME_RINVSRCTON, _TON),
-        Octet("source_addr_npi", Status.ESME_RINVSRCNPI, _NPI),
+        Octet("source_addr_ton", Status.ESME_RINVSRCTON, TON),
+        Octet("source_addr_npi", Status.ESME_RINVSRCNPI, NPI),
         CString("source_addr", octets, Status.ESME_RINVSRCADR, "5.2.8"),
     )
 
@@ -53,8 +53,8 @@ def _destination(octets: int) -> tuple[Field, ...]:
     return (_DEST_TON, _DEST_NPI, CString("destination_addr", octets, Status.ESME_RINVDSTADR, "5.2.9"))
 
 
-_DEST_TON: Final = Octet("dest_addr_ton", Status.ESME_RINVDSTTON, _TON)
-_DEST_NPI: Final = Octet("dest_addr_npi", Status.ESME_RINVDSTNPI, _NPI)
+_DEST_TON: Final = Octet("dest_addr_ton", Status.ESME_RINVDSTTON, TON)
+_DEST_NPI: Final = Octet("dest_addr_npi", Status.ESME_RINVDSTNPI, NPI)
 _DEST_ADDR: Final = CString("destination_addr", 21, Status.ESME_RINVDSTADR, "5.2.9")
 _LIST_NAME: Final = CString("dl_name", 21, Status.ESME_RINVDLNAME, "5.2.27")
 
@@ -63,8 +63,8 @@ _BIND: Final[tuple[Field, ...]] = (  # 4.1.1
     _PASSWORD,
     CString("system_type", 13, Status.ESME_RINVSYSTYP, "5.2.3", 65),
     Octet("interface_version", Status.ESME_RBINDFAIL),
-    Octet("addr_ton", Status.ESME_RBINDFAIL, _TON),
-    Octet("addr_npi", Status.ESME_RBINDFAIL, _NPI),
+    Octet("addr_ton", Status.ESME_RBINDFAIL, TON),
+    Octet("addr_npi", Status.ESME_RBINDFAIL, NPI),
     CString("address_range", 41, Status.ESME_RBINDFAIL, "5.2.7", 65),
 )
 _AFTER_ADDRESSES: Final[tuple[Field, ...]] = (_ESM_CLASS, _PROTOCOL_ID, _PRIORITY)
@@ -133,8 +133,8 @@ _REPLACE_SM: Final[tuple[Field, ...]] = (  # 4.10.1
 )
 _ALERT: Final[tuple[Field, ...]] = (  # 4.12.1
     *_source(65),
-    Octet("esme_addr_ton", Status.ESME_RINVDSTTON, _TON),
-    Octet("esme_addr_npi", Status.ESME_RINVDSTNPI, _NPI),
+    Octet("esme_addr_ton", Status.ESME_RINVDSTTON, TON),
+    Octet("esme_addr_npi", Status.ESME_RINVDSTNPI, NPI),
     CString("esme_addr", 65, Status.ESME_RINVDSTADR, "5.2.10"),
 )
 _BROADCAST: Final[tuple[Field, ...]] = (  # 5.0 4.4.1

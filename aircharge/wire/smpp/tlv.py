@@ -117,12 +117,16 @@ def _refuse(why: str, tag: int, hint: int, offset: int = 0) -> WireError:
     return WireError("SMPP 3.4", "5.3", why, offset=offset, field=name, hint=hint)
 
 
+_NEEDED: Final = frozenset((Tag.SAR_MSG_REF_NUM, Tag.SAR_TOTAL_SEGMENTS, Tag.SAR_SEGMENT_SEQNUM))
+
+
 def read_tlvs(frame: bytes, position: int, found: list[Tlv]) -> int:
     """Append the TLVs from ``position`` on; the position where none begins any more.
 
     Fewer than four octets at the end are left unread (some peers pad). Integers may come in 1 to 4 octets and
-    texts without their NUL; lengths are otherwise the peer's own business. Unknown tags are kept as bytes.
-    Raises WireError with hint 0xC0 when a TLV is longer than its PDU, 0xC2 for an integer that is none.
+    texts without their NUL; lengths are otherwise the peer's own business. Unknown tags are kept as bytes, and so
+    is an integer of a length that no integer has, where nothing hangs on it. Raises WireError with hint 0xC0
+    when a TLV is longer than its PDU, 0xC2 for such an integer among sar_*: without it parts become orders.
     """
     size = len(frame)
     while position + 4 <= size:
@@ -135,9 +139,12 @@ def read_tlvs(frame: bytes, position: int, found: list[Tlv]) -> int:
         if spec is None or spec.kind is bytes:
             found.append((tag, frame[start:end]))
         elif spec.kind is int:
-            if not 1 <= length <= _INTEGER_OCTETS_MAX:
+            if 1 <= length <= _INTEGER_OCTETS_MAX:
+                found.append((tag, int.from_bytes(frame[start:end], "big")))
+            elif tag in _NEEDED:
                 raise _refuse("not an integer's length", tag, Status.ESME_RINVTLVLEN, position)
-            found.append((tag, int.from_bytes(frame[start:end], "big")))
+            else:
+                found.append((tag, frame[start:end]))
         else:
             found.append((tag, str(frame[start:end].split(b"\0", 1)[0], "latin-1")))
         position = end

@@ -105,7 +105,7 @@ BROKEN = [
     (frame(Command.SUBMIT_SM, BODY[:-1] + b"\x09"), Status.ESME_RINVMSGLEN),
     (frame(Command.SUBMIT_SM, BODY[:-3]), Status.ESME_RINVCMDLEN),
     (frame(Command.SUBMIT_SM, BODY + b"\x04\x24\x00\x09x"), Status.ESME_RINVTLVSTREAM),
-    (frame(Command.SUBMIT_SM, BODY + b"\x02\x0a\x00\x00"), Status.ESME_RINVTLVLEN),
+    (frame(Command.SUBMIT_SM, BODY + b"\x02\x0c\x00\x00"), Status.ESME_RINVTLVLEN),
     (frame(Command.SUBMIT_MULTI, b"\0\0\0\0\1\3"), Status.ESME_RINVDESTFLAG),
     (frame(Command.QUERY_SM, b"1" * 70), Status.ESME_RINVMSGID),
     (frame(Command.BIND_TRANSCEIVER, b"s" * 70), Status.ESME_RINVSYSID),

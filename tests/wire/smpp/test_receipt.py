@@ -68,7 +68,8 @@ def test_tlvs_win() -> None:
 
 
 def test_what_is_no_receipt() -> None:
-    assert receipt(FULL, esm_class=0) is None
+    assert receipt(b"id:7 50", esm_class=0) is None
+    assert receipt(b"id:7 stat:DELIVRD", esm_class=0) is None
     assert receipt(b"stat:DELIVRD") is None
 
 
