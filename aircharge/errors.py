@@ -127,6 +127,10 @@ class LedgerError(AirchargeError):
     """The ledger cannot say whether the commit took place, or refuses to go on: re-read by key."""
 
 
+class CommandFailed(LedgerError):
+    """This command ended in an exception of ours before anything of it was written; asked again it would fail again."""
+
+
 class ConfigError(AirchargeError):
     """A configuration file is wrong: which file, which key, and why; ``others``: what else is wrong with it."""
 

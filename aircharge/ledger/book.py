@@ -17,6 +17,7 @@ from aircharge.ledger import (
     credit,
     days,
     entries,
+    failing,
     losing,
     on_behalf,
     opening,
@@ -55,6 +56,7 @@ RULES: Final[dict[type[Any], Rule]] = {
     **on_behalf.RULES,
     **cancelling.RULES,
     **terminals.RULES,
+    **failing.RULES,
 }
 """Every command the book understands. A room of rules has a ``RULES`` of its own and is named here."""
 

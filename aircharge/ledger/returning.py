@@ -86,12 +86,15 @@ def _own(page: Page, command: ReverseTransfer, outlet: OutletRow) -> TxnRow | No
 
 
 def _is_reversible(page: Page, original: TxnRow) -> bool:
-    """Settled today, and the receiver still holds the sum: of its own, nothing borrowed."""
+    """Settled today, and the receiver still holds the sum: of its own, nothing borrowed.
+
+    A refused transfer may have no receiver at all.
+    """
+    if original.state != State.SETTLED or original.biz_date != page.date():
+        return False
     assert original.counter_acct is not None
     balance = page.rows.balances[original.counter_acct]
-    held_fen = min(balance.posted - balance.held, balance.available)
-    is_today = original.biz_date == page.date()
-    return original.state == State.SETTLED and is_today and held_fen >= original.amount
+    return min(balance.posted - balance.held, balance.available) >= original.amount
 
 
 def _parties(page: Page, original: TxnRow) -> tuple[OutletRow, OutletRow]:

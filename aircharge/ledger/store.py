@@ -12,12 +12,14 @@ from typing import Final
 
 from sqlalchemy import Connection, Engine, RootTransaction, func, insert, select
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
+from twisted.logger import Logger
 
-from aircharge.errors import LedgerError
+from aircharge.errors import CommandFailed, LedgerError
 from aircharge.ledger.book import Book
 from aircharge.ledger.chart import KIND_STOCK, NORMAL_SIDE
 from aircharge.ledger.commands import Command, NoticeRow, Result
 from aircharge.ledger.dialect import dialect_of, open_engine
+from aircharge.ledger.failing import failure_of
 from aircharge.ledger.ids import IdSeries
 from aircharge.ledger.loading import Loader
 from aircharge.ledger.migrate import check_schema
@@ -28,6 +30,8 @@ from aircharge.ledger.tenure import Tenure
 from aircharge.ports import Clock
 
 __all__ = ["BrokenLedger", "Outcome", "Store", "check_schema", "open_engine"]
+
+log = Logger()
 
 _ITS_OWN: Final = (IntegrityError, DataError)
 """Errors that one command of a batch may have brought upon all of it."""
@@ -61,6 +65,9 @@ class Store:
         self._loader = Loader(dialect, book.settings)
         self._saver = Saver(dialect, book.settings)
         self._commit_began_s: float | None = None
+        self._is_committing = (
+            False  # or has been when the last batch ended: its fate is not known for certain
+        )
 
     def run(self, commands: Sequence[Command]) -> list[Result]:
         """Results in order. Raises LedgerError if any command met one."""
@@ -72,7 +79,8 @@ class Store:
         return results
 
     def run_batch(self, commands: Sequence[Command]) -> Outcome:
-        """One transaction. A command that breaks a constraint is found by running the batch one by one.
+        """One transaction. A command that breaks a constraint, or meets an exception of ours, is found by running the
+        batch one by one: it alone is refused (CommandFailed among the results).
 
         Raises LedgerError when the batch came to nothing or its commit's fate is unknown, BrokenLedger when
         nothing more may be written.
@@ -83,6 +91,12 @@ class Store:
             return self._one_by_one(commands)
         except DBAPIError as error:
             raise self._error(error, "nothing was written") from error
+        except LedgerError:
+            raise
+        except Exception:  # a bug that some command has met: before the commit, so nothing was written
+            if self._is_committing:
+                raise
+            return self._one_by_one(commands)
 
     def _one_by_one(self, commands: Sequence[Command]) -> Outcome:
         """Where several daemons write, a key that clashes may be known by now: then its answer is a stored one."""
@@ -94,10 +108,25 @@ class Store:
                 total.results.append(LedgerError(f"refused by the database: {error.orig}"))
             except DBAPIError as error:
                 total.results.append(self._error(error, "nothing was written"))
+            except LedgerError:
+                raise
+            except Exception as error:
+                if self._is_committing:
+                    raise
+                total.results.append(self._failed(command, error, total.notices))
             else:
                 total.results += outcome.results
                 total.notices += outcome.notices
         return total
+
+    def _failed(self, command: Command, error: Exception, notices: list[NoticeRow]) -> CommandFailed:
+        """One command's exception refuses that command. Its outlet and people are told, where that can be written."""
+        log.failure("{command} is refused: an exception of ours", command=type(command).__name__)
+        try:
+            notices += self._persist([failure_of(command, error)]).notices
+        except (DBAPIError, LedgerError) as second:
+            log.error("the alarm of it is not written: {why}", why=type(second).__name__)
+        return CommandFailed(f"{type(command).__name__}: {type(error).__name__}")
 
     def _persist(self, commands: Sequence[Command], again: tuple[type[Exception], ...] = ()) -> Outcome:
         """Transact, and once more while nothing but the work of others was in the way: ``attempts`` at most."""
@@ -120,6 +149,7 @@ class Store:
         """None: nothing was done, an accounting day is to be cut, which takes a batch that is alone."""
         dialect = self._dialect
         dialect.settle(self._writing)
+        self._is_committing = False
         with self._writing.connect() as txn:
             begun = txn.begin()
             needs = self._book.needs(commands)
@@ -138,7 +168,7 @@ class Store:
         return Outcome(list(decision.results), decision.changes.notices)
 
     def _commit(self, txn: Connection, begun: RootTransaction) -> None:
-        self._commit_began_s = self._clock.monotonic_s()
+        self._commit_began_s, self._is_committing = self._clock.monotonic_s(), True
         try:
             self._dialect.commit(txn, begun)
         except DBAPIError as error:

@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from aircharge.errors import LedgerError, Reason, Refusal
+from aircharge.errors import CommandFailed, LedgerError, Reason, Refusal
 from aircharge.ledger.cancelling import CancelSale
 from aircharge.ledger.chart import POS_EQUAL
 from aircharge.ledger.commands import Inquire
@@ -190,6 +190,8 @@ class Till:
                 alarm_n = self._settings.reversals_alarm
                 command = replace(command, went_on=heard, today_n=today_n, alarm_n=alarm_n)
             receipt = await cancel(self._board, command)
+        except CommandFailed:
+            return self._of(Reason.INTERNAL)  # said again it would fail again: the alarm is people's
         except (LedgerError, Refusal):
             return None  # it says so again until it is answered
         if receipt.reason in (Reason.CLASH, Reason.NOT_REVERSIBLE) or not receipt.order_id:
@@ -258,6 +260,9 @@ class Till:
     async def _ended(self, key: Key, work: Coroutine[Any, Any, Receipt]) -> Receipt | Reason | None:
         try:
             return await work
+        except CommandFailed:
+            known = await self._board.ledger.read(lambda txn: order_under(txn, key))
+            return None if known else Reason.INTERNAL
         except LedgerError:
             log.failure("the ledger could not take a terminal's request: it is not answered")
         except Refusal as refusal:

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from twisted.logger import Logger
 
-from aircharge.errors import LedgerError, Reason, Refusal, WireError
+from aircharge.errors import CommandFailed, LedgerError, Reason, Refusal, WireError
 from aircharge.ledger.commands import Inquire
 from aircharge.ledger.lookups import order_of
 from aircharge.ledger.losing import ReportLost
@@ -169,6 +169,8 @@ class SmsDoor:
                     self._told_later(message, refusal)
                 return CommandStatus.ESME_RTHROTTLED
             log.warn("a message was dropped: {reason}", reason=refusal.reason.name)
+        except CommandFailed as error:  # the ledger has told the outlet; delivered again it would fail again
+            log.error("a message is refused: {error}", error=error)
         except LedgerError:
             log.failure("the ledger could not take a message: it is to be delivered again")
             return CommandStatus.ESME_RX_T_APPN

@@ -84,6 +84,7 @@ class WorldStore(Store):
             disk.check()
 
     def _commit(self, txn: Connection, begun: RootTransaction) -> None:
+        self._is_committing = True
         fate = self.disk.next_fate()
         if fate == "crash_before":
             self.host.die()

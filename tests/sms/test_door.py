@@ -14,7 +14,8 @@ from twisted.internet.defer import Deferred, fail
 from aircharge.config import load
 from aircharge.errors import LedgerError, Reason, Refusal
 from aircharge.instance import DEMO_PIN, Instance, Ports, Shop
-from aircharge.ledger.commands import NoticeRow
+from aircharge.ledger.book import RULES
+from aircharge.ledger.commands import NoticeRow, OpenRecharge
 from aircharge.ledger.policy_loading import bump_policy_txn
 from aircharge.ledger.writer import InlineLedger
 from aircharge.machine import SystemClock, SystemRandomness, open_store
@@ -581,3 +582,29 @@ def test_what_is_taken_back_may_be_named_by_its_number(world: World) -> None:
     assert (balance(world, "A1"), balance(world, "B2")) == (before_fen, 0)
     world.plain(f"14 {(recharge + 1) % 10**8:08d} {DEMO_PIN}")
     assert world.topics() == ["outlet.refused.NOT_FOUND"]
+
+
+def test_a_message_that_meets_a_bug_is_taken_and_its_sender_is_told(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Delivered again it would meet it again, so the SMS centre is not asked to."""
+    rule = RULES[OpenRecharge]
+
+    def decide(page: Any, command: Any) -> Any:
+        raise KeyError(command)
+
+    monkeypatch.setitem(RULES, OpenRecharge, dataclasses.replace(rule, decide=decide))
+    assert world.plain("13812345678 50") == Status.ESME_ROK
+    assert [(notice.topic, notice.facts["reason"]) for notice in world.notices] == [
+        ("outlet.refused", "INTERNAL")
+    ]
+    monkeypatch.undo()
+    assert world.plain("13812345679 50") == Status.ESME_ROK
+
+
+def test_a_refused_transfer_named_by_a_reversal_ends_nothing(world: World) -> None:
+    """L1 of 2026-11-30: two messages of one outlet ended the daemon for everybody."""
+    world.plain(f"15 NOBODY 10 {DEMO_PIN}", to="0353911")
+    number = world.notices[-1].facts["order_id"]
+    assert world.plain(f"14 {number % 10**8:08d} {DEMO_PIN}") == Status.ESME_ROK
+    assert world.notices[-1].facts["reason"] == "NOT_REVERSIBLE"
