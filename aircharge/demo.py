@@ -205,12 +205,15 @@ def simulate(folder: Path, what: str, words: list[str]) -> list[str]:
     return [f"{shop.code} ← {message['text']}" for message in messages[before:]] or ["(no SMS within 8 s)"]
 
 
+_QUESTIONS: Final = ("00", "10", "11", "12", "13")  # what is sent to the query number (docs/channels/sms.md)
+
+
 def _handset(what: str, words: list[str], shop: Shop) -> tuple[str, dict[str, Any]]:
     if what == "sms":
         text = " ".join(words)
         return "sms", {
             "from": shop.phone,
-            "to": "0353910" if len(text.strip()) == 2 else "0353911",
+            "to": "0353910" if text.split()[:1] and text.split()[0] in _QUESTIONS else "0353911",
             "text": text,
         }
     if what == "replay":

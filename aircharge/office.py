@@ -11,10 +11,12 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from typing import Any, Final
 
+from sqlalchemy import Connection
+
 from aircharge.config import Config
 from aircharge.errors import AirchargeError
 from aircharge.ledger import funding, reading
-from aircharge.ledger.commands import Fund
+from aircharge.ledger.commands import Command, Fund, Result
 from aircharge.ledger.migrate import check_schema, upgrade
 from aircharge.ledger.roles import grant
 from aircharge.ledger.ruling import RULING, RuleOrder
@@ -23,6 +25,7 @@ from aircharge.machine import SystemClock, SystemRandomness, open_store
 from aircharge.outlets import registry, requests
 from aircharge.outlets.cards import CardKeyBytes, fits
 from aircharge.outlets.pins import random_pin
+from aircharge.outlets.reach import check_action_txn
 from aircharge.outlets.registry import CardForm, Desk, OutletForm
 from aircharge.outlets.rights import NotAllowed, Person, codes_within, ids_within
 from aircharge.ports import Clock, Randomness
@@ -58,6 +61,7 @@ class Office:
         self.chance = chance or SystemRandomness()
         self.store = open_store(config, self.clock, config.daemon.desk_node)
         self.person: Person | None = None  # who has logged in; None in a house without staff
+        self.command: tuple[str, Mapping[str, Any]] | None = None  # the command line's: action and arguments
 
     def close(self) -> None:
         self.store.engine.dispose()
@@ -86,16 +90,18 @@ class Office:
         pins, salt = self.config.pin_hash(), self.chance.token(16)
         if self.person is not None and form.pin_policy != "always":
             raise NotAllowed("that plain SMS needs no PIN takes two people: outlet profile")
-        with self.desk(actor) as desk:
+        with self.desk(actor, "outlet.add", parent=form.parent or None) as desk:
             return registry.add_outlet_txn(desk, form, pin, pins, salt, must_change=must_change)
 
     def set_duress(self, code: str, pin: Pin, *, actor: str) -> None:
         """The PIN an outlet gives when it is forced to."""
-        with self.desk(actor) as desk:
+        with self.desk(actor, "outlet.duress", code=code) as desk:
             registry.set_duress_txn(desk, code, pin, self.config.pin_hash(), self.chance.token(16))
 
     def freeze(self, code: str, *, actor: str, lift: bool = False) -> None:
-        with self.desk(actor) as desk:
+        if lift and self.person is not None:
+            raise NotAllowed("a freeze is lifted by two people: a request")
+        with self.desk(actor, "outlet.freeze", code=code) as desk:
             registry.freeze_txn(desk, code, lift=lift)
 
     def add_card(
@@ -115,7 +121,7 @@ class Office:
         if imported is not None and not fits(imported, self.config.card_profiles()[profile].key_family):
             raise OfficeError("keys kic and kid must differ and suit the card's profile")
         version = self.config.secrets.card_master_version
-        with self.desk(actor) as desk:
+        with self.desk(actor, "outlet.card", code=code) as desk:
             card_id = registry.add_card_txn(desk, code, CardForm(iccid, phone, profile, version))
             if imported is not None:
                 wrapped = self.config.key_ring(self.chance).wrap(card_id, 1, imported)
@@ -123,11 +129,13 @@ class Office:
         return card_id
 
     def block_card(self, iccid: str, *, actor: str, lift: bool = False) -> None:
-        with self.desk(actor) as desk:
+        if lift and self.person is not None:
+            raise NotAllowed("a card's block is lifted by two people: a request")
+        with self.desk(actor, "outlet.block-card", iccid=iccid) as desk:
             registry.block_card_txn(desk, iccid, lift=lift)
 
     def set_language(self, number: str, language: str, *, actor: str) -> None:
-        with self.desk(actor) as desk:
+        with self.desk(actor, "language", number=number) as desk:
             registry.set_language_txn(desk, number, language)
 
     def personalisation(self) -> list[dict[str, Any]]:
@@ -185,15 +193,16 @@ class Office:
 
     def propose_funding(self, code: str, amount_fen: int, slip: str, *, maker: str) -> int:
         """Ask for float; returns the request's number. Another person confirms it."""
-        with self.desk(maker) as desk:
+        with self.desk(maker, "fund.ask", code=code) as desk:
             return funding.propose_txn(desk.txn, code, amount_fen, slip, maker=maker, now_ms=desk.now_ms)
 
     def propose_funding_rows(self, rows: Sequence[Mapping[str, str]], *, maker: str) -> list[int]:
         """All rows of a file or none; an error names its row."""
-        with self.desk(maker) as desk:
+        with self.desk(maker, "fund.file") as desk:
             requests = []
             for number, row in enumerate(rows, 2):
                 try:
+                    self.may_txn(desk.txn, "fund.ask", code=row["outlet"])
                     amount_fen = fen_from_yuan(row["amount"])
                     requests.append(
                         funding.propose_txn(
@@ -213,7 +222,7 @@ class Office:
 
     def approve_funding(self, request: int, *, checker: str) -> tuple[str, int]:
         """Confirm a request; returns the outlet's code and the amount. The checker is another person."""
-        [receipt] = self.store.run([Fund(request, checker)])
+        [receipt] = self.run([Fund(request, checker)], "fund.confirm", requests=(request,))
         if not isinstance(receipt, Receipt):
             raise OfficeError(str(receipt))
         with self.store.engine.connect() as txn:
@@ -259,7 +268,7 @@ class Office:
         if not maker.strip() or not checker.strip() or maker == checker:
             raise OfficeError("maker and checker are two people")
         payload = {"order": order_id, "executed": executed, "evidence": evidence}
-        with self.desk(maker) as desk:
+        with self.desk(maker, "order.resolve", number=order_id) as desk:
             request = requests.propose_txn(desk, RULING, payload, None)
         [receipt] = self.store.run([RuleOrder(request, order_id, checker)])
         if not isinstance(receipt, Receipt):
@@ -274,14 +283,37 @@ class Office:
         said = report.problems or ["every balance is what its rows say; every order has its posting"]
         return [f"{counts}, {yuan_text(report.debits_fen)} yuan moved", *said], report.sound
 
+    def may_txn(self, txn: Connection, action: str = "", **arguments: Any) -> None:
+        """Raises NotAllowed unless who has logged in has the right, here and now. "" = the command's."""
+        if self.person is None:
+            return
+        if not action and self.command is None:
+            raise NotAllowed("no right is named for this")
+        named: tuple[str, Mapping[str, Any]] = (action, arguments) if action else (self.command or ("", {}))
+        check_action_txn(txn, self.person, *named, self.clock.now_ms())
+
+    def run(self, commands: Sequence[Command], action: str = "", **arguments: Any) -> list[Result]:
+        """Commands of the book, by somebody who may give them; results in order. Raises NotAllowed, LedgerError."""
+        with self.store.engine.connect() as txn:
+            self.may_txn(txn, action, **arguments)
+        return self.store.run(commands)
+
     @contextmanager
-    def desk(self, actor: str) -> Iterator[Desk]:
-        """One transaction in somebody's name: committed at the end, nothing changed on an error."""
+    def desk(
+        self, actor: str, action: str = "", *, checked: bool = False, **arguments: Any
+    ) -> Iterator[Desk]:
+        """One transaction in somebody's name: committed at the end, nothing changed on an error.
+
+        The right is checked in it: of ``action`` with its arguments, or of the command that is being given.
+        ``checked``: it is the caller who checks.
+        """
         if not actor.strip():
             raise OfficeError("whose name does this bear?")
         if self.person is not None and actor != self.person.login:
             raise OfficeError(f"{self.person.login} is logged in, not {actor}")
         with self.store.writing() as txn:
+            if not checked:
+                self.may_txn(txn, action, **arguments)
             node, service = self.config.daemon.desk_node, self.config.sms.query_number
             yield Desk(txn, self.clock.now_ms(), actor, node=node, service=service)
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from sqlalchemy import Connection, select
 
@@ -20,7 +20,6 @@ from aircharge.ledger.commands import Result
 from aircharge.ledger.credit import CREDIT
 from aircharge.ledger.entries import ENTRIES, Declined, Enter
 from aircharge.ledger.on_behalf import ON_BEHALF, OrderFor
-from aircharge.ledger.reading import orders_by_number
 from aircharge.ledger.ruling import ABOUT_ORDERS, RuleOrder
 from aircharge.ledger.tables import metadata
 from aircharge.ledger.tickets import AskTicket
@@ -39,15 +38,15 @@ from aircharge.outlets.phones import (
     unbind_phone_txn,
 )
 from aircharge.outlets.profile import change_profile_txn, heavy_fields, read_changes
+from aircharge.outlets.reach import check_action_txn
 from aircharge.outlets.requests import Payload, RequestError, Tools, outlets_of
 from aircharge.outlets.rights import ACTIONS, Person, Role, check_txn, is_within
 from aircharge.outlets.sessions import SessionError
 from aircharge.outlets.signing_in import Denied, Passwords
-from aircharge.values import Receipt, mask_msisdn, yuan_text
+from aircharge.values import Receipt, State, mask_msisdn, yuan_text
 
 __all__ = ["Staffroom", "sees", "write_new", "write_secret"]
 
-_outlet, _card, _order = (metadata.tables[name] for name in ("outlet", "card", "txn"))
 _request, _phone = metadata.tables["change_request"], metadata.tables["outlet_phone"]
 
 
@@ -93,7 +92,7 @@ class Staffroom:
 
     def sign_in(self, login: str, password: str, code: str) -> Person | Denied:
         """A try is counted whatever comes of it. A person who is not enrolled may do nothing but ``enrol``."""
-        with self.office.desk("login") as desk:
+        with self.office.desk("login", checked=True) as desk:
             return signing_in.sign_in_txn(desk, login, password, code, self._passwords, self.ring())
 
     def must_enrol(self, person: Person) -> bool:
@@ -101,11 +100,11 @@ class Staffroom:
             return staff.person_txn(txn, person.login) is None
 
     def enrol(self, person: Person, password: str, secret: bytes, code: str) -> Person:
-        with self.office.desk(person.login) as desk:
+        with self.office.desk(person.login, checked=True) as desk:
             return signing_in.enrol_txn(desk, person, password, secret, code, self._passwords, self.ring())
 
     def new_password(self, person: Person, password: str) -> None:
-        with self.office.desk(person.login) as desk:
+        with self.office.desk(person.login, checked=True) as desk:
             signing_in.new_password_txn(desk, person, password, self._passwords)
 
     def begin(self, person: Person, path: Path) -> None:
@@ -128,30 +127,20 @@ class Staffroom:
         write_secret(path, sessions.token_of(session, ring))
         return person
 
-    def check(self, person: Person, action: str, arguments: dict[str, Any]) -> None:
+    def check(self, person: Person, action: str, arguments: Mapping[str, Any]) -> None:
         """Raises NotAllowed unless the table of rights lets the person give this command."""
-        within = ACTIONS[action].within if action in ACTIONS else "-"
-        value, find = arguments.get(within), _OUTLETS.get(within)
         with self.office.store.engine.connect() as txn:
-            if within not in ("request", "requests"):
-                outlets = find(txn, str(value)) if find is not None and value is not None else []
-                check_txn(txn, person, action, outlets)
-                return
-            check_txn(txn, person, action, _scope_itself(person))
-            staff.check_second(txn, person.login, self.office.clock.now_ms())
-            numbers = value if isinstance(value, tuple) else (value,)
-            for row in txn.execute(select(_request).where(_request.c.id.in_(numbers))):
-                check_txn(txn, person, row.what, outlets_of(txn, json.loads(row.payload)), confirming=True)
+            check_action_txn(txn, person, action, arguments, self.office.clock.now_ms())
 
     # -- people -------------------------------------------------------------------------------------------
 
     def init(self, login: str, name: str, password: str) -> None:
         signing_in.check_password(password, login)
-        with self.office.desk(login or "nobody") as desk:
+        with self.office.desk(login or "nobody", checked=True) as desk:
             staff.first_admin_txn(desk, login, name, self._passwords.hash(password))
 
     def block(self, login: str, actor: str) -> None:
-        with self.office.desk(actor) as desk:
+        with self.office.desk(actor, "staff.block", login=login) as desk:
             staff.block_staff_txn(desk, login)
 
     def people(self) -> list[dict[str, Any]]:
@@ -165,7 +154,7 @@ class Staffroom:
         in a house without staff, and when its only admin adds the second.
         """
         is_done = self.office.person is None
-        with self._place_of(what if is_done else "", payload), self.office.desk(actor) as desk:
+        with self._place_of(what if is_done else "", payload), self.office.desk(actor, checked=True) as desk:
             said = self.change_txn(desk, what, payload)
         return said
 
@@ -197,7 +186,7 @@ class Staffroom:
 
         Returns {field: [before, after]}, and what to tell of the requests. Raises RegistryError.
         """
-        with self.office.desk(actor) as desk:
+        with self.office.desk(actor, "outlet.profile", code=code) as desk:
             if self.office.person is None:
                 return change_profile_txn(desk, code, said, confirmed=True), []
             heavy = heavy_fields(*read_changes(desk.txn, code, said))
@@ -218,7 +207,7 @@ class Staffroom:
     def change_phone(self, code: str, number: str, rights: str, *, unbind: bool, actor: str) -> str:
         """Bind a number, change what it may do or take it away; what to tell."""
         shown = mask_msisdn(number)
-        with self.office.desk(actor) as desk:
+        with self.office.desk(actor, "outlet.phone", code=code) as desk:
             if unbind:
                 unbind_phone_txn(desk, code, number)
                 return f"{shown}: done"
@@ -254,13 +243,13 @@ class Staffroom:
                 now_ms = self.office.clock.now_ms()
                 command = order_for(txn, number, what, payload, checker=actor, now_ms=now_ms)
             return self._booked(number, command)
-        with self._place_of(what, payload), self.office.desk(actor) as desk:
+        with self._place_of(what, payload), self.office.desk(actor, checked=True) as desk:
             said = requests.approve_txn(desk, number, self.tools())
         return said
 
     def decline(self, number: int, note: str, *, actor: str) -> None:
         self._asked(number, actor)
-        with self.office.desk(actor) as desk:
+        with self.office.desk(actor, checked=True) as desk:
             requests.decline_txn(desk, number, note)
 
     def waiting(self) -> list[dict[str, Any]]:
@@ -276,7 +265,7 @@ class Staffroom:
     def _asked(self, number: int, actor: str) -> tuple[str, dict[str, Any]]:
         """A request that waits and that this person may decide; what has ended ends now. Raises what says why not."""
         person = self.office.person
-        with self.office.desk(actor) as desk:
+        with self.office.desk(actor, checked=True) as desk:
             requests.expire_txn(desk)
         with self.office.store.engine.connect() as txn:
             row = txn.execute(select(_request).where(_request.c.id == number)).first()
@@ -301,6 +290,9 @@ class Staffroom:
             return f"request {number}: declined"
         if isinstance(result, Receipt):
             said = f"request {number}: order {result.order_id} is {result.state.name}"
+            if result.state is State.PARKED:  # the daemon takes it up; until then it is as it was
+                said = f"request {number}: order {result.order_id} is let go and on its way to the operator;"
+                return f"{said} what becomes of it: aircharge order show {result.order_id}"
             is_ticket = isinstance(command, OrderFor) and isinstance(command.wish, AskTicket)
             return f"{said}; to be paid: {yuan_text(result.cost_fen)} yuan exactly" if is_ticket else said
         return f"request {number}: credit line {yuan_text(result.limit_fen)} yuan"
@@ -330,41 +322,9 @@ def _is_bound(txn: Connection, number: str) -> bool:
     return txn.execute(found).first() is not None
 
 
-def _scope_itself(person: Person) -> list[int]:
-    """For a first look at the role alone."""
-    return [] if person.scope_id is None else [person.scope_id]
-
-
 def sees(txn: Connection, person: Person | None, payload: Payload) -> bool:
     """Whether what a request (or a line of a list) names is in the part of the tree the person works in."""
     if person is None or person.scope_id is None:
         return True
     outlets = outlets_of(txn, payload)
     return bool(outlets) and all(is_within(txn, person.scope_id, number) for number in outlets)
-
-
-def _by_code(txn: Connection, code: str) -> list[int]:
-    return list(txn.execute(select(_outlet.c.id).where(_outlet.c.code == code)).scalars())
-
-
-def _by_card(txn: Connection, iccid: str) -> list[int]:
-    return list(txn.execute(select(_card.c.outlet_id).where(_card.c.iccid == iccid)).scalars())
-
-
-def _by_terminal(txn: Connection, terminal: str) -> list[int]:
-    return outlets_of(txn, {"terminal": terminal})
-
-
-def _by_order(txn: Connection, number: str) -> list[int]:
-    accounts = [order["outlet_acct"] for order in orders_by_number(txn, number)]
-    return list(txn.execute(select(_outlet.c.id).where(_outlet.c.float_id.in_(accounts))).scalars())
-
-
-_OUTLETS: Final[dict[str, Callable[[Connection, str], list[int]]]] = {
-    "code": _by_code,
-    "parent": _by_code,
-    "iccid": _by_card,
-    "terminal": _by_terminal,
-    "number": _by_order,
-}
-"""The outlet that an argument of a command means (``rights.Action.within``)."""

@@ -10,9 +10,12 @@ import pytest
 
 from aircharge import office
 from aircharge.config import load
+from aircharge.demo import _handset
 from aircharge.errors import Reason
+from aircharge.instance import Shop
 from aircharge.ledger.commands import OpenRecharge
-from aircharge.values import Asker, Channel, Key, Msisdn, Order, State
+from aircharge.ledger.statements import Movement, Recap, Statement, csv_text
+from aircharge.values import Asker, Channel, Key, Msisdn, Operation, Order, State
 from tests.test_cli_people import MINUTE, Clock, House, _number
 from tests.test_cli_people import house as house  # noqa: PLC0414  (a fixture)
 
@@ -187,3 +190,43 @@ def test_what_users_write_is_text(house: House, text: str) -> None:
         said = house.run(who, *words)
         assert shown in "".join(said.split("\n")) or shown.split("[")[0] in said
         assert "\x1b[2J" not in said
+
+
+def test_master_data_is_shown_in_words_and_to_whoever_may_look(house: House) -> None:
+    house.run("wu", "outlet", "profile", "A1", "address=West Lake")
+    said = house.run("wu", "outlet", "profile", "A1")
+    for word in ("West Lake", "active", "never", "standard", "0.00"):
+        assert word in said
+    assert "'A1'" not in said
+
+
+def test_a_handset_asks_the_query_number_what_is_a_question() -> None:
+    shop = Shop("A1", OWNERS, "89860000000000000001")
+    for words, number in (
+        (["12", "13812345678"], "0353910"),
+        (["13", "1122"], "0353910"),
+        (["00"], "0353910"),
+        (["00", "736194"], "0353910"),
+        (["13812345678", "50"], "0353911"),
+        (["14", "13812345678", "50", "736194"], "0353911"),
+    ):
+        assert _handset("sms", words, shop)[1]["to"] == number
+
+
+def test_a_statement_in_chinese_says_in_chinese_what_moved() -> None:
+    """Every operation that can stand on a statement has its word."""
+    moves = {
+        "FUNDING",
+        "RECHARGE",
+        "REVERSAL",
+        "TRANSFER",
+        "ADJUSTMENT",
+        "WITHDRAWAL",
+        "COMMISSION",
+        "DEPOSIT",
+    }
+    for kind in sorted(moves | {"PAYOUT", "BATCH"}):
+        row = Movement(1, 0, 7, 1, Operation[kind].name.lower(), "", 100, 100)
+        shown = Statement("A1", "float", 20261123, 0, 100, (row,), Recap())
+        assert kind.lower() not in csv_text(shown, "zh")
+        assert kind.lower() in csv_text(shown, "en")

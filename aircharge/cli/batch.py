@@ -92,7 +92,7 @@ def batch_start(context: click.Context, request: int, file: Path, checker: str) 
             request_id=request,
             actor=checker,
         )
-        [result] = office.store.run([command])
+        [result] = office.run([command])
         if not isinstance(result, Receipt):
             raise OfficeError(str(result))
         if result.state is not State.HELD:
@@ -154,7 +154,7 @@ def batch_report(context: click.Context, number: int, file: Path | None) -> None
 def batch_cancel(context: click.Context, number: int, actor: str) -> None:
     """Give the waiting lines up; the rest of the reserve is free again. Lines under way go on."""
     with desk_of(context) as office:
-        [result] = office.store.run([CancelBatch(number, actor)])
+        [result] = office.run([CancelBatch(number, actor)])
         if isinstance(result, str):
             raise OfficeError(result)
         out.print(f"batch {number} is cancelled: {yuan_text(result)} yuan are free again")

@@ -96,7 +96,7 @@ def day_cut(context: click.Context, operator: int, next_date: int | None, actor:
             book = office.config.ledger.book
             by_clock = book.date_at(operator, office.clock.now_ms())
             next_date = following(max(open_date, by_clock))
-        [cut] = office.store.run([CutDay(_operator(office, operator), next_date, actor)])
+        [cut] = office.run([CutDay(_operator(office, operator), next_date, actor)])
         if not isinstance(cut, DayCut):
             raise OfficeError(str(cut))
         out.print(f"operator {operator}: {date_text(cut.ended)} is cut, {date_text(cut.opened)} is open")

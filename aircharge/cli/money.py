@@ -227,7 +227,7 @@ def money_bank_book(context: click.Context, request: int, file: Path, checker: s
             )
             kind = "to a float" if receipt.outlet_id else "to suspense"
             booked[kind if receipt.fresh else "booked before"] += 1
-        [done] = office.store.run([BankFileDone(request, digest, checker)])
+        [done] = office.run([BankFileDone(request, digest, checker)])
         if isinstance(done, str):
             raise OfficeError(done)
         out.print(", ".join(f"{count} {kind}" for kind, count in booked.items()))
@@ -245,7 +245,7 @@ def _pay(office: Office, line: BankLine, command: PayTicket) -> Receipt:
     for _ in range(3):
         with office.store.engine.connect() as txn:
             code = ticket_outlet(txn, line.amount_fen)
-        [result] = office.store.run([dataclasses.replace(command, code=code)])
+        [result] = office.run([dataclasses.replace(command, code=code)])
         if isinstance(result, Receipt):
             return result
         said = str(result)
@@ -257,7 +257,7 @@ def _decide(office: Office, words: list[Enter]) -> None:
     failed = 0
     for start in range(0, len(words), _CHUNK):
         chunk = words[start : start + _CHUNK]
-        for word, result in zip(chunk, office.store.run(chunk), strict=True):
+        for word, result in zip(chunk, office.run(chunk), strict=True):
             if isinstance(result, str):
                 failed += 1
                 out.print(f"request {word.request_id}: not done, {result}")

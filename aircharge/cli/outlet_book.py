@@ -16,6 +16,7 @@ from aircharge.ledger.tables import metadata
 from aircharge.office import Office, local_time
 from aircharge.outlets.desk import RegistryError
 from aircharge.outlets.exports import FILE_COLUMNS, export_rows
+from aircharge.outlets.fields import BY_NAME
 from aircharge.outlets.imports import Draft, draft_txn, import_txn
 from aircharge.outlets.lifecycle import STATUSES, step_txn
 from aircharge.outlets.phones import lost_sim_txn
@@ -181,15 +182,18 @@ def _stand(
 @outlet.command("profile")
 @click.argument("code")
 @click.argument("fields", nargs=-1)
-@click.option("--actor", required=True)
+@click.option("--actor", default="", help="Your name, for the audit, where something is changed.")
 @click.pass_context
 def outlet_profile(context: click.Context, code: str, fields: tuple[str, ...], actor: str) -> None:
     """Show an outlet's master data, or change FIELDS: name=value …"""
     with desk_of(context) as office:
         if not fields:
             with office.store.engine.connect() as txn:
-                show_sheet("master data", profile_of(txn, code))
+                kept = profile_of(txn, code)
+                show_sheet("master data", {name: BY_NAME[name].seen(value) for name, value in kept.items()})
             return
+        if not actor:
+            raise click.UsageError("--actor: whose name does the change bear?")
         changed, asked = Staffroom(office).change_profile(code, _pairs(fields), actor=actor)
         if changed or not asked:
             rows = [{"field": name, "before": old, "after": new} for name, (old, new) in changed.items()]

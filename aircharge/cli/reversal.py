@@ -71,7 +71,7 @@ def _open(office: Office, number: str, consent: str, actor: str) -> Receipt:
         actor=actor,
         at_desk=True,
     )
-    [receipt] = office.store.run([command])
+    [receipt] = office.run([command])
     if isinstance(receipt, str):
         raise OfficeError(receipt)
     assert isinstance(receipt, Receipt)

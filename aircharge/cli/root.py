@@ -224,7 +224,7 @@ def order_release(context: click.Context, number: int, maker: str) -> None:
 def order_decline(context: click.Context, number: int, actor: str) -> None:
     """Say no to an order a rule has parked: its hold ends, nothing is sent."""
     with desk_of(context) as office:
-        [receipt] = office.store.run([Decline(number, actor)])
+        [receipt] = office.run([Decline(number, actor)])
         if isinstance(receipt, str):
             raise OfficeError(receipt)
         out.print(f"order {number} is {receipt.state.name}")

@@ -17,10 +17,20 @@ from aircharge.config import load
 from aircharge.errors import AirchargeError, Refusal
 from aircharge.office import Office
 
-__all__ = ["PERSON", "as_text", "csv_cell", "desk_of", "out", "plain_errors", "show_sheet", "show_table"]
+__all__ = [
+    "COMMAND",
+    "PERSON",
+    "as_text",
+    "csv_cell",
+    "desk_of",
+    "out",
+    "plain_errors",
+    "show_sheet",
+    "show_table",
+]
 
-PERSON = "aircharge.person"
-"""Where a command's context keeps who has logged in (``signed``)."""
+PERSON, COMMAND = "aircharge.person", "aircharge.command"
+"""Where a command's context keeps who has logged in, and the action with its arguments (``signed``)."""
 
 _UNSEEN: Final = frozenset(("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"))
 """Categories (Unicode 15, table 4-4) of what a terminal obeys or nobody sees: controls, directions, no characters."""
@@ -94,7 +104,7 @@ def desk_of(context: click.Context) -> Iterator[Office]:
     """The office of the configuration that ``-c`` names; errors become one line."""
     with plain_errors():
         office = Office(load(context.obj))
-        office.person = context.meta.get(PERSON)
+        office.person, office.command = context.meta.get(PERSON), context.meta.get(COMMAND)
         try:
             yield office
         finally:

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import click
 
-from aircharge.cli.show import PERSON, desk_of, plain_errors
+from aircharge.cli.show import COMMAND, PERSON, desk_of, plain_errors
 from aircharge.office import OfficeError
 from aircharge.outlets.rights import FREE, Person
 from aircharge.staffroom import Staffroom
@@ -58,7 +58,7 @@ def _sign(action: str, command: click.Command) -> None:
     def signed(*words: Any, **values: Any) -> Any:
         context = click.get_current_context()
         person = _identify(context, action, values)
-        context.meta[PERSON] = person
+        context.meta[PERSON], context.meta[COMMAND] = person, (action, values)
         for item in labels:
             values[str(item.name)] = _name(item, values[str(item.name)], person, needed)
         return inner(*words, **values)

@@ -14,6 +14,7 @@ from aircharge.ledger.chart import (
     HOUSE,
     OUTLET_ACTIVE,
     OUTLET_CLOSING,
+    OUTLET_PENDING,
     OUTLET_SUSPENDED,
     PHONE_ACTIVE,
     PIN_ABOVE,
@@ -152,6 +153,10 @@ class Page:
         """One SMS to come. A terminal reads none: what it must hear is its answer's (``settling.tell``)."""
         if terminal_of(recipient):
             return
+        if facts.get("reason") == Reason.OUTLET.name:
+            outlet, _ = self.outlet_of(recipient)
+            if outlet is not None and outlet.status == OUTLET_PENDING:
+                facts = {**facts, "standing": "pending"}
         expires_ms = self.now_ms + self.settings.notice_ttl_ms
         self.changes.notices.append(
             NoticeRow(
@@ -203,9 +208,19 @@ class Page:
         return (self.rows.outlets[bound.outlet_id], bound) if bound else (None, None)
 
     def standing(
-        self, asker: Asker, outlet: OutletRow, phone: PhoneRow, right: int, *, asks_only: bool
+        self,
+        asker: Asker,
+        outlet: OutletRow,
+        phone: PhoneRow,
+        right: int,
+        *,
+        asks_only: bool,
+        sets_pin: bool = False,
     ) -> Reason:
-        """CARD, OUTLET or RIGHTS in that order, else OK. A suspended or closing outlet may still ask."""
+        """CARD, OUTLET or RIGHTS in that order, else OK. A suspended or closing outlet may still ask.
+
+        ``sets_pin``: an outlet that is not open yet may do so.
+        """
         use = asker.card
         if use is not None:
             card = self.rows.cards.get(use.card_id)
@@ -218,7 +233,8 @@ class Page:
             ):
                 return Reason.CARD
         may_ask = asks_only and outlet.status in (OUTLET_SUSPENDED, OUTLET_CLOSING)
-        if outlet.status != OUTLET_ACTIVE and not may_ask:
+        may_begin = sets_pin and outlet.status == OUTLET_PENDING
+        if outlet.status != OUTLET_ACTIVE and not may_ask and not may_begin:
             return Reason.OUTLET
         is_bound = phone.status == PHONE_ACTIVE and phone.active_from_ms <= self.now_ms
         return Reason.OK if is_bound and phone.rights & right else Reason.RIGHTS

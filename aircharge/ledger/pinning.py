@@ -87,7 +87,7 @@ def _again(page: Page, command: ChangePin, before: HeardRow) -> InquiryReceipt:
 def _decide(
     page: Page, command: ChangePin, outlet: OutletRow, phone: PhoneRow, *, is_first: bool
 ) -> tuple[Reason, Facts]:
-    reason = page.standing(command.asker, outlet, phone, RIGHT_RECHARGE, asks_only=False)
+    reason = page.standing(command.asker, outlet, phone, RIGHT_RECHARGE, asks_only=False, sets_pin=True)
     if reason is not Reason.OK:
         return reason, {}
     if page.is_stale(command.sent_ms, command.received_ms):

@@ -33,6 +33,19 @@ _HEADS: Final = {
     "zh": ("时间", "流水", "业务", "号码", "存入", "支出", "余额"),
     "en": ("time", "order", "kind", "number", "in", "out", "balance"),
 }
+_KINDS: Final = {
+    "recharge": "充值",
+    "reversal": "返销",
+    "funding": "资金到账",
+    "withdrawal": "退款",
+    "adjustment": "调账",
+    "transfer": "转账",
+    "deposit": "保证金",
+    "payout": "佣金入账",
+    "commission": "佣金转入余额",
+    "batch": "批量充值",
+}
+"""What moved, in Chinese; English says it as ``values.Operation`` does."""
 _ENDS: Final = {"zh": ("期初余额", "期末余额"), "en": ("opening", "closing")}
 _SIDE: Final = """SELECT jid, at_ms, txn_id, op, {sign}amount AS fen FROM journal
     WHERE {side} = :account AND {side} >= 1000 AND jid >= :since AND biz_date = :date"""
@@ -164,6 +177,7 @@ def csv_text(shown: Statement, language: str = "zh", utc_offset_min: int = 480) 
         went = yuan_text(-row.fen) if row.fen < 0 else ""
         at = datetime.fromtimestamp(row.at_ms // 1000, UTC) + timedelta(minutes=utc_offset_min)
         time = f"{at:%Y-%m-%d %H:%M:%S}"
-        writer.writerow((time, row.order_id, row.kind, row.number, came, went, yuan_text(row.after_fen)))
+        kind = _KINDS.get(row.kind, row.kind) if language == "zh" else row.kind
+        writer.writerow((time, row.order_id, kind, row.number, came, went, yuan_text(row.after_fen)))
     writer.writerow((date_text(shown.date), "", closing, "", "", "", yuan_text(shown.closing_fen)))
     return sheet.getvalue()

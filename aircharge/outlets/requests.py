@@ -21,7 +21,7 @@ from aircharge.ledger.ruling import ABOUT_ORDERS, RELEASE, RULING, UNDO
 from aircharge.ledger.tables import metadata
 from aircharge.observe.logs import mask_text
 from aircharge.outlets import staff
-from aircharge.outlets.desk import outlet_row
+from aircharge.outlets.desk import RegistryError, digits_of, outlet_row
 from aircharge.outlets.fields import BY_NAME
 from aircharge.outlets.loosening import LOOSENING
 from aircharge.outlets.on_behalf import check_on_behalf_txn
@@ -65,6 +65,7 @@ _order = metadata.tables["txn"]
 _outlet = metadata.tables["outlet"]
 _card = metadata.tables["card"]
 _terminal = metadata.tables["terminal"]
+_staff, _phone = metadata.tables["staff"], metadata.tables["outlet_phone"]
 _SECOND: Final = "a second person"
 _SHOWN: Final = 20  # of a list
 _SEALED: Final = "sealed"  # keys of terminals, half a password's hash: gone when the request is closed
@@ -392,6 +393,37 @@ def outlets_of(txn: Connection, payload: Payload) -> list[int]:
             .join(_order, _order.c.outlet_acct == _outlet.c.float_id)
             .where(_order.c.id == payload["order"])
         )
+    elif "login" in payload:
+        return _of_person(txn, payload)
+    elif "subject" in payload:
+        return _of_subject(txn, str(payload["subject"]), str(payload["value"]))
     else:
         return []
     return list(txn.execute(question).scalars())
+
+
+def _of_person(txn: Connection, payload: Payload) -> list[int]:
+    """Where somebody of the staff works, and is to work; empty = the whole house is or would be among it."""
+    person = txn.execute(select(_staff.c.scope_outlet_id).where(_staff.c.login == payload["login"])).first()
+    found = [] if person is None else [person.scope_outlet_id]
+    if "scope" in payload:
+        asked = select(_outlet.c.id).where(_outlet.c.code == payload["scope"])
+        found.append(txn.execute(asked).scalar())
+    return [] if None in found else [int(number) for number in found if number is not None]
+
+
+def _of_subject(txn: Connection, subject: str, value: str) -> list[int]:
+    """The outlet that a list's entry is about; a customer's number is nobody's."""
+    question = {
+        "outlet": select(_outlet.c.id).where(_outlet.c.code == value),
+        "phone": select(_phone.c.outlet_id).where(_phone.c.msisdn == _digits(value)),
+        "terminal": select(_terminal.c.outlet_id).where(_terminal.c.code == value),
+    }.get(subject)
+    return [] if question is None else list(txn.execute(question).scalars())
+
+
+def _digits(number: str) -> str:
+    try:
+        return digits_of(number)
+    except RegistryError:
+        return ""

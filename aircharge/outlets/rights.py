@@ -69,7 +69,8 @@ class Action:
     """``by``: who may do it or, where ``check`` names somebody, ask for it; one of ``check`` must confirm.
 
     ``within``: which argument of the command names the outlet ("code", "parent"), its card ("iccid"), its terminal
-    ("terminal"), its order ("number") or the requests to be decided ("request", "requests"), which must be of kinds
+    ("terminal"), its order ("number"), somebody of the staff who works there ("login"), what is to be put on a list
+    ("subject") or the requests to be decided ("request", "requests"), which must be of kinds
     the person may confirm; "payload" = the request's own says it; "inside" = the command looks itself; "-" = no
     single outlet is meant; "house" = it holds for all outlets: for nobody who works in a part of the tree.
     """
@@ -128,30 +129,30 @@ _TABLE: Final = """
     terminal.key.generate .....A ...... inside
     terminal.key.compare ...RUA ......  inside
     terminal.key.retire ...R.A  ......  terminal
-    terminal.key.rewrap .....A  ......  -
+    terminal.key.rewrap .....A  ......  house
     terminal.inject     ...R.A  ...R.A  payload
     outlet.import       CM....  ......  inside
     outlet.export       CMFRUA  ......  inside
     language            CM....  ......  -
     fund.ask            CMF...  ......  code
-    fund.file           ..F...  ......  -
+    fund.file           ..F...  ......  inside
     fund.list           CMFRUA  ......  -
     fund.confirm        ..F...  ......  requests
     money.ask           .MF...  ......  code
     money.credit        .MFR..  ......  code
-    money.commission    ..F...  ......  -
+    money.commission    ..F...  ......  house
     money.list          ..FRUA  ......  -
     money.confirm       ..F...  ......  requests
     money.decline       ..FR..  ......  requests
     money.transfer      CMF...  ......  code
     money.ticket        CMF...  ......  code
     money.undo-transfer .MF...  ......  number
-    money.bank-ask      ..F...  ......  -
+    money.bank-ask      ..F...  ......  house
     money.bank-book     ..F...  ......  request
     undo-transfer       .MF...  ..FR..  payload
     transfer            CMF...  ..F...  payload
     ticket              CMF...  .MF...  payload
-    batch.dry-run       CMFRUA  ......  -
+    batch.dry-run       CMFRUA  ......  code
     batch.ask           .MF...  ......  code
     batch.start         ..F...  ......  request
     batch.show          CMFRUA  ......  number
@@ -163,10 +164,10 @@ _TABLE: Final = """
     order.decline       .M.R..  ......  number
     reversal.open       CM.R..  ......  number
     reversal.list       CMFRUA  ......  inside
-    personalise         .....A  ......  -
+    personalise         .....A  ......  house
     day.list            CMFRUA  ......  -
-    day.cut             ..F...  ......  -
-    day.close           ..F...  ......  -
+    day.cut             ..F...  ......  house
+    day.close           ..F...  ......  house
     statement           CMFRUA  ......  code
     alarms              ..FRUA  ......  house
     seal.head           CMFRUA  ......  -
@@ -175,11 +176,11 @@ _TABLE: Final = """
     request.approve     .MFR.A  ......  inside
     request.decline     .MFR.A  ......  inside
     staff.list          ...RUA  ......  -
-    staff.add           .....A  ...R.A  -
-    staff.role          .....A  ...R.A  -
-    staff.block         ...R.A  ......  -
-    staff.unblock       .....A  ...R.A  -
-    staff.reset         .....A  ...R.A  -
+    staff.add           .....A  ...R.A  login
+    staff.role          .....A  ...R.A  login
+    staff.block         ...R.A  ......  login
+    staff.unblock       .....A  ...R.A  login
+    staff.reset         .....A  ...R.A  login
     staff.password      CMFRUA  ......  -
     pin.reset           CM.R..  .M.R..  payload
     pin.unlock          CM.R..  .M.R..  payload
@@ -194,28 +195,28 @@ _TABLE: Final = """
     release             .M.R..  .M.R..  payload
     rules.activate      ...R..  ...R.A  payload
     rules.retire        ...R..  ...R.A  payload
-    product.add         ..F...  ......  -
+    product.add         ..F...  ......  house
     product.list        CMFRUA  ......  -
-    product.on          ..F...  ......  -
-    product.off         ..FR..  ......  -
-    product.end         ..F...  ......  -
-    price.add           ..F...  ..FR..  -
-    price.end           ..F...  ..FR..  -
+    product.on          ..F...  ......  house
+    product.off         ..FR..  ......  house
+    product.end         ..F...  ......  house
+    price.add           ..F...  ..FR..  house
+    price.end           ..F...  ..FR..  house
     price.list          CMFRUA  ......  -
-    limit.add           ...R..  ......  -
-    limit.profile       ...R..  ......  -
-    limit.on            ...R..  ......  -
-    limit.off           ...R..  ...R.A  -
+    limit.add           ...R..  ......  house
+    limit.profile       ...R..  ......  house
+    limit.on            ...R..  ......  house
+    limit.off           ...R..  ...R.A  house
     limit.list          CMFRUA  ......  -
     transfer-rule.add   .MFR..  ..FR..  house
     transfer-rule.on    .MFR..  ..FR..  house
     transfer-rule.off   .MFR..  ......  house
     transfer-rule.list  CMFRUA  ......  -
-    list.add            CM.R..  ......  -
-    list.white          ...R..  ...R.A  -
-    list.remove         ...R..  ...R.A  -
+    list.add            CM.R..  ......  subject
+    list.white          ...R..  ...R.A  subject
+    list.remove         ...R..  ...R.A  subject
     list.show           CMFRUA  ......  -
-    rules.draft         ...R..  ......  -
+    rules.draft         ...R..  ......  house
     rules.list          ...RUA  ......  -
     rules.show          ...RUA  ......  -
     rules.dry-run       ...RU.  ......  -

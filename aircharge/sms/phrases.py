@@ -466,6 +466,8 @@ class Phrases:
                 if name in facts and (key := f"{head}.{facts[name]}") in table:
                     return key
             key = f"{topic}.{facts.get('reason', '')}"
+            if facts.get("standing") == "pending" and topic == "outlet.refused":
+                return "outlet.not-open"
             if key in table:
                 return key
             return topic if topic in table else f"{topic}.{Reason.INTERNAL.name}"

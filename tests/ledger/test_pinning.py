@@ -9,12 +9,14 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import text
 
 from aircharge.errors import Reason
 from aircharge.ledger.page import BookSettings
 from aircharge.ledger.pin_rules import is_near, same_or_slip, why_weak
 from aircharge.ledger.pinning import ChangePin
 from aircharge.ledger.reversing import OpenReversal
+from aircharge.sms.phrases import CheckCode, Phrases
 from aircharge.values import Asker, CardUse, Channel, Key, Operation, Pin, State
 from tests.ledger.desk import MINUTE, PHONES, PIN, SERVICE, WRONG, Books
 
@@ -315,3 +317,19 @@ def test_the_risk_desk_is_told_where_it_has_a_number(engine: str) -> None:
     ]
     assert books.problems() == []
     books.engine.dispose()
+
+
+def test_an_outlet_that_is_not_open_yet_is_told_so_and_may_set_its_pin(books: Books) -> None:
+    with books.store.writing() as txn:
+        txn.execute(text("UPDATE outlet SET status = 0 WHERE code = 'A'"))
+    books.do(books.plain())
+    [refused] = books.notices
+    assert (refused.topic, refused.facts["reason"]) == ("outlet.refused", "OUTLET")
+    phrases = Phrases(CheckCode(b"k" * 16))
+    assert phrases.word(refused) == "未受理(03):网点尚未启用,未扣款。首次存款到账后启用,可先发17改密码。"
+    assert change(books) is Reason.OK
+    with books.store.writing() as txn:
+        txn.execute(text("UPDATE outlet SET status = 2 WHERE code = 'A'"))
+    books.notices.clear()
+    books.do(books.plain("13812345679"))
+    assert "已暂停" in phrases.word(books.notices[0])

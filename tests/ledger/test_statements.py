@@ -110,7 +110,7 @@ def test_as_a_file(books: Books) -> None:
     heads, opening, moved, closing = csv.reader(io.StringIO(text))
     assert heads == ["时间", "流水", "业务", "号码", "存入", "支出", "余额"]
     assert (opening[2], opening[6]) == ("期初余额", "970.00")
-    assert moved[2:] == ["recharge", "138****0003", "", "20.00", "950.00"]
+    assert moved[2:] == ["充值", "138****0003", "", "20.00", "950.00"]
     assert moved[0] == "2026-11-23 10:00:00"  # the clock's date; the statement's is the accounting day's
     assert (closing[2], closing[6]) == ("期末余额", "950.00")
     assert csv_text(of(books, E), "en").splitlines()[0] == "time,order,kind,number,in,out,balance"
