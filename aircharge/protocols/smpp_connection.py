@@ -85,6 +85,7 @@ class SmppConnection(WireShell):
         self._bound: Deferred[SmppConnection] = Deferred()
         self._gone: list[Deferred[None]] = []
         self._is_gone = False
+        self._took = False  # whether a message of ours could go this way
         self.left: Any = None  # said to whoever admitted this connection
 
     # What the gateway asks
@@ -166,6 +167,7 @@ class SmppConnection(WireShell):
         why = self.ended_why or why
         if self.line is not None and self in self.line.bound:
             self.line.bound.remove(self)
+            self.line.left_s = self.now() if self._took else self.line.left_s
             self.log.info("SMPP session {serial} of {peer} ended: {why}", **self._names(), why=why)
         elif self._is_dialled:
             self._exchange.troubles.tell(self._lines[0].peer.name, "bind refused", f"{self.host}: {why}")
@@ -243,6 +245,7 @@ class SmppConnection(WireShell):
         line.bound.append(self)
         state = self.session.state.value
         self.log.info("SMPP session {serial} of {peer} is {state}", **self._names(), state=state)
+        self._took = self.session.is_allowed(line.mt_command)
         self._exchange.opened(self)
         if not self._bound.called:
             self._bound.callback(self)

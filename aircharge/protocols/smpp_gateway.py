@@ -17,6 +17,7 @@ from aircharge.protocols.smpp_inbound import Answer, Inbox, Incomplete, ReceiptR
 from aircharge.protocols.smpp_line import SmppLine
 from aircharge.protocols.smpp_outbound import message_pdus
 from aircharge.protocols.smpp_peer import SmppPeer
+from aircharge.protocols.smpp_routes import Routes
 from aircharge.wire.gsm import Element, encode_text
 from aircharge.wire.smpp.constants import Status, status_words
 from aircharge.wire.smpp.pdu import Pdu
@@ -110,6 +111,7 @@ class SmppGateway:
         self.is_throttling = False
         self.gate: Callable[[bytes], bool] | None = None  # of sessions bound from now on (``Session.gate``)
         self.troubles = Troubles(clock.seconds)
+        self.routes = Routes(clock.seconds)
         self.lines: list[SmppLine] = []
         self._inbox = Inbox(clock, now_ms, answer, receipt_received, incomplete)
         self._connections: dict[SmppConnection, None] = {}
@@ -143,6 +145,7 @@ class SmppGateway:
         self._connections.pop(connection, None)
 
     def message_received(self, connection: SmppConnection, line: SmppLine, pdu: Pdu) -> None:
+        self.routes.came(pdu.fields.get("source_addr", ""), line)
         self._inbox.message_received(connection, line, pdu)
 
     # For the application
@@ -199,7 +202,7 @@ class SmppGateway:
                 takes_options=session.takes_options,
             )
 
-        return await self._send(make, peer)
+        return await self._send(make, peer, destination)
 
     def send_binary(
         self,
@@ -229,10 +232,12 @@ class SmppGateway:
                 takes_options=session.takes_options,
             )
 
-        return Deferred.fromCoroutine(self._send(make, peer))
+        return Deferred.fromCoroutine(self._send(make, peer, destination))
 
-    def _send(self, make: MakePdus, peer: str) -> Coroutine[Deferred[Any], Any, tuple[str, ...]]:
-        return self._send_over(self._pick(peer), make)
+    def _send(
+        self, make: MakePdus, peer: str, destination: str
+    ) -> Coroutine[Deferred[Any], Any, tuple[str, ...]]:
+        return self._send_over(self._pick(peer, destination), make)
 
     async def _send_over(self, connection: SmppConnection | None, make: MakePdus) -> tuple[str, ...]:
         if connection is None or connection.line is None:
@@ -273,12 +278,12 @@ class SmppGateway:
         self.troubles.given_up(line.peer.name, words)
         return SmppUnsendable(f"not a message that can be sent: {words}")
 
-    def _pick(self, peer: str) -> SmppConnection | None:
+    def _pick(self, peer: str, destination: str) -> SmppConnection | None:
         """The next session in turn that has room in its window; else one that has room in its queue."""
+        named = [line for line in self.lines if line.peer.name == peer] if peer else self.lines
         able = [
             connection
-            for line in self.lines
-            if not peer or line.peer.name == peer
+            for line in self.routes.lines(destination, named)
             for connection in line.bound
             if connection.session.may_request(line.mt_command)
         ]

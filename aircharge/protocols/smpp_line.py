@@ -53,6 +53,7 @@ class SmppLine:
         self.bucket = TokenBucket(peer.throughput_per_s, now)
         self._password = password.encode("latin-1")
         self._networks = networks(peer.allow)
+        self.left_s: float | None = None  # when its last session ended, where it could take messages of ours
         self._reference = 0
 
     @property

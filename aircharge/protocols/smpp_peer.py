@@ -53,6 +53,8 @@ class SmppPeer:
     long_messages: str = "udh"  # udh, sar or payload; to a peer of SMPP 3.3 always udh
     user_message_reference: bool = True  # put it on our messages, where the peer takes optional parameters
     sc_interface_version: bool = True  # put it in our bind_resp to a peer of SMPP 3.4 or later
+    routes: tuple[str, ...] = ()  # first digits of numbers whose messages go to this peer; the longest wins
+    fallback_s: float = 60.0  # answers to what this peer brought go to another when it was away so long
     receipts: bool = False  # ask for a delivery receipt
     throughput_per_s: float = 0.0  # messages to this peer; 0 = no limit
     sessions_max: int = 4
@@ -115,6 +117,8 @@ class SmppPeer:
             ("long_messages", self.long_messages in ("udh", "sar", "payload")),
             ("interface_version", self.interface_version in (0x33, 0x34, 0x50)),
             ("system_id", len(self.system_id) < 16),
+            ("routes", all(0 < len(one) <= 11 and one.isascii() and one.isdigit() for one in self.routes)),
+            ("fallback_s", 0 <= self.fallback_s <= 86_400),
             ("our_system_id", len(self.our_system_id) < 16 and self.our_system_id.isascii()),
             ("system_type", len(self.system_type) < 13 and self.system_type.isascii()),
             ("service_type", len(self.service_type) < 6 and self.service_type.isascii()),

@@ -182,6 +182,10 @@ class Session:
         """Whether we may issue this request in this state, and there is room for it."""
         return command in self._we_may and not self.is_leaving and not self._window.is_full
 
+    def is_allowed(self, command: int) -> bool:
+        """Whether we may issue this request in this state, room or not."""
+        return command in self._we_may and not self.is_leaving
+
     def configure(
         self,
         settings: SessionSettings,
