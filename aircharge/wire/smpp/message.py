@@ -260,17 +260,16 @@ def outgoing(
     """(fields, TLVs) of every PDU that is needed to send ``data`` (``gsm.encode_text`` makes it of a text).
 
     ``long_as`` says how more than one part travels: "udh" (16 bit reference when ``ref`` needs it), "sar" or
-    "payload" (one PDU, message_payload). ``options`` go to ``fields_for``. Raises WireError if too long.
+    "payload" (one PDU, message_payload). Packed septets always go as "udh": their fill bits belong to a UDH, and
+    sar_* and message_payload leave none. ``options`` go to ``fields_for``. Raises WireError if too long.
     """
     parts = split_parts(data, data_coding, ref, ref > 0xFF, default=default, elements=elements)
-    if len(parts) == 1 or long_as == "udh":
+    if len(parts) == 1 or long_as == "udh" or alphabet_of(data_coding, default) == "gsm7-packed":
         return [(fields_for(source, destination, part, data_coding, **options), ()) for part in parts]
     if long_as == "payload":
         head = Udh(elements).build() if elements else b""
         fields = fields_for(source, destination, Part(head, b""), data_coding, **options)
         payload = head + b"".join(part.body for part in parts)
-        if alphabet_of(data_coding, default) == "gsm7-packed":
-            raise WireError("SMPP 3.4", "5.3.2.32", "packed septets do not go into message_payload")
         return [({**fields, "short_message": b""}, ((Tag.MESSAGE_PAYLOAD, payload),))]
     return [_as_sar(source, destination, part, data_coding, ref, options) for part in parts]
 

@@ -135,3 +135,12 @@ def test_random_messages(data: bytes, coding: int, esm_class: int, default: Defa
     except WireError:
         return
     assemble(Reassembler(1, 1, 1000), None, message, 0, default)
+
+
+@pytest.mark.parametrize("long_as", ["udh", "sar", "payload"])
+def test_packed_septets_in_parts_are_readable(long_as: str) -> None:
+    text = "".join(chr(48 + n % 75) for n in range(300)).replace("`", "a")
+    coding, data = encode_text(text, "gsm7-packed")
+    pdus = outgoing("1", "2", data, coding, 7, long_as=long_as, default="gsm7-packed")
+    parts = [from_pdu(Pdu(Command.SUBMIT_SM, 1, 0, fields, tlvs), "gsm7-packed") for fields, tlvs in pdus]
+    assert "".join(part.text or "" for part in parts) == text
