@@ -24,6 +24,7 @@ from aircharge.fitting import Fitter
 from aircharge.ledger.book import BookSettings
 from aircharge.ledger.leases import LeaseSettings
 from aircharge.ledger.sealing import SealSettings
+from aircharge.ledger.standing import check_value
 from aircharge.ledger.writer import WriterSettings
 from aircharge.outlets.cards import KeyRing
 from aircharge.outlets.pins import PinHash
@@ -245,6 +246,21 @@ class Config:
         name = self.daemon.templates_file
         templates = load_templates(str(self.resolve(name))) if name else None
         return Phrases(CheckCode(self.checkcode()), templates)
+
+    def key_checks(self) -> dict[str, bytes]:
+        """Check values of the keys a ledger is written with, by name (``ledger.standing``). Raises ConfigError."""
+        secrets = self.secrets
+        keys = {
+            "pepper": self.read_secret("secrets.pepper_file", secrets.pepper_file, 32),
+            "checkcode": self.checkcode(),
+            f"card-master.{secrets.card_master_version}": self._read_hex(
+                "secrets.card_master_file", secrets.card_master_file, (16, 24, 32)
+            ),
+            f"kek.{secrets.kek_version}": self._read_hex("secrets.kek_file", secrets.kek_file, (32,)),
+        }
+        for version, name in secrets.kek_old.items():
+            keys[f"kek.{version}"] = self._read_hex(f"secrets.kek_old.{version}", name, (32,))
+        return {name: check_value(name, key) for name, key in keys.items()}
 
     def check_secrets(self) -> None:
         """Read every secret once. Raises ConfigError that names each that is missing, exposed, weak or used twice."""

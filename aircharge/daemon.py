@@ -28,6 +28,7 @@ from aircharge.events.relay import NoticeRelay
 from aircharge.ledger.leases import Occupied, line_key
 from aircharge.ledger.lock_proof import NotLocked
 from aircharge.ledger.roles import may_edit_history
+from aircharge.ledger.standing import check_standing
 from aircharge.ledger.store import check_schema
 from aircharge.ledger.tenure import Fenced
 from aircharge.ledger.writer import Ledger
@@ -259,6 +260,7 @@ class AirchargeService(Service):
         config = self._config
         self._store = store = self._machine.open_store(config, self._clock, config.daemon.node)
         check_schema(store.engine)
+        check_standing(store.engine, config.key_checks(), self._clock.now_ms())
         if may_edit_history(store.engine):
             log.warn("the database lets this role change the journal: see `aircharge db grant`")
         store.ensure_operators({section.id: section.link.name for section in config.operator})

@@ -12,6 +12,7 @@ from twisted.python.usage import UsageError
 from aircharge.config import Config, load
 from aircharge.daemon import AirchargeService
 from aircharge.errors import AirchargeError
+from aircharge.ledger.standing import check_standing
 from aircharge.ledger.store import check_schema, open_engine
 
 __all__ = ["Options", "makeService"]
@@ -40,6 +41,7 @@ class Options(UsageOptions):
             self.loaded.check_ledger_file()
             engine = open_engine(self.loaded.database_url())
             check_schema(engine)
+            check_standing(engine, self.loaded.key_checks())
             engine.dispose()
         except AirchargeError as error:
             raise UsageError(str(error)) from error

@@ -16,6 +16,7 @@ from aircharge.config import load
 from aircharge.demo import DEMO_FOLDER, at_the_terminal, run_demo, simulate
 from aircharge.ledger.parking import Decline
 from aircharge.ledger.ruling import RELEASE, RULING
+from aircharge.ledger.standing import check_standing
 from aircharge.office import OfficeError, fen_from_yuan
 from aircharge.staffroom import Staffroom
 from aircharge.values import mask_msisdn, yuan_text
@@ -54,6 +55,7 @@ def check_config(context: click.Context) -> None:
         config.check_ledger_file()
         with desk_of(context) as office:
             office.check_schema()
+            check_standing(office.store.engine, config.key_checks())
         out.print(
             f"{config.path}: in order; {len(config.smpp.peer)} SMPP peers, {len(config.operator)} operators"
         )

@@ -23,6 +23,7 @@ _DELETED: Final = frozenset(
     {
         "batch_line",
         "heard",
+        "key_check",
         "key_component",
         "limit_counter",
         "limit_rule",

@@ -23,13 +23,15 @@ from sqlalchemy import (
     text,
 )
 
-from aircharge.ledger import tables_people, tables_pos
+from aircharge.ledger import tables_keys, tables_people, tables_pos
 from aircharge.ledger.chart import NOTICE_UNSENT
 from aircharge.ledger.columns import Id, big, fen, metadata, ms, small, word
 
 __all__ = ["metadata"]
 
-assert tables_people.metadata is tables_pos.metadata is metadata  # one set of tables in three files
+assert (
+    tables_keys.metadata is tables_people.metadata is tables_pos.metadata is metadata
+)  # one set in four files
 
 account = Table(
     "account",

@@ -38,6 +38,7 @@ from aircharge.outlets.registry import (
 )
 from aircharge.outlets.rulebook import activate_rules_txn, retire_rules_txn
 from aircharge.outlets.signing_in import Passwords, random_half, random_password
+from aircharge.outlets.standing import OF_THE_LEDGER
 from aircharge.outlets.telling import tell_outlet_txn
 from aircharge.outlets.terminal_injection import OF_TERMINALS
 from aircharge.ports import Randomness
@@ -200,6 +201,7 @@ KINDS: Final[dict[str, Apply]] = {
     "staff.unblock": _unblock_staff,  # login
     "staff.reset": _reset_staff,  # login
     **LOOSENING,
+    **OF_THE_LEDGER,
     **OF_TERMINALS,
 }
 """What a confirmed request does, and what its payload names."""

@@ -191,6 +191,8 @@ _TABLE: Final = """
     profile.money       CMF...  ..FR..  payload
     profile.guard       CM.R..  .M.R..  payload
     keys.export         .....A  ...R.A  payload
+    key.accept          .....A  ...R.A  -
+    reconciled          ..F..A  ..FR..  -
     ruling              .MFR..  ..FR..  payload
     release             .M.R..  .M.R..  payload
     rules.activate      ...R..  ...R.A  payload
@@ -241,6 +243,9 @@ ACTIONS: Final[dict[str, Action]] = _read(_TABLE)
 FREE: Final = frozenset(
     (
         "check-config",
+        "init",
+        "backup",
+        "restore",
         "db.upgrade",
         "db.grant",
         "verify",

@@ -17,12 +17,15 @@ _ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
 def upgrade() -> None:
+    _know_keys_and_restores()
     _know_the_staff()
     _keep_macs_of_terminals()
     add_heard()
 
 
 def downgrade() -> None:
+    op.drop_table("restored")
+    op.drop_table("key_check")
     drop_heard()
     with op.batch_alter_table("staff") as staff:
         staff.drop_column("confirms_from_ms")
@@ -74,3 +77,22 @@ def _know_the_staff() -> None:
     for name in ("admin_ms", "confirms_from_ms"):
         op.add_column("staff", sa.Column(name, sa.BigInteger(), server_default="0", nullable=False))
     op.execute("UPDATE staff SET admin_ms = changed_ms WHERE role = 'admin' AND totp_step > 0")
+
+
+def _know_keys_and_restores() -> None:
+    """K1: check values of the keys. A restored ledger stays shut until it was reconciled."""
+    op.create_table(
+        "key_check",
+        sa.Column("name", sa.String(32), nullable=False),
+        sa.Column("value", sa.LargeBinary(), nullable=False),
+        sa.Column("made_ms", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_key_check")),
+    )
+    op.create_table(
+        "restored",
+        sa.Column("id", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("backup_ms", sa.BigInteger(), nullable=False),
+        sa.Column("restored_ms", sa.BigInteger(), nullable=False),
+        sa.Column("reconciled_ms", sa.BigInteger(), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_restored")),
+    )
