@@ -179,6 +179,8 @@ BAD: Final = f"""
     terminal key retire T77 1                                   | no terminal T77
     terminal key retire T0000001 1                              | no key of version 1
     terminal key retire T0000001 256                            | Invalid value
+    key accept --maker m                                        | Missing option
+    reconciled --maker m --evidence x                           | no restored ledger
     transfer-rule add --from Z --to A1 --most 10                | Error
     transfer-rule add --from A1 --to B1 --most {HUGE}           | Error
     transfer-rule off 77                                        | 77
