@@ -103,6 +103,14 @@ class Staffroom:
         with self.office.desk(person.login, checked=True) as desk:
             return signing_in.enrol_txn(desk, person, password, secret, code, self._passwords, self.ring())
 
+    def confirms_from_ms(self, person: Person) -> int:
+        """From when a person may be the second one; 0 = already."""
+        with self.office.store.engine.connect() as txn:
+            table = metadata.tables["staff"]
+            found = select(table.c.confirms_from_ms).where(table.c.id == person.id)
+            from_ms = int(txn.execute(found).scalar_one())
+        return from_ms if from_ms > self.office.clock.now_ms() else 0
+
     def new_password(self, person: Person, password: str) -> None:
         with self.office.desk(person.login, checked=True) as desk:
             signing_in.new_password_txn(desk, person, password, self._passwords)

@@ -98,13 +98,14 @@ def test_who_is_new_or_was_reset_confirms_nothing_for_a_day(
     asked = house.run("wang", "staff", "reset", "zhou")
     known = halves(asked) + halves(house.run("qian", "request", "approve", _number(asked)))
     house.first_login("zhou", "-".join(known), monkeypatch)
+    assert "zhou confirms nothing before" in house.log_in("zhou")
     house.log_in("wu")
     number = _number(house.run("wu", "fund", "ask", "A1", "50", "--slip", "s1"))
     for words in (["fund", "confirm"], ["money", "confirm"], ["request", "approve"]):
         said = house.run("zhou", *words, number, code=1)
         assert "less than a day" in said, words
     Clock.ms += 1440 * MINUTE
-    house.log_in("zhou")
+    assert "confirms nothing" not in house.log_in("zhou")
     assert "SETTLED" in house.run("zhou", "request", "approve", number)
 
 

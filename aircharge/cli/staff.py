@@ -6,7 +6,7 @@ import click
 
 from aircharge.cli.show import desk_of, out, show_table
 from aircharge.cli.signed import session_file
-from aircharge.office import OfficeError
+from aircharge.office import OfficeError, local_time
 from aircharge.outlets.rights import Person, Role
 from aircharge.outlets.signing_in import Denied, random_totp
 from aircharge.outlets.totp import uri_of
@@ -29,6 +29,11 @@ def login(context: click.Context, name: str) -> None:
             person = _enrol(room, person)
         room.begin(person, session_file())
         out.print(f"{person.login} ({person.role}) is logged in: 15 minutes without use, 8 hours at most")
+        if from_ms := room.confirms_from_ms(person):
+            out.print(
+                f"{person.login} confirms nothing before {local_time(from_ms)}: the login is new, or was reset;"
+            )
+            out.print("whoever did not ask for that has a risk person block it (staff block)")
 
 
 def _let_in(room: Staffroom, name: str, password: str, code: str) -> Person:

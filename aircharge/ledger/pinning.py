@@ -101,8 +101,8 @@ def _decide(
     reason, told = page.check_pin(outlet, command.old, needed=True, counts=is_first, changing=changing)
     if reason is not Reason.OK or row is None:
         return reason, told
-    if command.new.secret != command.again.secret or _is_weak(page, command, row):
-        return Reason.PIN_WEAK, {}
+    if why := _why_not(page, command, row):
+        return Reason.PIN_WEAK, {"why": why}
     if command.duress:
         _set_duress(page, command, row)
     else:
@@ -121,17 +121,21 @@ def _is_done(page: Page, command: ChangePin, row: CredentialRow) -> bool:
     return not is_late and page.is_pin(row, command.new) and _was(page, history[-1], row, command.old)
 
 
-def _is_weak(page: Page, command: ChangePin, row: CredentialRow) -> bool:
+def _why_not(page: Page, command: ChangePin, row: CredentialRow) -> str:
+    """A word of the templates (``word.why.…``); "" = it may be. Which PIN it is too near is not told."""
+    if command.new.secret != command.again.secret:
+        return "pin-differs"
     new, outlet_id = command.new, row.outlet_id
     phones = [item["msisdn"] for item in page.rows.found.get(("outlet_phone", "outlet_id", outlet_id), ())]
     if why_weak(new.secret, [*phones, command.asker.phone]):
-        return True
+        return "pin-easy"
     if command.duress:
-        return is_near(new.secret, lambda pin: page.is_pin(row, Pin(pin)))
+        return "pin-easy" if is_near(new.secret, lambda pin: page.is_pin(row, Pin(pin))) else ""
     if is_near(new.secret, lambda pin: is_duress(page.pin_mac, row.duress_mac, outlet_id, pin)):
-        return True
+        return "pin-easy"
     before = _history(page, row)[1 - HISTORY :]
-    return page.is_pin(row, new) or any(_was(page, item, row, new) for item in before)
+    is_used = page.is_pin(row, new) or any(_was(page, item, row, new) for item in before)
+    return "pin-used" if is_used else ""
 
 
 def _was(page: Page, item: dict[str, Any], row: CredentialRow, pin: Pin) -> bool:

@@ -333,3 +333,17 @@ def test_an_outlet_that_is_not_open_yet_is_told_so_and_may_set_its_pin(books: Bo
     books.notices.clear()
     books.do(books.plain("13812345679"))
     assert "已暂停" in phrases.word(books.notices[0])
+
+
+@pytest.mark.parametrize(
+    ("new", "again", "says"),
+    [
+        (NEW, "482916", "两次输入的新密码不同"),
+        ("123456", "", "新密码过于简单"),
+        (PIN, "", "新密码与近三次相同"),
+    ],
+)
+def test_a_new_pin_is_refused_with_its_own_cause(books: Books, new: str, again: str, says: str) -> None:
+    assert change(books, new=new, again=again) is Reason.PIN_WEAK
+    said = Phrases(CheckCode(b"k" * 16)).word(books.notices[-1])
+    assert said == f"未受理(55):{says},密码未更改。请换一个6位密码重发。"
