@@ -54,7 +54,7 @@ POSTGRES_QUERIES: Final = Queries(
     SELECT * FROM txn i WHERE i.msisdn = k.target AND i.outlet_acct + 0 = k.account AND i.created_ms + 0 >= %s
     AND i.kind IN (1, 4) AND i.state NOT IN (0, 5) OFFSET 0) t""",
     answers=f"""SELECT n.txn_id, n.topic, n.body FROM unnest(%s::bigint[]) k(id) JOIN outbox n ON n.txn_id = k.id
-    WHERE n.topic IN ({FINAL_TOPICS}) ORDER BY n.id""",
+    JOIN txn t ON t.id = n.txn_id AND t.asker = n.recipient WHERE n.topic IN ({FINAL_TOPICS}) ORDER BY n.id""",
     today="""SELECT t.outlet_acct, count(*), sum(t.amount)::bigint
     FROM unnest(%s::bigint[]) k(id) JOIN txn t ON t.outlet_acct = k.id AND t.created_ms >= %s
     WHERE t.kind = 1 AND t.state IN (1, 2, 3, 4, 6, 8) GROUP BY t.outlet_acct""",

@@ -54,7 +54,7 @@ class Queries:
     by_key: str  # orders, by (scope, key)
     by_id: str  # orders, by id
     intents: str  # live recharges since a time, by (number, float account)
-    answers: str  # what outlets were told of orders, by order
+    answers: str  # what those who asked were told of their orders (and nobody else was), by order
     today: str  # count and sum of live recharges since a time, by float account
     last: str  # the last recharge, by float account
     offences: str  # offences of a day, by phone

@@ -52,6 +52,8 @@ __all__ = [
 EXTRA_MAX_FEN: Final = 99
 NOBODYS_MONEY: Final = 4
 """Kind of reconciliation item: bank money that no ticket waits for; it lies in suspense."""
+_YUAN: Final = 100
+_MINUTE_MS: Final = 60_000  # a bank tells its times in whole minutes
 _TABLE: Final = "deposit_ticket"
 
 
@@ -130,8 +132,8 @@ def _ask_needs(needs: Needs, command: AskTicket) -> None:
 
 def _ask(page: Page, command: AskTicket, outlet: OutletRow) -> Told | Refused:
     amount_fen = command.amount_fen
-    if not 0 < amount_fen <= AMOUNT_MAX_FEN - EXTRA_MAX_FEN:
-        return Refused(Reason.AMOUNT, {})
+    if not 0 < amount_fen <= AMOUNT_MAX_FEN - EXTRA_MAX_FEN or amount_fen % _YUAN:
+        return Refused(Reason.AMOUNT, {})  # fen tell tickets apart: who asked for them could take a round sum
     reason, facts = limits.check(page, outlet, _charge(command), amount_fen)
     if reason is not Reason.OK:
         return Refused(reason, facts)
@@ -235,8 +237,8 @@ def pay_ticket(page: Page, command: PayTicket) -> Receipt | str:
         page.audit("alarm.clash", f"order {known.id}", amount_fen=command.exact_fen)
         return f"bank line {command.bank_key} came before with another sum"
     ticket = _waiting(page, command.exact_fen)
-    if ticket is None or command.at_ms > ticket["until_ms"]:
-        return _to_suspense(page, command)
+    if ticket is None or not ticket["made_ms"] - _MINUTE_MS < command.at_ms <= ticket["until_ms"]:
+        return _to_suspense(page, command)  # paid before it was asked for, or too late: not for this ticket
     outlet = page.rows.codes.get(command.code)
     if outlet is None or outlet.id != ticket["outlet_id"]:
         return "look again: a ticket of another outlet has that sum"

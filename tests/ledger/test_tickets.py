@@ -101,8 +101,8 @@ def test_one_key_is_one_ticket(books: Books) -> None:
 
 
 def test_all_sums_are_taken(books: Books) -> None:
-    for amount_fen in range(100_000, 100_099):
-        books.do(ask(books, amount_fen, sums=(amount_fen + 1,), outlet="B"))
+    for more_fen in range(1, 100):
+        books.do(ask(books, sums=(100_000 + more_fen,), outlet="B"))
     command = ask(books)
     assert command.sums == ()
     assert books.do(command).reason is Reason.BUSY
@@ -186,3 +186,31 @@ def test_what_no_bank_says(books: Books, exact_fen: int, key: str) -> None:
 
 def test_no_ticket_of_that_number(books: Books) -> None:
     assert books.do(ExpireTicket(4711, "A")) is False
+
+
+@pytest.mark.parametrize("fen", [99_901, 99_999, 100_050, 1])
+def test_tickets_are_asked_in_whole_yuan(books: Books, fen: int) -> None:
+    """Who asked for 999.01 … 999.99 could have taken 1,000.00, and with it the next round payment of anybody."""
+    refused = books.do(ask(books, fen))
+    assert (refused.state, refused.reason) == (State.REFUSED, Reason.AMOUNT)
+    assert books.rows("SELECT exact_fen FROM deposit_ticket") == []
+
+
+def test_a_round_sum_is_nobodys_ticket(books: Books) -> None:
+    for _ in range(3):
+        for amount_fen in (99_900, 100_000):
+            books.do(ask(books, amount_fen, mark=f"m{next(_marks)}"))
+    sums = [row[0] for row in books.rows("SELECT exact_fen FROM deposit_ticket")]
+    assert sums
+    assert not [exact_fen for exact_fen in sums if exact_fen % 100 == 0]
+
+
+@pytest.mark.parametrize(("before_ms", "outlet_id"), [(35 * HOUR, 0), (2 * MINUTE, 0), (MINUTE // 2, 1000)])
+def test_what_was_paid_before_the_ticket_was_asked_for_is_not_its_money(
+    books: Books, before_ms: int, outlet_id: int
+) -> None:
+    """A bank tells whole minutes, so a minute is given."""
+    books.wait(50 * HOUR)
+    books.do(ask(books))
+    paid = books.do(pay(books, 100_001, at_ms=books.clock.ms - before_ms))
+    assert paid.outlet_id == outlet_id

@@ -331,3 +331,20 @@ def test_two_daemons_transfer_both_ways_at_once(postgres_books: Books) -> None:
         book.engine.dispose()
     assert [receipt.state for receipt in receipts] == [State.SETTLED] * 120
     assert (postgres_books.money("A"), postgres_books.money("B")) == ((100_000, 0), (10_000, 0))
+
+
+def test_a_stored_answer_is_the_askers_own(family: Books) -> None:
+    """A1 of 2026-11-30: asked again, the sender of a reversed transfer was told the receiver's balance."""
+    first = family.do(transfer(family))
+    asked = back(family, first)
+    family.do(asked)
+    family.notices.clear()
+    family.wait(MINUTE)
+    again = family.do(asked)
+    assert not again.fresh
+    [told] = family.notices
+    assert (told.recipient, told.facts["before_fen"], told.facts["after_fen"]) == (
+        PHONES["A"],
+        95_000,
+        100_000,
+    )
