@@ -24,6 +24,8 @@ SHOPS = [Shop("A1", "13900000001", ICCIDS["A1"]), Shop("B1", "13900000002", ICCI
 
 WHOLE_HOUSE = frozenset(
     [
+        "key.accept",
+        "reconciled",
         "outlet.found",
         "transfer-rule.add",
         "transfer-rule.on",

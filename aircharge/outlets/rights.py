@@ -191,8 +191,8 @@ _TABLE: Final = """
     profile.money       CMF...  ..FR..  payload
     profile.guard       CM.R..  .M.R..  payload
     keys.export         .....A  ...R.A  payload
-    key.accept          .....A  ...R.A  -
-    reconciled          ..F..A  ..FR..  -
+    key.accept          .....A  ...R.A  house
+    reconciled          ..F..A  ..FR..  house
     ruling              .MFR..  ..FR..  payload
     release             .M.R..  .M.R..  payload
     rules.activate      ...R..  ...R.A  payload
