@@ -194,10 +194,18 @@ _FOLD: Final = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {
     ord("‐"): "-",
     ord("‑"): "-",
     ord("−"): "-",
-    **dict.fromkeys((*range(0x200B, 0x2010), *range(0x202A, 0x202F), 0x2060, 0xFEFF, 0), None),
+    ord("‒"): "-",
+    ord("―"): "-",
+    **dict.fromkeys((*range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2066, 0x206A)), None),
+    **dict.fromkeys((0x2060, 0xFEFF, 0, 0xAD, 0x61C, 0xFE0E, 0xFE0F), None),
 }
 _BLANKS: Final = re.compile(r"\s+")
-_TAIL: Final = " .。!,;"
+_TAIL: Final = " .。!,;?@"  # "@" and "?" are what padding and signs of another alphabet turn into
+_QUOTES: Final = "\"'“”„‘’「」『』"
+_QUOTED: Final = re.compile(rf"(?<![^ ,#+])[{_QUOTES}]([^{_QUOTES}]+)[{_QUOTES}](?=$|[ ,#+*])")
+_BALANCE_WORDS: Final = frozenset(
+    ("余额", "查余额", "查询余额", "OO", "Oo", "oo", "0O", "0o", "O0", "o0", "0 0")
+)
 
 _NUMBER: Final = r"(?P<number>(?:\+86|0086|86)?[ -]?1[3-9][0-9](?:[ -]?[0-9]{4}){2})"
 _SOME_NUMBER: Final = r"(?P<number>\+?[0-9](?:-?[0-9]){6,19})"
@@ -214,6 +222,7 @@ _PIN: Final = r"(?P<pin>[0-9]{6})"
 _SUM: Final = rf"¥?(?P<amount>[0-9]+(?:\.[0-9]*)?){_UNIT}"
 _QUERY: Final = re.compile(rf"(?P<verb>00|11|10)(?:{_SEP}{_PIN})?")
 _STATUS: Final = re.compile(rf"12{_SEP}(?P<about>[0-9]{{4,20}})(?:{_SEP}{_PIN})?")
+_STATUS_OF_NUMBER: Final = re.compile(rf"12{_SEP}{_NUMBER}(?:{_SEP}{_PIN})?")
 _RECAP: Final = re.compile(rf"13(?:{_SEP}(?P<day>[0-9]{{4}}|[0-9]{{8}}))?(?:{_SEP}{_PIN})?")
 _REVERSE: Final = re.compile(rf"14{_SEP}{_NUMBER}{_SEP}{_SUM}{_SEP}{_PIN}(?:{_SEP}(?P<consent>[0-9]{{4}}))?")
 _TAKE_BACK: Final = re.compile(
@@ -234,6 +243,19 @@ _SLIPS: Final = {
     ServiceKind.RECHARGE: re.compile(rf"(?P<verb>1[4-9]|[Yy])(?:{_SEP}.*)?"),
     ServiceKind.QUERY: re.compile(rf"(?P<verb>00|1[0-3])(?:{_SEP}.*)?"),
 }
+_ACTS: Final = re.compile(rf"1[4-9]{_SEP}.+|[Yy](?:{_SEP}.+)?")
+_PLAIN_NUMBER: Final = r"(?:\+86|0086|86)?[ -]?1[3-9][0-9](?:[ -]?[0-9]{4}){2}"
+_PLAIN_SUM: Final = rf"¥?[0-9]+(?:\.[0-9]*)?{_UNIT}"
+_HINTS: Final = {
+    "swapped": re.compile(rf"{_PLAIN_SUM}{_SEP}{_PLAIN_NUMBER}(?:{_SEP}[0-9]{{6}})?"),
+    "only-number": re.compile(_PLAIN_NUMBER),
+    "two": re.compile(rf"{_PLAIN_NUMBER}{_SEP}{_PLAIN_SUM}(?:[ ,;#+]+{_PLAIN_NUMBER}{_SEP}{_PLAIN_SUM})+"),
+    "word": re.compile(
+        rf"(?:请?(?:给|帮|充值?|充话费|冲值?)[ :,]?)+(?:{_PLAIN_NUMBER}[ ,#+]*(?:充值?|冲值?)?[ ,#+]*{_PLAIN_SUM}"
+        rf"|{_PLAIN_SUM}[ ,#+]+{_PLAIN_NUMBER})"
+    ),
+}
+"""A recharge is plainly meant and not written as one: nothing is carried out, and a hint says how it is written."""
 _AMOUNT: Final = re.compile(r"(?P<yuan>0|[1-9][0-9]{0,9})(?:\.(?P<fen>[0-9]{1,2})?)?")
 _MOBILE: Final = re.compile(r"(?:86)?1[3-9][0-9]{9}")
 
@@ -247,12 +269,22 @@ def parse(text: str, service_kind: ServiceKind) -> Ask:
     if len(text) > _WRITTEN_MAX:
         return Unclear()
     folded = _BLANKS.sub(" ", text.translate(_FOLD)).strip().rstrip(_TAIL)
+    folded = _QUOTED.sub(r"\1", folded).rstrip(_TAIL)
     if len(folded) > TEXT_MAX:
         return Unclear()
     ask = _query(folded) if service_kind is ServiceKind.QUERY else _said_again(folded)
-    if isinstance(ask, Unclear) and (slip := _SLIPS[service_kind].fullmatch(folded)):
-        return Unclear(slip["verb"].upper())
-    return ask
+    if isinstance(ask, Unclear) and service_kind is ServiceKind.RECHARGE:
+        ask = _query(folded)  # a question does no harm, whichever number it was sent to
+    return Unclear(_slip(folded, service_kind)) if isinstance(ask, Unclear) else ask
+
+
+def _slip(folded: str, service_kind: ServiceKind) -> str:
+    """What was plainly meant and is not carried out: a command's own digits, or the name of a hint; "" = nothing."""
+    if slip := _SLIPS[service_kind].fullmatch(folded):
+        return slip["verb"].upper()
+    if service_kind is ServiceKind.QUERY:
+        return "query-number" if _RECHARGE.fullmatch(folded) or _ACTS.fullmatch(folded) else ""
+    return next((name for name, like in _HINTS.items() if like.fullmatch(folded)), "")
 
 
 def _said_again(folded: str) -> Ask:
@@ -273,6 +305,10 @@ def _query(folded: str) -> Ask:
     if match := _QUERY.fullmatch(folded):
         questions: dict[str, type[Balance | Last | History]] = {"00": Balance, "11": Last, "10": History}
         return questions[match["verb"]](_pin(match))
+    if folded in _BALANCE_WORDS:
+        return Balance()
+    if match := _STATUS_OF_NUMBER.fullmatch(folded):
+        return Status(str(Msisdn.parse(match["number"])), _pin(match))
     if match := _STATUS.fullmatch(folded):
         return Status(match["about"], _pin(match))
     if match := _RECAP.fullmatch(folded):

@@ -152,7 +152,7 @@ def test_the_sms_centres_own_mark_tells_messages_apart(world: World) -> None:
         ("13 1122", "0353910", "outlet.recap"),
         ("13 20261122", "0353910", "outlet.recap"),
         ("13 1332", "0353910", "outlet.help.FORMAT"),
-        ("00", "0353911", "outlet.help.FORMAT"),
+        ("50 13812345678", "0353911", "outlet.help.FORMAT"),
         ("hello", "0353911", "outlet.help.FORMAT"),
         ("1381234567 50", "0353911", "outlet.help.NUMBER"),
         ("13812345678 50.505", "0353911", "outlet.help.AMOUNT"),
