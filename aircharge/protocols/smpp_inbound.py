@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.defer import Deferred
@@ -91,6 +92,7 @@ class Inbox:
             connection.troubles.tell(line.peer.name, "malformed", words)
             self._respond(connection, line, pdu, status)
             return
+        whole = _as_profile_says(whole, line)
         Deferred.fromCoroutine(self._answered(connection, line, pdu, whole, joined))
 
     def stop(self) -> None:
@@ -178,3 +180,14 @@ def _refuse_later_ones(pdu: Pdu, now_ms: int) -> None:
         raise WireError(
             "SMPP 3.4", "5.2.15", "not now", field="schedule_delivery_time", hint=Status.ESME_RINVSCHED
         )
+
+
+def _as_profile_says(message: MobileMessage, line: SmppLine) -> MobileMessage:
+    """Text in a data_coding that only this peer's profile knows; octets that are no such text stay binary."""
+    codec = line.codecs.get(message.data_coding)
+    if codec is None or message.text is not None or message.is_secured:
+        return message
+    try:
+        return replace(message, text=message.data.decode(codec))
+    except UnicodeDecodeError:
+        return message

@@ -49,6 +49,7 @@ class SmppLine:
         self.mo_commands = peer.mo_commands
         self.mt_command = peer.mt_command
         self.default_alphabet = cast(DefaultAlphabet, peer.default_alphabet)
+        self.codecs = peer.codecs
         self.bound: list[SmppConnection] = []
         self.bucket = TokenBucket(peer.throughput_per_s, now)
         self._password = password.encode("latin-1")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from aircharge.errors import ConfigError
@@ -23,6 +24,8 @@ _BINDS = {
     "transceiver": Command.BIND_TRANSCEIVER,
 }
 
+_DATA_CODING = re.compile(r"(?:[5-79]|1[0-5])=(?:gbk|gb18030|big5|utf-8|utf-16-be|latin-1|ascii)")
+
 
 @dataclass(frozen=True, slots=True)
 class SmppPeer:
@@ -42,6 +45,7 @@ class SmppPeer:
     mo_pdu: tuple[str, ...] = ("deliver_sm", "submit_sm", "data_sm")  # what may bring us a message
     mt_pdu: str = "deliver_sm"  # what carries our messages: deliver_sm or submit_sm
     default_alphabet: str = "gsm7"  # what data_coding 0 means: gsm7, latin1, ascii, gsm7-packed
+    data_codings: tuple[str, ...] = ()  # what other data_codings mean: "15=gbk", "9=utf-8", "12=utf-16-be" …
     service_type: str = ""
     source_ton: int = 0
     source_npi: int = 1
@@ -85,6 +89,12 @@ class SmppPeer:
         return frozenset(_MESSAGES[name] for name in self.mo_pdu)
 
     @property
+    def codecs(self) -> dict[int, str]:
+        """Python's codec of each data_coding that the profile maps."""
+        pairs = (one.split("=") for one in self.data_codings)
+        return {int(coding): codec for coding, codec in pairs}
+
+    @property
     def mt_command(self) -> Command:
         return _MESSAGES[self.mt_pdu]
 
@@ -117,6 +127,7 @@ class SmppPeer:
             ("long_messages", self.long_messages in ("udh", "sar", "payload")),
             ("interface_version", self.interface_version in (0x33, 0x34, 0x50)),
             ("system_id", len(self.system_id) < 16),
+            ("data_codings", all(map(_DATA_CODING.fullmatch, self.data_codings))),
             ("routes", all(0 < len(one) <= 11 and one.isascii() and one.isdigit() for one in self.routes)),
             ("fallback_s", 0 <= self.fallback_s <= 86_400),
             ("our_system_id", len(self.our_system_id) < 16 and self.our_system_id.isascii()),

@@ -284,3 +284,23 @@ def test_a_refused_bind_of_theirs_is_told() -> None:
     assert world.gateway.troubles.counts == {("smsc", "bind refused"): 1}
     assert world.connect().bind(system_id="nobody").status == Status.ESME_RBINDFAIL
     assert world.gateway.troubles.counts[("a stranger", "bind refused")] == 1
+
+
+@pytest.mark.parametrize(("coding", "codec"), [(15, "gbk"), (9, "utf-8"), (13, "gb18030"), (12, "utf-16-be")])
+def test_the_profile_says_what_other_codings_mean(coding: int, codec: str) -> None:
+    world = World(peer(data_codings=(f"{coding}={codec}",)))
+    line = world.bound()
+    text = "13812345678 50元"
+    fields = {**TEXT, "data_coding": coding, "short_message": text.encode(codec)}
+    line.say(Command.SUBMIT_SM, **fields)
+    line.say(Command.SUBMIT_SM, **{**fields, "short_message": b"\xff\xff\xff"})
+    assert world.messages[0][0].text == text
+    plain = World()
+    plain.bound().say(Command.SUBMIT_SM, **fields)
+    assert plain.messages[0][0].text is None
+
+
+@pytest.mark.parametrize("wrong", ["15", "15=klingon", "0=gbk", "8=gbk", "16=gbk", "=gbk"])
+def test_wrong_codings_are_refused(wrong: str) -> None:
+    with pytest.raises(ConfigError):
+        World(peer(data_codings=(wrong,)))
