@@ -172,9 +172,9 @@ class SmsCentre:
         }
 
     def _tlvs(self, request: dict[str, Any]) -> tuple[Tlv, ...]:
-        """Sent-time by the centre's clock (``sent_s``, ``age_s`` change it); a reference if one is given."""
+        """Sent-time by the centre's clock (``sent_s``, ``age_s``; ``timeless``: none); a reference if one is given."""
         tlvs: list[Tlv] = []
-        if self._sent_time_tlv:
+        if self._sent_time_tlv and not request.get("timeless"):
             sent_s = int(request.get("sent_s", self._now_ms() // 1000 - int(request.get("age_s", 0))))
             tlvs.append((self._sent_time_tlv, sent_s.to_bytes(4, "big")))
         if "reference" in request:

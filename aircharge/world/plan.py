@@ -118,6 +118,7 @@ def make_plan(seed: int) -> Plan:
     steps += ringing
     if ringing:
         steps += _misusing(Random(f"misused tills {seed}"))
+    steps += _delivering_late(Random(f"late deliveries {seed}"))
     steps.sort(key=lambda step: step.at_s)
     return Plan(seed, chance.choice(_MODES), starts_ms, chance.uniform(3.0, 25.0), tuple(steps))
 
@@ -205,6 +206,30 @@ def _ringing(chance: Random) -> Iterator[Step]:
     for _ in range(chance.randint(0, 2)):
         kind = chance.choice(("cut_tills", "deaf_tills"))
         yield Step(chance.uniform(1.0, STORM_S), kind)
+
+
+def _delivering_late(chance: Random) -> Iterator[Step]:
+    """In two worlds of five messages without a time come again, most when the old memory of a minute is over."""
+    if chance.random() < 0.6:
+        return
+    for number in range(chance.randint(2, 5)):
+        at_s = chance.uniform(1.0, STORM_S)
+        target = f"137{chance.randrange(10_000, 99_999)}{number:03d}"
+        about: dict[str, Any] = {
+            "outlet": chance.choice(OUTLETS[:3]).code,
+            "target": target,
+            "amount_fen": 3_000,
+        }
+        mark = chance.random()
+        if mark < 0.5:
+            about["fates"] = ["refuse"]
+        yield Step(at_s, "timeless", about)
+        if mark > 0.7:
+            yield Step(at_s + chance.uniform(2.0, 30.0), "reversal", dict(about))
+        for _ in range(chance.choice((1, 1, 2))):
+            yield Step(at_s + chance.uniform(1.0, 130.0), "late_again", {"target": target})
+        if chance.random() < 0.4:  # and the shopkeeper means it once more
+            yield Step(at_s + chance.uniform(131.0, 140.0), "insisting", dict(about))
 
 
 def _misusing(chance: Random) -> Iterator[Step]:

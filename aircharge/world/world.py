@@ -393,6 +393,28 @@ class World(Breaking):
         if delivery is not None:
             asked.deliveries.append(delivery)
 
+    def _do_timeless(self, step: Step) -> None:
+        """A plain text over a centre that does not tell when it was sent."""
+        self._say_timeless(step, "")
+
+    def _do_insisting(self, step: Step) -> None:
+        self._say_timeless(step, "*2")
+
+    def _say_timeless(self, step: Step, again: str) -> None:
+        asked = self._target(step)
+        self.asked.append(asked)
+        text = f"{asked.target} {asked.amount_fen // 100}{again} {PIN}"
+        delivery = self._send("sms", {"from": _PHONES[asked.outlet], "text": text, "timeless": True})
+        if delivery is not None:
+            asked.deliveries.append(delivery)
+
+    def _do_late_again(self, step: Step) -> None:
+        """The centre has not read our response, or says so, and delivers the message again."""
+        first = next((asked for asked in self.asked if asked.target == step.about["target"]), None)
+        if first is not None and first.deliveries and first.deliveries[0].done:
+            self.met("late delivery")
+            Deferred.fromCoroutine(self.centre.postman.again(first.deliveries[0], 0.0))
+
     def _do_wrong_pin(self, step: Step) -> None:
         self.met("wrong pin")
         about = step.about

@@ -47,6 +47,16 @@ class Mutant:
     mode: str = ""
 
 
+def a_minutes_memory() -> None:
+    """As at 515f26d: the same words are known for 60 seconds, and then only where the first is live."""
+    said = SmsDoor._said
+
+    def saying(self: SmsDoor, *what: Any) -> Any:
+        return replace(said(self, *what), window_ms=60_000)
+
+    SmsDoor._said = saying  # type: ignore[method-assign]
+
+
 def send_first() -> None:
     """The operator is asked before the hold's commit."""
     save, ask, build = Saver.save, OperatorLink.recharge, AirchargeService._build
@@ -223,6 +233,7 @@ MUTANTS: dict[str, Mutant] = {
     "void_on_timeout": Mutant(classic.void_on_timeout, 5, _MONEY),
     "void_on_not_found": Mutant(classic.query_notfound_void, 20, _MONEY, "query"),
     "new_reference_per_retry": Mutant(classic.new_ref_per_retry, 5, _MONEY, "resend"),
+    "a_minutes_memory": Mutant(a_minutes_memory, 25, _MONEY),
     "no_replay_guard": Mutant(classic.no_replay_guard, 5, _MONEY),
     "replay_before_mac": Mutant(replay_before_mac, 10, ("is in no book",)),
     "lock_in_memory": Mutant(lock_in_memory, 30, ("let through a lock",)),
