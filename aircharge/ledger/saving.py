@@ -8,7 +8,7 @@ from json import JSONEncoder
 from operator import attrgetter
 from typing import Final
 
-from sqlalchemy import Connection, insert, update
+from sqlalchemy import Connection, insert, text, update
 
 from aircharge.ledger.audit import append_audit_txn
 from aircharge.ledger.chart import DAY_CUTTING, DAY_OPEN
@@ -30,6 +30,12 @@ _HEARD: Final = tuple(item.name for item in fields(HeardRow))
 _heard_values = attrgetter(*_HEARD)
 _HEARD_AGAIN: Final = "ON CONFLICT (phone, words, repeat_n, pin) DO UPDATE SET " + ", ".join(
     f"{name} = excluded.{name}" for name in _HEARD[4:]
+)
+_HEARD_FOR_MS: Final = 32 * 86_400_000
+"""Longer than any window: what was heard before goes, a few rows with each batch, so that there is never much to do."""
+_FORGET: Final = text(
+    "DELETE FROM heard WHERE (phone, words, repeat_n, pin) IN"
+    " (SELECT phone, words, repeat_n, pin FROM heard WHERE seen_ms < :before_ms ORDER BY seen_ms LIMIT :n)"
 )
 _OUTBOX: Final = "id, txn_id, topic, recipient, sender, language, body, created_ms, next_ms, expires_ms"
 
@@ -143,6 +149,7 @@ class Saver:
         if changes.heard:
             rows = [_heard_values(row) for row in changes.heard.values()]
             dialect.insert(txn, "heard", ", ".join(_HEARD), rows, _HEARD_AGAIN)
+            txn.execute(_FORGET, {"before_ms": now_ms - _HEARD_FOR_MS, "n": 2 * len(rows)})
         if changes.cards:
             cards = [(card.id, card.hi, signed(card.bitmap)) for card in changes.cards.values()]
             head = "UPDATE card SET hi = v.column2, bitmap = v.column3"

@@ -283,3 +283,15 @@ def test_an_answer_to_nothing_answers_no_later_question(books: Books) -> None:
     assert told(books) == ("DUPLICATE", "yes", 2)
     assert books.money("A") == (100_000, 0)
     assert books.do(replace(books.plain(said=replace(said, repeat=2)), confirmed=True)).state is State.HELD
+
+
+def test_what_can_come_again_no_more_is_forgotten(books: Books) -> None:
+    for number in range(5):
+        say(books, said=words(text=f"w{number}"), target=f"1381234567{number}")
+    books.wait(31 * 24 * HOUR)
+    say(books, said=words(text="w5"), target="13812345675")
+    assert books.value("SELECT count(*) FROM heard") == 6
+    books.wait(2 * 24 * HOUR)
+    for number in range(6, 9):
+        say(books, said=words(text=f"w{number}"), target=f"1381234567{number}")
+    assert books.value("SELECT count(*) FROM heard") == 4  # two old ones go with each new one
