@@ -231,6 +231,7 @@ LIMITS: Final[dict[str, Limit | Listed]] = {
     "sms.recharge_number": _SERVICE,
     "sms.query_number": _SERVICE,
     "sms.refused_per_s": _number(0.001, 1_000_000),
+    "sms.repeat_window_h": _number(1, 744),
     "cards.*.cc_length": _one_of(4, 8),
     "cards.*.key_index": _number(0, 15),
     "cards.*.key_octets": _one_of(16, 24, 32),

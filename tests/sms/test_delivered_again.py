@@ -325,3 +325,14 @@ def test_a_packet_replayed_within_ten_minutes_is_told_a_few_times(world: World) 
     assert told.count("outlet.settled") <= 6
     assert told.count("outlet.balance") <= 4
     assert world.asked() == 1
+
+
+def test_a_corrected_pin_is_no_repetition(world: World) -> None:
+    world.plain("13812345678 50 264081")
+    world.plain("13812345678 50 264081")  # the SMS centre again: counted once
+    world.plain(f"13812345678 50 {DEMO_PIN}")
+    world.plain(f"13812345678 50 {DEMO_PIN}")
+    refused = "outlet.refused.PIN_WRONG"
+    again = "outlet.refused.DUPLICATE"
+    assert world.topics() == [refused, again, *SETTLED, again]
+    assert world.asked() == 1

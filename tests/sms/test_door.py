@@ -547,17 +547,6 @@ def test_the_pin_is_changed_by_text_and_by_card(world: World) -> None:
     assert not any(pin in json.dumps(row.facts) for row in world.notices for pin in ("415926", "860341"))
 
 
-def test_a_corrected_pin_is_no_repetition(world: World) -> None:
-    world.plain("13812345678 50 264081")
-    world.plain("13812345678 50 264081")  # the SMS centre again: counted once
-    world.plain(f"13812345678 50 {DEMO_PIN}")
-    world.plain(f"13812345678 50 {DEMO_PIN}")
-    refused = "outlet.refused.PIN_WRONG"
-    again = "outlet.refused.DUPLICATE"
-    assert world.topics() == [refused, again, *SETTLED, again]
-    assert world.asked() == 1
-
-
 def test_what_is_taken_back_may_be_named_by_its_number(world: World) -> None:
     child(world)
     before_fen = balance(world, "A1")
