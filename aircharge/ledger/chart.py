@@ -98,6 +98,7 @@ __all__ = [
     "TICKET_WAITING",
     "UNDO_ASKED",
     "UNDO_DONE",
+    "UNDO_HEARD",
     "UNDO_NONE",
     "UNDO_NOTHING",
     "UNDO_REFUSED",
@@ -164,7 +165,8 @@ DETAIL_EQUAL, DETAIL_UNKNOWN, DETAIL_OTHER, DETAIL_MISSING = range(4)
 """A line of such a batch: as ours; we know of none; another amount; the terminal does not know of ours."""
 CANCEL_WANTED, CANCEL_DONE, CANCEL_STANDS = range(3)
 """A recharge its terminal took back: not yet undone; it is; the operator would not, it stands."""
-UNDO_NONE, UNDO_ASKED, UNDO_DONE, UNDO_NOTHING, UNDO_REFUSED = range(5)
-"""Protective reversal of a recharge: never; may be under way; taken back; it was never executed; it stands."""
+UNDO_NONE, UNDO_ASKED, UNDO_DONE, UNDO_NOTHING, UNDO_REFUSED, UNDO_HEARD = range(6)
+"""Protective reversal of a recharge: never; may be under way; taken back; it was never executed; it stands; may be
+under way, and the recharge's own yes has come meanwhile."""
 TICKET_WAITING, TICKET_PAID, TICKET_EXPIRED, TICKET_CANCELLED = range(4)
 BATCH_RUNNING, BATCH_DONE, BATCH_CANCELLED = range(3)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import Enum
 from typing import Final
 
 from aircharge.errors import Reason
-from aircharge.ledger.chart import UNDO_ASKED, UNDO_DONE, UNDO_NONE
+from aircharge.ledger.chart import UNDO_ASKED, UNDO_DONE, UNDO_HEARD, UNDO_NONE
 from aircharge.ledger.commands import CloseRecharge, Postpone
 from aircharge.ledger.page import MACHINE, Page
 from aircharge.ledger.reversing import REVERSAL
@@ -82,11 +83,14 @@ def close_recharge(page: Page, command: CloseRecharge) -> Receipt:
         return _stranger(page, command)
     if Operation(row.kind) not in ENDINGS:  # no operator was ever asked about it
         return page.receipt(row, fresh=False)
-    step = _while_undone(row, command, ANSWERS[State(row.state), command.verdict])
+    step = _while_undone(page, row, command, ANSWERS[State(row.state), command.verdict])
     if step is Step.KEEP:
         return page.receipt(row, fresh=False)
     if step is Step.QUARREL:
         return _quarrel(page, command, row)
+    is_no = command.verdict is Verdict.NO and command.undo != UNDO_DONE and not command.actor
+    if row.undo == UNDO_HEARD and is_no:
+        return _yes_and_nothing(page, command, row)
     outlet = page.rows.accounts[row.outlet_acct]
     if step is Step.DOUBT:
         return page.receipt(row, fresh=_doubt(page, command, row, outlet))
@@ -103,18 +107,31 @@ def close_recharge(page: Page, command: CloseRecharge) -> Receipt:
     return page.receipt(row, fresh=True)
 
 
-def _while_undone(row: TxnRow, command: CloseRecharge, step: Step) -> Step:
+def _while_undone(page: Page, row: TxnRow, command: CloseRecharge, step: Step) -> Step:
     """What a protective reversal changes: the recharge's own yes is no news, for the reversal takes it back.
 
-    Only the answer to the reversal, or two people, can settle it then. After an operator's word that there was
-    nothing to take back a yes is a contradiction.
+    Only the answer to the reversal, or two people, can settle it then; that it came is remembered. After an operator's
+    word that there was nothing to take back a yes is a contradiction, and so it is the other way round.
     """
     if command.undo and row.undo == UNDO_NONE:
         return Step.QUARREL  # an answer to something never asked
     own_yes = command.verdict is Verdict.YES and not command.undo and not command.actor
-    if own_yes and (row.undo == UNDO_DONE or (row.undo == UNDO_ASKED and step is Step.SETTLE)):
+    if own_yes and step is Step.SETTLE and row.undo in (UNDO_ASKED, UNDO_HEARD):
+        if row.undo == UNDO_ASKED:
+            row.undo = UNDO_HEARD
+            row.op_code, row.op_serial = command.code[:8] or row.op_code, command.serial[:40] or row.op_serial
+            page.touch_txn(row)
         return Step.KEEP
-    return step
+    return Step.KEEP if own_yes and row.undo == UNDO_DONE else step
+
+
+def _yes_and_nothing(page: Page, command: CloseRecharge, row: TxnRow) -> Receipt:
+    """The operator has executed it, and says that it has not, or that there is nothing to take back: for people."""
+    _quarrel(page, command, row)
+    outlet = page.rows.accounts[row.outlet_acct]
+    if row.state != State.MANUAL:
+        return page.receipt(row, fresh=_doubt(page, replace(command, manual=True, code=""), row, outlet))
+    return page.receipt(row, fresh=False)
 
 
 def _doubt(page: Page, command: CloseRecharge, row: TxnRow, outlet: OutletRow) -> bool:

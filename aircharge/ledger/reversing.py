@@ -17,6 +17,7 @@ from aircharge.ledger.chart import (
     JOURNAL_CLAWBACK,
     OUTLET_CLOSED,
     UNDO_ASKED,
+    UNDO_HEARD,
     commission_account,
 )
 from aircharge.ledger.inhouse import Refused, Told, Verb, Wish, carry_out, new_row, wish_needs
@@ -325,7 +326,7 @@ def undo(page: Page, command: Undo) -> bool:
         row.undo = UNDO_ASKED
         page.touch_txn(row)
         page.audit("order.undo", f"order {row.id}")
-    return row.undo == UNDO_ASKED
+    return row.undo in (UNDO_ASKED, UNDO_HEARD)
 
 
 def _needs(needs: Needs, command: OpenReversal) -> None:

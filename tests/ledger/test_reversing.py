@@ -514,6 +514,9 @@ UNDONE = [
     ([(0, Y), (STANDS, Y)], State.SETTLED, 95_000, 0, 0),
     ([(DONE, N), (0, Y)], State.VOIDED, 100_000, 0, 0),  # executed, then taken back: no contradiction
     ([(NOTHING, N), (0, Y)], State.VOIDED, 100_000, 0, 1),  # the operator had said there was nothing
+    ([(0, Y), (NOTHING, N)], State.MANUAL, 100_000, 5_000, 1),  # and so it is in the other order
+    ([(0, Y), (0, N)], State.MANUAL, 100_000, 5_000, 1),
+    ([(0, Y), (0, Y), (DONE, N)], State.VOIDED, 100_000, 0, 0),
     ([(0, N)], State.VOIDED, 100_000, 0, 0),
     ([(0, N), (NOTHING, N)], State.VOIDED, 100_000, 0, 0),
     ([(STANDS, Y), (DONE, N)], State.SETTLED, 95_000, 0, 1),
