@@ -14,6 +14,7 @@ from aircharge.daemon import AirchargeService
 from aircharge.errors import AirchargeError
 from aircharge.ledger.standing import check_standing
 from aircharge.ledger.store import check_schema, open_engine
+from aircharge.steady import steady
 
 __all__ = ["Options", "makeService"]
 
@@ -51,4 +52,4 @@ def makeService(options: Options) -> Service:
     """The daemon as twistd's service."""
     from twisted.internet import reactor
 
-    return AirchargeService(options.loaded, reactor)
+    return AirchargeService(options.loaded, steady(reactor))

@@ -146,11 +146,12 @@ def release_txn(txn: Connection, tenure: Tenure) -> None:
 
 
 def take_lines_txn(
-    txn: Connection, now_ms: int, tenure: Tenure, lines: Iterable[str], ttl_ms: int
+    txn: Connection, now_ms: int, tenure: Tenure, lines: Iterable[str], ttl_ms: int, *, calm: bool = False
 ) -> set[str]:
     """Renew the lines we hold and take those that nobody holds; returns all that are ours.
 
     The daemon whose line is taken loses its own lease with it: whatever it does not know yet, it writes no more.
+    ``calm``: a lease that ran out is left alone, its holder may have had no database to renew it in.
     """
     held = set()
     for line in sorted(set(lines)):
@@ -162,8 +163,8 @@ def take_lines_txn(
         if holder not in (None, tenure.node):
             if expires_ms > now_ms:
                 continue
-            if expires_ms and not _fence(txn, now_ms, holder):
-                continue  # its batch is under way: the next round
+            if expires_ms and (calm or not _fence(txn, now_ms, holder)):
+                continue  # its batch is under way, or it could not renew: the next round
         change = "UPDATE link_lease SET node = :node, epoch = :epoch, expires_ms = :until"
         txn.execute(text(f"{change} WHERE link_id = :line"), {**place, "epoch": tenure.epoch})
         held.add(line)
@@ -191,10 +192,13 @@ def _fence(txn: Connection, now_ms: int, node: int) -> bool:
 _OPEN = "state IN (1, 2, 3)"
 
 
-def adopt_txn(txn: Connection, now_ms: int, tenure: Tenure, operators: Sequence[int]) -> Adopted:
+def adopt_txn(
+    txn: Connection, now_ms: int, tenure: Tenure, operators: Sequence[int], *, calm: bool = False
+) -> Adopted:
     """Make the open orders of dead daemons ours, for the operators whose lines we hold; of a desk's as well.
 
     Orders of somebody without a lease (a desk) are not sent yet: they only change hands. The rest counts as sent.
+    ``calm``: only from those who gave their lease back or lost it; one that merely ran out is left alone.
     """
     _stand(txn, now_ms, tenure)
     owners = text(f"SELECT DISTINCT owner_node FROM txn WHERE {_OPEN} AND owner_node <> :node")
@@ -205,7 +209,7 @@ def adopt_txn(txn: Connection, now_ms: int, tenure: Tenure, operators: Sequence[
         lease = known.get(owner)
         if lease is None:
             _relabel(txn, tenure, owner, operators)
-        elif lease.expires_ms <= now_ms and _fence(txn, now_ms, owner):
+        elif lease.expires_ms <= (0 if calm else now_ms) and _fence(txn, now_ms, owner):
             mine = _relabel(txn, tenure, owner, operators)
             orders += mine
             nodes += [owner] if mine else []

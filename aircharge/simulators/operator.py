@@ -28,6 +28,7 @@ from aircharge.protocols.shell import Ticker, WireShell
 from aircharge.simulators.control import ControlFactory
 from aircharge.simulators.operator_faults import Fate, FaultPlan, Faults
 from aircharge.simulators.operator_record import Job, Later, OperatorRecord, rows, totals
+from aircharge.steady import steady
 from aircharge.wire.operator import messages as m
 from aircharge.wire.operator.session import Bound, Ended, Event, Invoked, Session, SessionSettings
 from aircharge.wire.operator.states import Role
@@ -391,7 +392,7 @@ def main(argv: list[str] | None = None) -> None:
     """Run until SIGTERM or SIGINT. The first line on standard output tells the ports as JSON."""
     from twisted.internet import reactor as installed
 
-    reactor: Any = installed
+    reactor: Any = steady(installed)
     options = _arguments(argv)
     observer: Any = FileLogObserver(sys.stderr, formatEventAsClassicLogText)
     globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False)

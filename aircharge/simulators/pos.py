@@ -31,6 +31,7 @@ from aircharge.observe.logs import mask_text
 from aircharge.simulators.pos_call import CallFactory, PosCall
 from aircharge.simulators.pos_fsk_terminal import FskTerminal
 from aircharge.simulators.pos_terminal import FAULTS, Memory, Outcome, PosTerminal, TerminalSettings
+from aircharge.steady import steady
 from aircharge.values import Msisdn, mask_msisdn
 from aircharge.wire.fsk_profiles import PROFILES as FSK
 from aircharge.wire.iso8583.crypto import MACS
@@ -360,7 +361,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _options(sys.argv[1:] if arguments is None else arguments)
     from twisted.internet import reactor as installed
 
-    reactor: Any = installed
+    reactor: Any = steady(installed)
     result: list[int] = []
 
     def ended(outcome: Any) -> None:

@@ -26,6 +26,7 @@ from aircharge.simulators.control import ControlFactory, Verb
 from aircharge.simulators.handset import Handsets, Received
 from aircharge.simulators.sim_card import CardBook, SimCard
 from aircharge.simulators.sms_delivery import Postman, Redelivery, command_of, reference_tlv
+from aircharge.steady import steady
 from aircharge.values import address_digits
 from aircharge.wire.gsm import Element, encode_text
 from aircharge.wire.gsm_udh import COMMAND_PACKET
@@ -242,7 +243,7 @@ def main(argv: list[str] | None = None) -> None:
     """Run until SIGTERM or SIGINT."""
     from twisted.internet import reactor as installed
 
-    reactor: Any = installed
+    reactor: Any = steady(installed)
     options = _arguments(argv)
     observer: Any = FileLogObserver(sys.stderr, formatEventAsClassicLogText)
     globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False)

@@ -79,6 +79,10 @@ class LeaseKeeper:
         self._worker = worker
         self._rounds = Rounds("lease", self._round, settings.renew_s, reactor)
         self._until_s = float("-inf")
+        self._read_s = 0.0  # the renewal under way: when it read the database's time
+        self._now_ms = 0  # what it read
+        self._renewed: tuple[float, float, int] | None = None  # the last one done: begun, and those two
+        self._calm_until_s = float("-inf")  # nobody's lease is taken over before
         self._is_lost = False
         self.tenure: Tenure | None = None
         self.held: set[str] = set()
@@ -109,6 +113,7 @@ class LeaseKeeper:
                 log.warn("{why}; waiting for its lease to end", why=str(error))
                 await deferLater(self._reactor, _RETRY_S, lambda: None)
         self._extend(began_s)
+        self._renewed = began_s, self._read_s, self._now_ms
         self.held = set(self._hold)
         log.info("node {node} writes under epoch {epoch}", node=self._node, epoch=self.tenure.epoch)
         return self.tenure
@@ -144,15 +149,46 @@ class LeaseKeeper:
         """Counted from before we asked for it."""
         self._until_s = began_s + self._settings.ttl_s - self._settings.quiet_s
 
+    def _note_gap(self, now_ms: int) -> None:
+        """Calm for one ``ttl_s`` when we come, and whenever renewals of our own were late or the database's time leapt.
+
+        What kept us from renewing may have kept the others as well: their leases ran out with nobody dead.
+        """
+        settings = self._settings
+        self._read_s, self._now_ms = self._clock.monotonic_s(), now_ms
+        gap_s = leap_s = 0.0
+        if self._renewed is not None:
+            before_s, read_s, before_ms = self._renewed
+            gap_s = self._read_s - before_s
+            leap_s = abs((now_ms - before_ms) / 1000 - (self._read_s - read_s))
+        is_late = gap_s > 1.5 * settings.renew_s or leap_s > settings.quiet_s
+        if is_late or self._renewed is None:
+            self._calm_until_s = self._read_s + settings.ttl_s
+        if is_late and self._dialect.is_shared:
+            log.warn(
+                "the lease was renewed after {gap:.1f} s (the database's time leapt by {leap:.1f} s): nobody's"
+                " is taken over for {ttl:g} s",
+                gap=gap_s,
+                leap=leap_s,
+                ttl=settings.ttl_s,
+            )
+
+    def _is_calm(self) -> bool:
+        """Where daemons share a ledger; on SQLite there is nobody else."""
+        return self._dialect.is_shared and self._clock.monotonic_s() < self._calm_until_s
+
     def _take(self, txn: Connection, now_ms: int) -> Tenure:
+        self._note_gap(now_ms)
         tenure = take_txn(txn, now_ms, self._node, self._host(), self._settings.ttl_ms, self._is_running)
         own_txn(txn, tenure)
         self._take_lines(txn, now_ms, tenure)
-        adopt_txn(txn, now_ms, tenure, self._operators())
+        adopt_txn(txn, now_ms, tenure, self._operators(), calm=self._is_calm())
         return tenure
 
     def _take_lines(self, txn: Connection, now_ms: int, tenure: Tenure) -> set[str]:
-        self._hold = take_lines_txn(txn, now_ms, tenure, self._lines, self._settings.ttl_ms)
+        self._hold = take_lines_txn(
+            txn, now_ms, tenure, self._lines, self._settings.ttl_ms, calm=self._is_calm()
+        )
         return self._hold
 
     _hold: frozenset[str] | set[str] = frozenset()
@@ -180,19 +216,21 @@ class LeaseKeeper:
 
     async def _renew(self) -> None:
         began_s = self._clock.monotonic_s()
-        held = await self._change(self._renewed)
+        held = await self._change(self._renew_txn)
         self._extend(began_s)
+        self._renewed = began_s, self._read_s, self._now_ms
         gained, self.held = held - self.held, held
         for line in sorted(gained):
             self.on_line(line)
 
-    def _renewed(self, txn: Connection, now_ms: int) -> set[str]:
+    def _renew_txn(self, txn: Connection, now_ms: int) -> set[str]:
         tenure = self._mine()
         renew_txn(txn, now_ms, tenure, self._settings.ttl_ms)
+        self._note_gap(now_ms)
         return set(self._take_lines(txn, now_ms, tenure))
 
     def _adopt(self, txn: Connection, now_ms: int) -> Adopted:
-        return adopt_txn(txn, now_ms, self._mine(), self._operators())
+        return adopt_txn(txn, now_ms, self._mine(), self._operators(), calm=self._is_calm())
 
     def _mine(self) -> Tenure:
         assert self.tenure is not None, "no lease was taken"
