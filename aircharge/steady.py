@@ -1,4 +1,4 @@
-"""A reactor whose timers go by the monotonic clock: Twisted's go by the wall clock and stand still when it is set back."""
+"""A reactor whose timers go by the monotonic clock: Twisted's own stand still when the wall clock is set back."""
 
 from __future__ import annotations
 

@@ -175,9 +175,12 @@ class NoticeRelay:
         self._sent, self._retry, self._expired = [], [], []
         try:
             await self._ledger.do(done)
-        except (LedgerError, Refusal):
-            log.failure(
-                "outcomes of {count} notices are not written; they go out again", count=len(done.sent)
+        except (LedgerError, Refusal) as error:
+            log.error(
+                "outcomes of {count} notices are not written ({sent} of them sent: these go out again): {why}",
+                count=len(done.sent) + len(done.retry) + len(done.expired),
+                sent=len(done.sent),
+                why=str(error),
             )
         finally:
             self._written.update(done.sent, (notice for notice, _ in done.retry), done.expired)

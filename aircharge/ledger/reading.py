@@ -86,6 +86,7 @@ class OpenOrder:
     kind: Operation = Operation.RECHARGE  # or REVERSAL
     undo: int = 0  # UNDO_ASKED: its protective reversal may be under way
     original_ref: str = ""  # a reversal: our reference of the recharge
+    read_ms: int = 0  # when it was read, by the clock its other times are of; 0: that is the reader's own
 
     @property
     def since_ms(self) -> int:
@@ -124,7 +125,11 @@ def open_orders(
     """
     given = {"due": due_before_ms, "most": limit or _ALL, "owner": owner, "held": held_before_ms}
     question = _open_question(owner is not None, held_before_ms is not None)
-    return [_open_order(row) for row in txn.execute(question, given)]
+    read_ms = int(txn.execute(_SHARED_MS).scalar_one()) if txn.dialect.name == "postgresql" else 0
+    return [_open_order(row, read_ms) for row in txn.execute(question, given)]
+
+
+_SHARED_MS: Final = text("SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint")
 
 
 @cache
@@ -143,10 +148,10 @@ def _open_question(of_one: bool, without_young: bool) -> Any:
     return found.limit(bindparam("most", type_=BigInteger))
 
 
-def _open_order(row: Any) -> OpenOrder:
+def _open_order(row: Any, read_ms: int = 0) -> OpenOrder:
     r = tuple(row)
     asked = (r[0], r[1], r[2], r[3], r[4], State(r[5]), r[6], r[7], r[8], r[9])
-    return OpenOrder(*asked, Operation(r[10]), r[11], r[12] or "")
+    return OpenOrder(*asked, Operation(r[10]), r[11], r[12] or "", read_ms)
 
 
 @dataclass(frozen=True, slots=True)

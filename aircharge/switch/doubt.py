@@ -151,7 +151,7 @@ class DoubtResolver:
                 operator=order.operator_id,
             )
             return
-        now_ms = self._board.clock.now_ms()
+        now_ms = order.read_ms or self._board.clock.now_ms()
         if now_ms >= order.since_ms + int(plan.doubt.manual_after_s * 1000):
             await self._close(
                 CloseRecharge(order.order_id, Verdict.UNKNOWN, manual=True, reason=Reason.DOUBT)
@@ -214,10 +214,11 @@ class DoubtResolver:
     def _is_final(self, plan: OperatorPlan, order: OpenOrder) -> bool:
         """Whether what the operator has not seen by now it will never see.
 
-        The request left at the latest ``patience`` after it was made or let go; finality counts from there.
+        The request left at the latest ``patience`` after it was made or let go; finality counts from there,
+        by the one clock that has dated the order (a database's is not ours): at the time it was read, never later.
         """
         final_ms = order.since_ms + self._patience_ms + int(plan.doubt.finality_s * 1000)
-        return self._board.clock.now_ms() >= final_ms
+        return (order.read_ms or self._board.clock.now_ms()) >= final_ms
 
     async def _postpone(self, plan: OperatorPlan, order: OpenOrder) -> None:
         """A hold that nobody carries any more becomes a doubt, so that outlet and clerks see it as one."""

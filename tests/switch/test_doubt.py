@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,13 +13,14 @@ from twisted.internet.task import Clock
 
 from aircharge.errors import InDoubt, NotSent, Reason
 from aircharge.ledger.commands import CloseRecharge
-from aircharge.ledger.reading import OpenOrder
+from aircharge.ledger.reading import OpenOrder, open_orders
 from aircharge.ledger.writer import InlineLedger
 from aircharge.ports import OperatorAnswer
 from aircharge.switch.board import Board, DoubtPolicy, OperatorPlan, Products
 from aircharge.switch.doubt import DoubtResolver, order_id_of, undo_ref
 from aircharge.values import State, Verdict
 from tests.ledger.desk import Books
+from tests.ledger.engines import kept_in
 from tests.switch.world import NOW_MS, OP_REF, ORDER_ID, ScriptedLine, World, now
 
 
@@ -212,3 +215,26 @@ def test_reference_and_order(reference: str, order_id: int) -> None:
 
 def test_reasons_of_refusal_are_known_by_number() -> None:
     assert all(Reason.by_number(reason.number) is reason for reason in Reason)
+
+
+@pytest.mark.parametrize(("ahead_ms", "age_ms", "is_final"), [
+    (780_000, 36_000, False), (-780_000, 36_000, False), (0, 719_999, False), (-780_000, 720_000, True),
+])  # fmt: skip
+def test_not_found_is_final_by_the_clock_that_dated_the_order(
+    ahead_ms: int, age_ms: int, is_final: bool
+) -> None:
+    world, resolver = world_of("query")
+    world.line.answers = ["1404"]
+    world.ledger.open_orders = [replace(doubtful(age_ms=age_ms), read_ms=NOW_MS)]
+    world.clock.ms = NOW_MS + ahead_ms  # the daemon's own
+    now(resolver.round())
+    assert len(world.commands(CloseRecharge)) == is_final
+
+
+def test_an_order_read_from_postgresql_tells_the_time_of_its_reading() -> None:
+    with kept_in("postgresql"):
+        books = Books().setup()
+        books.do(books.plain())
+        with books.engine.connect() as txn:
+            [order] = open_orders(txn, 2**60)
+        assert abs(order.read_ms - time.time() * 1000) < 60_000
