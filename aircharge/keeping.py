@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import secrets
 import shutil
 import sqlite3
 import subprocess
@@ -26,6 +25,7 @@ from aircharge.ledger.migrate import check_schema
 from aircharge.ledger.standing import check_standing, mark_restored_txn, wrong_keys
 from aircharge.ledger.store import open_engine
 from aircharge.ledger.verify import verify
+from aircharge.machine import SystemRandomness
 from aircharge.office import Office, OfficeError
 from aircharge.staffroom import write_new
 
@@ -88,7 +88,7 @@ def make_instance(folder: Path, url: str = "sqlite:///ledger.db") -> Path:
     folder.chmod(0o700)
     (folder / "keys").mkdir(mode=0o700)
     for name, octets in _RANDOM.items():
-        write_new(folder / "keys" / name, secrets.token_hex(octets).encode() + b"\n")
+        write_new(folder / "keys" / name, SystemRandomness().token(octets).hex().encode() + b"\n")
     path = folder / "aircharge.toml"
     write_new(path, _TOML.format(url=json.dumps(url)).encode())
     config = load(path)

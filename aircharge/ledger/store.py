@@ -110,7 +110,7 @@ class Store:
                 total.results.append(self._error(error, "nothing was written"))
             except LedgerError:
                 raise
-            except Exception as error:
+            except Exception as error:  # a bug that this command meets: it alone is refused
                 if self._is_committing:
                     raise
                 total.results.append(self._failed(command, error, total.notices))

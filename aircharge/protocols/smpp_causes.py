@@ -11,6 +11,7 @@ from twisted.logger import Logger
 __all__ = ["Troubles"]
 
 _CAUSES_MAX: Final = 200  # a peer writes what it likes: causes are forgotten, oldest first
+_RECIPIENTS_MIN: Final = 3
 _AGAIN_S: Final = 3600.0
 
 
@@ -27,10 +28,14 @@ class Troubles:
         self._seen: OrderedDict[tuple[str, str, str], tuple[float, int]] = OrderedDict()
         self.counts: dict[tuple[str, str], int] = {}  # (peer, kind): how often since the start
         self._refusing: dict[str, str] = {}
+        self._refused: dict[str, set[str]] = {}  # recipients refused for good since the peer took one
 
     def tell(self, peer: str, kind: str, words: str) -> None:
         """Something went wrong with ``peer``."""
-        self.counts[(peer, kind)] = self.counts.get((peer, kind), 0) + 1
+        counted = (peer, kind)
+        if counted not in self.counts and len(self.counts) >= _CAUSES_MAX:
+            counted = ("others", kind)  # whoever dials has an address of its own
+        self.counts[counted] = self.counts.get(counted, 0) + 1
         key = (peer, kind, words)
         told_s, unsaid = self._seen.pop(key, (float("-inf"), 0))
         now_s = self._now_s()
@@ -46,8 +51,17 @@ class Troubles:
         if len(self._seen) > _CAUSES_MAX:
             self._seen.popitem(last=False)
 
-    def given_up(self, peer: str, words: str) -> None:
-        """A message of ours ended undelivered; ``peer`` counts as refusing until it takes one."""
+    def given_up(self, peer: str, words: str, recipient: str = "") -> None:
+        """A message of ours ended undelivered; ``peer`` counts as refusing until it takes one.
+
+        One number that does not exist is no fault of the peer's: with ``recipient`` only after the messages to three
+        different ones were refused, and none was taken between.
+        """
+        refused = self._refused.setdefault(peer, set())
+        if recipient and len(refused) < _RECIPIENTS_MIN:
+            refused.add(recipient)
+            if len(refused) < _RECIPIENTS_MIN:
+                return
         if peer not in self._refusing:
             self.log.critical(
                 "ALARM: SMPP {peer} does not take our messages: {words}", peer=peer, words=words
@@ -56,6 +70,7 @@ class Troubles:
 
     def taken(self, peer: str) -> None:
         """A message of ours was taken."""
+        self._refused.pop(peer, None)
         if self._refusing and self._refusing.pop(peer, None) is not None:
             self.log.info("SMPP {peer} takes our messages again", peer=peer)
 

@@ -237,9 +237,11 @@ class SmppGateway:
     def _send(
         self, make: MakePdus, peer: str, destination: str
     ) -> Coroutine[Deferred[Any], Any, tuple[str, ...]]:
-        return self._send_over(self._pick(peer, destination), make)
+        return self._send_over(self._pick(peer, destination), make, destination)
 
-    async def _send_over(self, connection: SmppConnection | None, make: MakePdus) -> tuple[str, ...]:
+    async def _send_over(
+        self, connection: SmppConnection | None, make: MakePdus, destination: str
+    ) -> tuple[str, ...]:
         if connection is None or connection.line is None:
             raise NotSent("no session is bound that could take it")
         line = connection.line
@@ -266,7 +268,7 @@ class SmppGateway:
         except SmppRefused as refused:
             self.troubles.tell(line.peer.name, "refused", status_words(refused.status))
             if isinstance(refused, SmppRejected):
-                self.troubles.given_up(line.peer.name, status_words(refused.status))
+                self.troubles.given_up(line.peer.name, status_words(refused.status), destination)
             raise
         self.troubles.taken(line.peer.name)
         return ids

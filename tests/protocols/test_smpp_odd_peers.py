@@ -208,14 +208,15 @@ def test_a_whole_message_payload_is_read() -> None:
 def test_a_final_no_ends_and_is_told(status: int) -> None:
     world = World()
     line = world.bound()
-    for _ in range(2):
-        sending = world.gateway.send_text("0353911", "13812345678", "x")
+    for recipient in ("13812345678", "13812345678", "13812345679", "13812345670"):
+        assert world.gateway.troubles.refusing == {}  # one number that does not exist is no fault of the peer's
+        sending = world.gateway.send_text("0353911", recipient, "x")
         (request,) = line.said()
         line.say(request.command | RESPONSE_BIT, status, request.sequence)
         failures: list[Any] = []
         sending.addErrback(failures.append)
         assert isinstance(failures[0].value, Unsendable)
-    assert world.gateway.troubles.total("refused") == 2
+    assert world.gateway.troubles.total("refused") == 4
     assert list(world.gateway.troubles.refusing) == ["smsc"]
     send(world)
     (request,) = line.said()
