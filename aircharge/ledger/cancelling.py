@@ -100,9 +100,8 @@ def cancel_sale(page: Page, command: CancelSale) -> Receipt | None:
     if command.went_on is not WentOn.NOT:
         return _refused(page, command, row, Reason.NOT_REVERSIBLE, command.went_on.value)
     wish = {"txn_id": row.id, "terminal_id": command.terminal_id, "code": command.code[:2]}
-    page.changes.rare.append(
-        RowChange(_TABLE, {**wish, "state": CANCEL_WANTED, "made_ms": page.now_ms, "done_ms": None})
-    )
+    wish |= {"state": CANCEL_WANTED, "made_ms": page.now_ms, "done_ms": None}
+    page.changes.rare.append(RowChange(_TABLE, dict(wish)))
     page.rows.found[_TABLE, "txn_id", row.id] = [wish]
     page.audit("order.cancel", f"order {row.id}", command.asker.phone, state=State(row.state).name)
     today_n = command.today_n + 1

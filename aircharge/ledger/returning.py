@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from aircharge.errors import Reason
 from aircharge.ledger import limits
-from aircharge.ledger.chart import JOURNAL_TRANSFER
+from aircharge.ledger.chart import JOURNAL_TRANSFER, OUTLET_CLOSED
 from aircharge.ledger.inhouse import Refused, Told, Verb, carry_out, new_row, wish_needs
 from aircharge.ledger.page import Facts, Page
 from aircharge.ledger.repeating import keys_of
@@ -151,8 +151,10 @@ def undo_transfer(page: Page, command: UndoTransfer) -> Receipt | str:
         return f"order {command.orig_id} is no transfer"
     if not _is_reversible(page, original):
         return f"order {command.orig_id} is not of today, is reversed already, or the receiver has spent it"
-    row = _reversal_row(page, command, original)
     sender, receiver = _parties(page, original)
+    if sender.status == OUTLET_CLOSED:  # what it got could never leave again
+        return f"outlet {sender.code}, which sent order {command.orig_id}, is closed"
+    row = _reversal_row(page, command, original)
     mine, theirs = _take_back(page, row, original)
     facts = pair_facts(page, row, sender, receiver)
     told = {**facts, **mine, "outlet": sender.code}

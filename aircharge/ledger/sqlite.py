@@ -32,6 +32,7 @@ _PRAGMAS: Final = (
     "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = FULL",
     "PRAGMA foreign_keys = ON",
+    "PRAGMA recursive_triggers = ON",  # else REPLACE deletes rows past the triggers of journal and audit
     "PRAGMA temp_store = MEMORY",
     "PRAGMA cache_size = -65536",
 )

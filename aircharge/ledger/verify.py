@@ -16,7 +16,7 @@ from sqlalchemy import Connection, text
 from aircharge.ledger.audit import first_bad_audit
 from aircharge.ledger.reckoning import commission_problems
 from aircharge.ledger.sealing import bad_seals
-from aircharge.ledger.verify_balances import Sums, below_floor, wrong_holds
+from aircharge.ledger.verify_balances import Sums, below_floor, unbacked_floors, wrong_holds
 from aircharge.ledger.verify_limits import wrong_counters
 from aircharge.ledger.verify_postings import (
     Called,
@@ -64,6 +64,7 @@ def verify(txn: Connection, piece: int = _PIECE, utc_offset_min: int = 480) -> V
     _journal(txn, report, piece)
     report.add(wrong_holds(txn))
     report.add(below_floor(txn))
+    report.add(unbacked_floors(txn))
     report.add(commission_problems(txn))
     report.add(wrong_counters(txn, utc_offset_min))
     report.add(bad_seals(txn))

@@ -16,7 +16,7 @@ from aircharge.ledger.cutoff import date_text, following, local_date
 from aircharge.ledger.ids import id_time_ms
 from aircharge.ledger.verify_postings import HOLDING, OPEN
 
-__all__ = ["Sums", "below_floor", "wrong_holds"]
+__all__ = ["Sums", "below_floor", "unbacked_floors", "wrong_holds"]
 
 _SHOWN: Final = 10
 _UTC_MIN: Final = 0
@@ -145,3 +145,12 @@ def below_floor(txn: Connection) -> Iterator[str]:
     question = f"SELECT account_id FROM balance WHERE posted - held < floor ORDER BY 1 LIMIT {_SHOWN}"
     for (account,) in txn.execute(text(question)):
         yield f"account {account}: below its floor"
+
+
+def unbacked_floors(txn: Connection) -> Iterator[str]:
+    """Only a credit line lets a balance go below nothing, and only an outlet's float has one."""
+    question = f"""SELECT b.account_id, b.floor FROM balance b WHERE b.floor < 0 AND NOT EXISTS (
+        SELECT 1 FROM credit_line l JOIN outlet o ON o.id = l.outlet_id WHERE o.float_id = b.account_id)
+        ORDER BY b.account_id LIMIT {_SHOWN}"""
+    for account, floor in txn.execute(text(question)):
+        yield f"account {account}: floor {floor} without a credit line"

@@ -321,3 +321,15 @@ def test_a_batch_counts_sales_and_voids_not_what_was_taken_back(books: Books, co
     sums = totals(found)
     assert (sums.sale_n, sums.sale_fen, sums.void_n, sums.void_fen) == (3, 7000, 1, 2000)
     assert lines(counter, 2) == []
+
+
+def test_a_wish_and_its_end_in_one_batch(counter: Counter) -> None:
+    """Nothing of the batch is tried again: the second command sees what the first has written."""
+    order = settled(counter)
+    cancel = counter.cancel(1, orig_id=order.order_id)
+    told, ended, again = counter.books.batch(
+        cancel, EndCancel(order.order_id, stands=True), EndCancel(order.order_id)
+    )
+    assert (told.order_id, ended, again) == (order.order_id, True, False)
+    assert wishes(counter.books) == [CANCEL_STANDS]
+    assert not counter.books.rows("SELECT 1 FROM audit WHERE action = 'alarm.command-failed'")

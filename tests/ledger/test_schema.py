@@ -110,6 +110,19 @@ def test_the_database_is_durable(sqlite_books: Books) -> None:
     assert sqlite_books.value("PRAGMA foreign_keys") == 1
 
 
+@pytest.mark.parametrize("table", ["journal", "audit"])
+@pytest.mark.parametrize("verb", ["INSERT OR REPLACE INTO", "REPLACE INTO"])
+def test_nothing_is_replaced(sqlite_books: Books, table: str, verb: str) -> None:
+    """REPLACE deletes the row that is in its way, and that is a deletion like any other."""
+    sqlite_books.do(sqlite_books.close(sqlite_books.do(sqlite_books.stk("13812345670")), Verdict.YES))
+    with pytest.raises(IntegrityError), sqlite_books.store.writing() as txn:
+        txn.exec_driver_sql(f"{verb} {table} SELECT * FROM {table}")
+    number = "jid" if table == "journal" else "seq"
+    with pytest.raises(IntegrityError), sqlite_books.store.writing() as txn:
+        txn.exec_driver_sql(f"UPDATE OR REPLACE {table} SET {number} = {number} + 1")
+    assert sqlite_books.problems() == []
+
+
 def test_each_question_of_the_hot_path_uses_an_index(sqlite_books: Books) -> None:
     # Those left out are small (days, requests, cards by a list of ids) or asked by few.
     names = ("by_phone", "by_float", "cards", "replays", "by_key", "by_id", "intents", "answers", "today")

@@ -222,6 +222,9 @@ def test_not_what_the_receiver_would_have_to_borrow(family: Books) -> None:
     sent = family.do(transfer(family, amount_fen=50_000))
     with family.store.writing() as txn:
         txn.execute(text("UPDATE balance SET floor = -100000 WHERE account_id = 1001"))
+    family.add(
+        "credit_line", outlet_id=1001, limit_fen=100_000, until_ms=family.clock.ms + MINUTE, author="li"
+    )
     family.do(family.plain(amount_fen=20_000, outlet="B"))
     assert family.do(back(family, sent)).reason is Reason.NOT_REVERSIBLE
 
@@ -258,6 +261,15 @@ def test_two_people_take_one_back(family: Books) -> None:
     ]
     assert "reversed already" in family.do(UndoTransfer(sent.order_id, "li+wang"))
     assert family.do(UndoTransfer(4711, "li+wang")) == "order 4711 is no transfer"
+
+
+def test_a_closed_sender_gets_nothing_back(family: Books) -> None:
+    sent = family.do(transfer(family))
+    with family.store.writing() as txn:
+        txn.exec_driver_sql("UPDATE outlet SET status = 4 WHERE code = 'A'")
+    before = family.rows("SELECT account_id, posted FROM balance ORDER BY 1")
+    assert "closed" in family.do(UndoTransfer(sent.order_id, "li+wang"))
+    assert family.rows("SELECT account_id, posted FROM balance ORDER BY 1") == before
 
 
 # -- commission → float -----------------------------------------------------------------------------------

@@ -13,6 +13,8 @@ from tests.ledger.engines import unguard_txn
 MEDDLING = [
     (["UPDATE balance SET posted = posted + 1 WHERE account_id = 1000"], "account 1000: balance"),
     (["UPDATE balance SET held = held + 1 WHERE account_id = 1000"], "account 1000: held"),
+    (["UPDATE balance SET floor = -100000000 WHERE account_id = 1000"], "account 1000: floor"),
+    (["UPDATE balance SET floor = -1 WHERE account_id > 1000000"], "without a credit line"),
     (["UPDATE balance SET posted = posted + 1 WHERE account_id > 1000000"], "balance 101, journal 100"),
     (["journal", "UPDATE journal SET amount = amount + 1 WHERE op = 1"], "disagree"),
     (["journal", "UPDATE journal SET dr = 1001 WHERE op = 1"], "disagree"),
