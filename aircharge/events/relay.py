@@ -196,7 +196,7 @@ class NoticeRelay:
             self.take(await self._ledger.read(lambda txn: unsent_notices(txn, now_ms, limit, of=self._node)))
             if self._orphans is not None:
                 self.take(await self._orphans(limit))
-        except LedgerError:
+        except Exception:  # whatever one poll meets, the next one comes
             log.failure("the outbox could not be read; the next poll tries again")
         # Forgotten only now: a poll that had begun before they were written may still have found them unsent.
         self._known -= written

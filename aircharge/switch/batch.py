@@ -14,7 +14,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-from aircharge.errors import LedgerError, Refusal
+from aircharge.errors import Refusal
 from aircharge.ledger.batch_file import Offer
 from aircharge.ledger.batching import LINE_OPENED, LINE_REFUSED, EndBatch, OpenLine, batch_key
 from aircharge.ledger.commands import OpenRecharge
@@ -74,7 +74,7 @@ class BatchRunner:
     async def _round_guarded(self) -> None:
         try:
             await self.round()
-        except (LedgerError, Refusal):
+        except Exception:  # whatever one round meets, the next one comes
             log.failure("files of recharges could not be gone on with; the next round tries again")
 
     async def round(self) -> int:

@@ -104,7 +104,7 @@ class DoubtResolver:
     async def _round_guarded(self) -> None:
         try:
             await self.round()
-        except LedgerError:
+        except Exception:  # whatever one round meets, the next one comes
             log.failure("doubts could not be read or written; the next round tries again")
 
     async def round(self) -> int:

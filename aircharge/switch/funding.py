@@ -11,7 +11,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-from aircharge.errors import LedgerError, Reason, Refusal
+from aircharge.errors import Reason, Refusal
 from aircharge.ledger.pending import ended_credit_lines, expired_tickets, free_sums, ticket_outlet
 from aircharge.ledger.tickets import AskTicket, PayTicket
 from aircharge.switch.admission import HOUSE
@@ -74,7 +74,7 @@ class Expiry:
     async def _round_guarded(self) -> None:
         try:
             await self.round()
-        except LedgerError:
+        except Exception:  # whatever one round meets, the next one comes
             log.failure("tickets and credit lines could not be looked at; the next round tries again")
 
     async def round(self) -> int:

@@ -14,7 +14,6 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-from aircharge.errors import LedgerError
 from aircharge.ledger.parking import Release, Resume
 from aircharge.ledger.reading import parked_orders
 from aircharge.switch.board import Board
@@ -81,7 +80,7 @@ class ParkedOrders:
     async def _round_guarded(self) -> None:
         try:
             await self.round()
-        except LedgerError:
+        except Exception:  # whatever one round meets, the next one comes
             log.failure("released orders could not be read or taken up; the next round tries again")
 
     async def round(self) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +27,9 @@ log = Logger()
 
 _HEADS: Final = 1000
 """So many of the heads published last are held against the seals."""
+
+_TORN: Final = re.compile(r"[0-9]+(:[0-9a-f]{0,63})?")
+"""A line of the head file whose end was not written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +71,7 @@ class Prover:
         self.took_s = 0.0
         self.verified_ms = 0  # when the last one ended, 0 = none has
         self.sealed = 0  # rows sealed by this daemon
+        self._unwritten: list[str] = []  # heads that are not in the file yet
 
     def start(self) -> None:
         self._verifying.start()
@@ -100,7 +106,8 @@ class Prover:
         with only_one(engine, "verify"), engine.connect() as txn:
             report = verify(txn, utc_offset_min=self._utc_offset_min)
             if self._head_file is not None and self._head_file.exists():
-                heads = self._head_file.read_text("ascii", errors="replace").split()
+                lines = self._head_file.read_text("ascii", errors="replace").split()
+                heads = [line for line in lines if not _TORN.fullmatch(line)]
                 report.add(problem for head in heads[-_HEADS:] if (problem := bad_head(txn, head)))
             return report
 
@@ -120,7 +127,22 @@ class Prover:
             return dialect.now_ms(txn, self._clock)
 
         made = seal_rows(engine, now_ms, self._settings)
-        if made and self._head_file is not None:
-            with self._head_file.open("a", encoding="ascii") as heads:
-                heads.write(made[-1].head + "\n")
+        if self._head_file is not None:
+            self._unwritten += [seal.head for seal in made[-1:]]
+            self._publish(self._head_file)
         return made
+
+    def _publish(self, path: Path) -> None:
+        """Add the heads that are not in the file yet; one that cannot be written now is tried again each round.
+
+        Raises OSError. A line that was torn by a crash or a full disk is ended first, and counts for nothing.
+        """
+        if not self._unwritten:
+            return
+        with path.open("ab+") as heads:
+            if heads.seek(0, os.SEEK_END):
+                heads.seek(-1, os.SEEK_END)
+                if heads.read(1) != b"\n":
+                    heads.write(b"\n")
+            heads.write("".join(f"{head}\n" for head in self._unwritten).encode("ascii"))
+        self._unwritten.clear()

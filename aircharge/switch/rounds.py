@@ -52,3 +52,5 @@ class Rounds:
             pass
         except AirchargeError as error:
             log.error("{what}: {why}; the next round tries again", what=self._what, why=str(error))
+        except Exception:  # a bug or a sick disk: whatever one round meets, the clockwork goes on
+            log.failure("{what}: a round failed; the next one tries again", what=self._what)

@@ -209,7 +209,9 @@ def test_a_final_no_ends_and_is_told(status: int) -> None:
     world = World()
     line = world.bound()
     for recipient in ("13812345678", "13812345678", "13812345679", "13812345670"):
-        assert world.gateway.troubles.refusing == {}  # one number that does not exist is no fault of the peer's
+        assert (
+            world.gateway.troubles.refusing == {}
+        )  # one number that does not exist is no fault of the peer's
         sending = world.gateway.send_text("0353911", recipient, "x")
         (request,) = line.said()
         line.say(request.command | RESPONSE_BIT, status, request.sequence)

@@ -206,6 +206,34 @@ def test_heads_are_published_once_and_held_against_the_seals(tmp_path: Path) -> 
     assert any(head.split(":")[0] in why or "seal" in why for why in proof.unsound)
 
 
+def test_a_head_that_cannot_be_written_is_written_later(tmp_path: Path) -> None:
+    """P9 of 2026-11-30: one OSError, and no row was sealed any more."""
+    folder = tmp_path / "away"
+    proof = Proof(folder / "heads.txt")
+    proof.prover.start()
+    proof.books.wait(60_000)
+    proof.reactor.advance(SEALING.every_s)
+    assert proof.books.value("SELECT count(*) FROM seal") == 1
+    folder.mkdir()
+    proof.reactor.advance(SEALING.every_s)
+    [head] = (folder / "heads.txt").read_text("ascii").split()
+    assert head.startswith("1:")
+    proof.prover.stop()
+    assert proof.unsound == []
+
+
+def test_a_torn_line_of_the_head_file_is_a_torn_line(tmp_path: Path) -> None:
+    heads = tmp_path / "heads.txt"
+    heads.write_text("1:0123abc", "ascii")
+    proof = Proof(heads)
+    proof.books.wait(60_000)
+    now(proof.prover.seal())
+    torn, head = heads.read_text("ascii").splitlines()
+    assert (torn, len(head.partition(":")[2])) == ("1:0123abc", 64)
+    now(proof.prover.verify())
+    assert proof.unsound == []
+
+
 def test_without_a_file_seals_are_made_all_the_same() -> None:
     proof = Proof()
     proof.books.wait(60_000)

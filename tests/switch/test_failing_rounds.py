@@ -33,13 +33,14 @@ CLOSE = CloseRecharge(ORDER_ID, Verdict.YES)
 class Dark:
     """A ledger that cannot be read until it is ``well``."""
 
-    def __init__(self) -> None:
+    def __init__(self, error: Exception | None = None) -> None:
+        self.error = error or LedgerError("the disk is gone")
         self.looks = 0
         self.is_well = False
 
     def read(self, _reader: Callable[[Any], Any]) -> Deferred[Any]:
         self.looks += 1
-        return succeed([]) if self.is_well else fail(LedgerError("the disk is gone"))
+        return succeed([]) if self.is_well else fail(self.error)
 
 
 RUNNERS: dict[str, Callable[[Board, Clock], Any]] = {
@@ -50,9 +51,10 @@ RUNNERS: dict[str, Callable[[Board, Clock], Any]] = {
 }
 
 
+@pytest.mark.parametrize("error", [LedgerError("the disk is gone"), OSError(5, "EIO"), KeyError("a bug")])
 @pytest.mark.parametrize("name", sorted(RUNNERS))
-def test_every_round_looks_again_until_it_is_stopped(name: str) -> None:
-    world, clock, ledger = World(), Clock(), Dark()
+def test_every_round_looks_again_until_it_is_stopped(name: str, error: Exception) -> None:
+    world, clock, ledger = World(), Clock(), Dark(error)
     world.board.ledger = ledger  # type: ignore[assignment]
     runs = RUNNERS[name](world.board, clock)
     runs.stop()  # before its start: nothing
