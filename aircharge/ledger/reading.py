@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, Connection, bindparam, literal_column, or_, select, text, update
+from sqlalchemy import BigInteger, Connection, bindparam, func, literal_column, or_, select, text, update
 
 from aircharge.errors import Reason
 from aircharge.ledger.chart import DAY_OPEN, NOTICE_UNSENT
@@ -120,6 +120,7 @@ def open_orders(
 ) -> list[OpenOrder]:
     """Orders that are HELD, SENT or IN_DOUBT and due by then (no time set = due), oldest time first; limit 0 = all.
 
+    ``limit``: of each operator, so that the doubts of a dead one stand in no other's way.
     ``owner``: only those of this node.
     ``held_before_ms``: of those still HELD only the ones made by then (younger ones are being carried).
     """
@@ -139,13 +140,20 @@ def _open_question(of_one: bool, without_young: bool) -> Any:
     is_open = c.state.in_([int(state) for state in OPEN_STATES])
     is_due = or_(c.next_ms.is_(None), c.next_ms <= bindparam("due", type_=BigInteger))
     is_asked = c.kind <= int(Operation.REVERSAL)  # an operator hears of no other kind
-    found = select(*_OPEN_COLUMNS, _ORIGINAL_REF).where(is_open, is_due, is_asked).order_by(c.next_ms, c.id)
+    place = func.row_number().over(partition_by=c.operator_id, order_by=(c.next_ms, c.id)).label("place")
+    found = select(c.id, place).where(is_open, is_due, is_asked)
     if of_one:
         found = found.where(c.owner_node == bindparam("owner", type_=BigInteger))
     if without_young:
         is_old = c.created_ms <= bindparam("held", type_=BigInteger)
         found = found.where(or_(c.state != int(State.HELD), is_old))
-    return found.limit(bindparam("most", type_=BigInteger))
+    ranked = found.subquery()
+    return (
+        select(*_OPEN_COLUMNS, _ORIGINAL_REF)
+        .join(ranked, ranked.c.id == c.id)
+        .where(ranked.c.place <= bindparam("most", type_=BigInteger))
+        .order_by(c.next_ms, c.id)
+    )
 
 
 def _open_order(row: Any, read_ms: int = 0) -> OpenOrder:

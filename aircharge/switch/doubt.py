@@ -185,6 +185,10 @@ class DoubtResolver:
         reference = undo_ref(order.op_ref)
         request = OperatorRequest(reference, order.target, order.amount_fen, order.created_ms, order.op_ref)
         answer = await plan.line.reverse(request)
+        if not _fits(answer, order.amount_fen):
+            log.error("order {order}: the operator took back another amount", order=order.order_id)
+            await self._postpone(plan, order)
+            return
         undone = plan.codes.undone(answer.code)
         is_early = undone == UNDO_NOTHING and plan.doubt.finality_s > 0 and not self._is_final(plan, order)
         if undone == UNDO_NONE or is_early:

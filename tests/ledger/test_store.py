@@ -227,3 +227,18 @@ def test_a_clock_that_stepped_back_over_a_restart(file_books: Books) -> None:
     [after] = again.run([books.plain("13800000002")])
     assert after.order_id > before.order_id  # type: ignore[union-attr]
     assert after.reason is Reason.OK  # type: ignore[union-attr]
+
+
+def test_a_dead_operators_doubts_stand_in_no_others_way(books: Books) -> None:
+    """L8 of 2026-11-30: each operator has its own page of doubts."""
+    for number in range(6):
+        books.do(
+            books.close(books.do(books.plain(f"1380000000{number}", 100)), Verdict.UNKNOWN, next_ms=number)
+        )
+    for number in range(2):
+        other = replace(books.plain(f"1390000000{number}", 100), operator_id=2)
+        books.do(books.close(books.do(other), Verdict.UNKNOWN, next_ms=100 + number))
+    with books.engine.connect() as txn:
+        due = open_orders(txn, 2**60, 3)
+    assert [order.operator_id for order in due] == [1, 1, 1, 2, 2]
+    assert len({order.order_id for order in due}) == 5
