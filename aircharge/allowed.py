@@ -95,6 +95,7 @@ class _NoReactor:
         raise NotImplementedError
 
 
+_FILES: Final = re.compile(r":(?:privateKey|certKey|extraCertChain|trustRoots|certificate|caCertsDir)=(?!/)")
 _WRONG: Final = (ValueError, TypeError, KeyError, IndexError, AttributeError, OSError, TlsError)
 _SERVES: Final = ("tcp", "tcp6", "ssl", "unix")
 _DIALS: Final = ("tcp", "tls", "ssl", "unix", "host")
@@ -113,6 +114,8 @@ def _parse_fault(parse: Callable[[Any, str], Any], text: str) -> str:
         parse(_NoReactor(), text)
     except _WRONG as error:
         name = getattr(error, "filename", None)
+        if _FILES.search(text) and not isinstance(error, (KeyError, TypeError)):
+            return ""  # files named from the daemon's working folder: read when the place is opened
         hint = ", write \\: for the colons of an IPv6 address" if "::" in text else ""
         reason = getattr(error, "strerror", None) or error or type(error).__name__
         return f"Twisted cannot read it ({reason}{f': {name}' if name else ''}{hint})"

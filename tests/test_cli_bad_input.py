@@ -120,6 +120,7 @@ BAD: Final = f"""
     outlet block-card 1234                                      | Error
     outlet card Z --iccid 89860000000000000077 --phone 13900000001 | Z
     outlet duress Z                                             | Error
+    outlet found A1 --name Again                                | A1
     outlet freeze Z                                             | Z
     outlet import FILE --pins-file PINS                         | nothing has changed
     outlet lost-sim Z 13900000001                               | Z

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -196,14 +197,15 @@ def test_a_banks_file_pays_the_ticket_that_waits(run: Run, tmp_path: Path) -> No
     [ticket] = office.store.run([AskTicket(Channel.SMS, Key("t", "1"), asker, 50_000, (50_007,), now_ms)])
     office.close()
     assert ticket.cost_fen == 50_007, ticket
-    file = bank_file(tmp_path, "R1,500.07,2026-01-01 10:00", "R2,3.21,2026-01-01 10:00:30")
+    paid = f"{datetime.now(UTC) + timedelta(hours=8):%Y-%m-%d %H:%M}"
+    file = bank_file(tmp_path, f"R1,500.07,{paid}", "R2,3.21,2026-01-01 10:00:30")
     said = run("money", "bank-ask", file, "--maker", "wang").output
     assert "2 lines, 503.28 yuan; 1 have a ticket" in said
     request = re.search(r"request ([0-9]+) waits", said)
     assert request
     assert "entered already" in run("money", "bank-ask", file, "--maker", "wang", code=1).output
     assert "two people" in run("money", "bank-book", request[1], file, "--checker", "wang", code=1).output
-    other = bank_file(tmp_path, "R3,500.07,2026-01-01 10:00", name="other.csv")
+    other = bank_file(tmp_path, f"R3,500.07,{paid}", name="other.csv")
     assert "not the file" in run("money", "bank-book", request[1], other, "--checker", "li", code=1).output
     assert "must bring it" in run("money", "confirm", request[1], "--checker", "li", code=1).output
     said = run("money", "bank-book", request[1], file, "--checker", "li").output

@@ -254,13 +254,12 @@ def _pay(office: Office, line: BankLine, command: PayTicket) -> Receipt:
 
 def _decide(office: Office, words: list[Enter]) -> None:
     """Say of each what has become of it; exit code 1 when any could not be."""
-    failed = 0
+    failed: list[str] = []
     for start in range(0, len(words), _CHUNK):
         chunk = words[start : start + _CHUNK]
         for word, result in zip(chunk, office.run(chunk), strict=True):
             if isinstance(result, str):
-                failed += 1
-                out.print(f"request {word.request_id}: not done, {result}")
+                failed.append(f"request {word.request_id}: not done, {result}")
             elif isinstance(result, Declined):
                 out.print(f"request {word.request_id}: declined")
             elif isinstance(result, CreditLine):
@@ -270,7 +269,7 @@ def _decide(office: Office, words: list[Enter]) -> None:
                 amount = yuan_text(result.amount_fen)
                 out.print(f"request {word.request_id}: {amount} yuan booked as order {result.order_id}")
     if failed:
-        raise OfficeError(f"{failed} of {len(words)} could not be done")
+        raise OfficeError(f"{len(failed)} of {len(words)} could not be done: " + "; ".join(failed))
 
 
 def _shown_month(office: Office, month: int) -> list[int]:

@@ -39,7 +39,8 @@ __all__ = ["main"]
 def main(context: click.Context, config_file: Path) -> None:
     """AirCharge: airtime recharge (空中充值), never twice, no money lost."""
     context.obj = config_file
-    os.umask(0o077)  # whatever a command makes is for its user alone
+    before = os.umask(0o077)  # whatever a command makes is for its user alone
+    context.call_on_close(lambda: os.umask(before))
 
 
 main.add_command(alarms)
