@@ -74,10 +74,20 @@ class SmsSink:
     def ready(self) -> bool:
         return self._gateway.ready()
 
+    def centres(self) -> tuple[str, ...]:
+        return self._gateway.takers()
+
     async def send(self, notice: Notice) -> None:
         # The same for the same notice; the ids' low bits are mostly alike, so not those.
         reference = 1 + notice.notice_id % 65_521
-        await self._gateway.text(notice.sender or self._service, notice.recipient, notice.text, reference)
+        await self._gateway.text(
+            notice.sender or self._service,
+            notice.recipient,
+            notice.text,
+            reference,
+            centre=notice.centre,
+            waits=notice.waits,
+        )
 
 
 class AirchargeService(Service):
@@ -142,6 +152,7 @@ class AirchargeService(Service):
             reactor, clock.now_ms, self.door.answer, self._receipt_received, self._came_incomplete
         )
         self.gateway.gate = gate.admits
+        self.gateway.routes.has_others = self._is_shared
         sink = SmsSink(self.gateway, config.sms.query_number)
         self.relay = NoticeRelay(
             self.ledger,
@@ -161,7 +172,6 @@ class AirchargeService(Service):
             self.ledger, operators, config.ledger.book, config.days, clock, reactor, self._unsound
         )
         heads = config.resolve(config.seal.head_file) if config.seal.head_file else None
-        offset_min = config.ledger.book.utc_offset_min
         self.prover = Prover(
             self.ledger,
             config.proof,
@@ -170,7 +180,7 @@ class AirchargeService(Service):
             clock,
             reactor,
             self._unsound,
-            utc_offset_min=offset_min,
+            utc_offset_min=config.ledger.book.utc_offset_min,
         )
         self._watch(self.board.meters.registry)
 
@@ -311,12 +321,18 @@ class AirchargeService(Service):
         """A delivery receipt is counted by what it says: news of an SMS, it moves nothing."""
         self.board.meters.receipt(peer.name, receipt.state.name.lower())
 
-    async def _send_packet(self, service: str, phone: str, packet: bytes) -> None:
+    async def _send_packet(self, service: str, phone: str, packet: bytes, centre: str) -> None:
         """A response packet to a card, once: a card that misses it asks again."""
         elements = (Element(RESPONSE_PACKET, b""),)
         try:
             await self.gateway.send_binary(
-                service, phone, packet, elements=elements, data_coding=0xF6, protocol_id=0x7F
+                service,
+                phone,
+                packet,
+                elements=elements,
+                data_coding=0xF6,
+                protocol_id=0x7F,
+                centre=centre,
             )
         except LinkError as error:
             log.warn("a proof of receipt was not sent: {why}", why=str(error))

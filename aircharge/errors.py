@@ -115,6 +115,14 @@ class NotSent(LinkError):
     """Nothing left the house: the order may be voided at once."""
 
 
+class Elsewhere(NotSent):
+    """The message belongs to an SMS centre that is not here; in ``wait_s`` seconds any other may carry it."""
+
+    def __init__(self, centre: str, wait_s: float) -> None:
+        super().__init__(f"SMS centre {centre} is away")
+        self.wait_s = wait_s
+
+
 class Unsendable(LinkError):
     """A message that no attempt will ever carry: it cannot be encoded, or it was refused for good."""
 

@@ -5,7 +5,7 @@ Nothing above the ground floor calls ``time`` or ``random``: the whole daemon ca
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -99,11 +99,17 @@ class Notice:
     recipient: str  # national digits
     sender: str  # the service number it comes from
     text: str
+    centre: str = ""  # the SMS centre it belongs to, by its peer's name; empty: any
+    waits: bool = True  # while that one is away: fails with Elsewhere, else any may carry it
 
 
 class Sink(Protocol):
     """Where notices go. Resolves when the SMS centre took it; raises LinkError when it did not."""
 
     def ready(self) -> bool: ...
+
+    def centres(self) -> Collection[str]:
+        """The SMS centres that would take a message now."""
+        ...
 
     def send(self, notice: Notice) -> Awaitable[None]: ...

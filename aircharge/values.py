@@ -230,6 +230,7 @@ class Asker:
     service: str  # the number it wrote to; replies come from there
     card: CardUse | None = None
     pin: Pin | None = None
+    centre: str = ""  # the SMS centre that brought it, by its peer's name: answers leave by it
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ touches money: nothing here writes anything but the outbox.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -17,9 +17,9 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-from aircharge.errors import LedgerError, LinkError, Refusal, Unsendable
+from aircharge.errors import Elsewhere, LedgerError, LinkError, Refusal, Unsendable
 from aircharge.ledger.commands import NoticeRow, NoticesDone
-from aircharge.ledger.reading import unsent_notices
+from aircharge.ledger.reading import left_notices, unsent_notices
 from aircharge.ports import Clock, Notice, Sink
 from aircharge.switch.board import LedgerPort
 
@@ -29,6 +29,10 @@ log = Logger()
 
 _DELAY_MAX_MS: Final = 30_000
 """Under load, what belongs to no order (answers to questions, help texts) waits so long at most."""
+
+
+_OWN_TRIES: Final = 6
+"""So often its own SMS centre is asked to take a notice; after that any may (by default after two minutes)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +64,10 @@ class NoticeRelay:
         settings: RelaySettings,
         *,
         node: int | None = None,
-        orphans: Callable[[int], Awaitable[list[NoticeRow]]] | None = None,
+        orphans: Callable[[int, Collection[str]], Awaitable[list[NoticeRow]]] | None = None,
     ) -> None:
-        """Where several daemons share an outbox: ``node``'s own notices are looked for, and ``orphans(limit)``."""
+        """Where several daemons share an outbox: ``node``'s own notices are looked for, and ``orphans(limit,
+        centres)``, those of nobody alive and those left to whoever has their SMS centre."""
         self._node = node
         self._orphans = orphans
         self._ledger = ledger
@@ -79,6 +84,7 @@ class NoticeRelay:
         self._under_way = 0
         self._sent: list[int] = []
         self._retry: list[tuple[int, int]] = []
+        self._left: list[tuple[int, int]] = []
         self._expired: list[int] = []
         self._flush_due = False
         self._loop = LoopingCall(lambda: Deferred.fromCoroutine(self._poll()))
@@ -142,12 +148,16 @@ class NoticeRelay:
             if row.expires_ms <= self._clock.now_ms():
                 self._expired.append(row.notice_id)
                 return
-            await self._sink.send(Notice(row.notice_id, row.recipient, row.sender, self._word(row)))
+            waits = not row.is_left and row.attempts < _OWN_TRIES
+            text = self._word(row)
+            await self._sink.send(Notice(row.notice_id, row.recipient, row.sender, text, row.centre, waits))
             self._sent.append(row.notice_id)
             self.delivered += 1
         except Unsendable:  # logged by who knows why
             self._expired.append(row.notice_id)
             self.given_up += 1
+        except Elsewhere as away:
+            self._left.append((row.notice_id, self._clock.now_ms() + int(away.wait_s * 1000)))
         except LinkError:
             self._again(row)
         except Exception:  # one bad notice must not stop the others, and it stays in the outbox
@@ -169,21 +179,21 @@ class NoticeRelay:
 
     async def _flush(self) -> None:
         self._flush_due = False
-        done = NoticesDone(tuple(self._sent), tuple(self._retry), tuple(self._expired))
-        if not (done.sent or done.retry or done.expired):
+        done = NoticesDone(tuple(self._sent), tuple(self._retry), tuple(self._expired), tuple(self._left))
+        if not (done.sent or done.retry or done.expired or done.left):
             return
-        self._sent, self._retry, self._expired = [], [], []
+        self._sent, self._retry, self._expired, self._left = [], [], [], []
         try:
             await self._ledger.do(done)
         except (LedgerError, Refusal) as error:
             log.error(
                 "outcomes of {count} notices are not written ({sent} of them sent: these go out again): {why}",
-                count=len(done.sent) + len(done.retry) + len(done.expired),
+                count=len(done.sent) + len(done.retry) + len(done.expired) + len(done.left),
                 sent=len(done.sent),
                 why=str(error),
             )
         finally:
-            self._written.update(done.sent, (notice for notice, _ in done.retry), done.expired)
+            self._written.update(done.sent, (notice for notice, _ in (*done.retry, *done.left)), done.expired)
 
     async def _poll(self) -> None:
         room = self._settings.queue_max - self._queued
@@ -194,8 +204,11 @@ class NoticeRelay:
         try:
             limit = min(room, 1000)
             self.take(await self._ledger.read(lambda txn: unsent_notices(txn, now_ms, limit, of=self._node)))
+            centres = self._sink.centres()
             if self._orphans is not None:
-                self.take(await self._orphans(limit))
+                self.take(await self._orphans(limit, centres))
+            else:
+                self.take(await self._ledger.read(lambda txn: left_notices(txn, centres, limit)))
         except Exception:  # whatever one poll meets, the next one comes
             log.failure("the outbox could not be read; the next poll tries again")
         # Forgotten only now: a poll that had begun before they were written may still have found them unsent.

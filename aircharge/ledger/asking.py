@@ -118,6 +118,7 @@ def offence(page: Page, command: Offence) -> int:
 def notices_done(page: Page, command: NoticesDone) -> None:
     page.changes.notices_sent.extend(command.sent)
     page.changes.notices_retry.extend(command.retry)
+    page.changes.notices_left.extend(command.left)
     page.changes.notices_expired.extend(command.expired)
 
 

@@ -104,7 +104,10 @@ class Book:
         if self.is_day_over(rows.days, now_ms):
             for operator_id in sorted(rows.days):
                 page.date(operator_id)
-        results = [RULES[type(command)].decide(page, command) for command in commands]
+        results = []
+        for command in commands:
+            page.asker = getattr(getattr(command, "order", command), "asker", None)
+            results.append(RULES[type(command)].decide(page, command))
         _check(page)
         return Decision(results, page.changes)
 

@@ -116,6 +116,7 @@ class NoticesDone:
     sent: tuple[int, ...] = ()
     retry: tuple[tuple[int, int], ...] = ()  # (notice id, next_ms)
     expired: tuple[int, ...] = ()
+    left: tuple[tuple[int, int], ...] = ()  # … to whoever has the SMS centre, until then
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +133,8 @@ class NoticeRow:
     created_ms: int
     expires_ms: int
     attempts: int = 0
+    centre: str = ""  # the SMS centre it belongs to: the question came from there; empty: any
+    is_left: bool = False  # nobody with that SMS centre took it in time: any may
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,7 @@ def failure_of(command: Any, error: Exception) -> NoteFailure:
     about = type(command).__name__ + (f" {key.scope} {key.mark}" if key is not None else "")
     heard = None
     if isinstance(asker, Asker) and not terminal_of(asker.phone):
-        heard = Asker(asker.phone, asker.service)  # without its PIN and card
+        heard = Asker(asker.phone, asker.service, centre=asker.centre)  # without its PIN and card
     return NoteFailure(about[:128], type(error).__name__, heard)
 
 

@@ -106,6 +106,7 @@ class Page:
         self.today = local_date(now_ms, settings.utc_offset_min)
         self.cuts: list[tuple[int, int, int]] = []  # (operator, day ended or 0, day opened) in this batch
         self._due: dict[int, int] = {}  # the accounting day by the clock, by operator
+        self.asker: Asker | None = None  # who has sent the command that is being decided
 
     # -- days ---------------------------------------------------------------------------------------------
 
@@ -160,15 +161,33 @@ class Page:
         expires_ms = self.now_ms + self.settings.notice_ttl_ms
         self.changes.notices.append(
             NoticeRow(
-                self.ids(), order_id, topic, recipient, sender, language, facts, self.now_ms, expires_ms
+                self.ids(),
+                order_id,
+                topic,
+                recipient,
+                sender,
+                language,
+                facts,
+                self.now_ms,
+                expires_ms,
+                centre=self._centre_of(order_id, recipient),
             )
         )
+
+    def _centre_of(self, order_id: int, recipient: str) -> str:
+        """The SMS centre a notice belongs to: the one that brought what it answers; of nothing asked there is none."""
+        if self.asker is not None and self.asker.phone == recipient:
+            return self.asker.centre
+        row = self.rows.txns.get(order_id)
+        return row.centre if row is not None and row.asker == recipient else ""
 
     def audit(self, action: str, thing: str, actor: str = MACHINE, **detail: Any) -> None:
         self.changes.audit.append(AuditEntry(actor, action, thing, detail))
 
     def add_txn(self, row: TxnRow) -> None:
         row.owner_node, row.owner_epoch = self.rows.node, self.rows.epoch
+        if self.asker is not None and self.asker.phone == row.asker:
+            row.centre = self.asker.centre
         self.rows.add_txn(row)
         self.changes.new_txns.append(row)
 

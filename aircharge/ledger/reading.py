@@ -4,11 +4,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, Connection, bindparam, func, literal_column, or_, select, text, update
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    and_,
+    bindparam,
+    case,
+    func,
+    literal_column,
+    or_,
+    select,
+    text,
+    update,
+)
 
 from aircharge.errors import Reason
 from aircharge.ledger.chart import DAY_OPEN, NOTICE_UNSENT
@@ -30,6 +42,7 @@ __all__ = [
     "float_of",
     "journal_of",
     "last_asked_back",
+    "left_notices",
     "notices_of",
     "open_days",
     "open_orders",
@@ -280,14 +293,33 @@ def unsent_notices(txn: Connection, now_ms: int, limit: int, *, of: int | None =
     return [_notice(row) for row in txn.execute(found.order_by(c.next_ms, c.id).limit(limit))]
 
 
-def claim_notices_txn(
-    txn: Connection, now_ms: int, until_ms: int, limit: int, living: Collection[int]
-) -> list[NoticeRow]:
-    """Notices whose maker is none of the ``living`` nodes: ours until then, nobody else finds them before."""
+def left_notices(txn: Connection, centres: Collection[str], limit: int) -> list[NoticeRow]:
+    """Notices left to whoever has one of these SMS centres."""
     c = _outbox.c
-    due = select(c.id).where(c.state == NOTICE_UNSENT, c.next_ms <= now_ms, _maker(c.id).not_in(living))
+    found = select(_outbox).where(c.state == NOTICE_UNSENT, c.left_ms.is_not(None), c.centre.in_(centres))
+    rows = txn.execute(found.order_by(c.id).limit(limit)).all() if centres else ()
+    return [replace(_notice(row), is_left=False) for row in rows]
+
+
+def claim_notices_txn(
+    txn: Connection,
+    now_ms: int,
+    until_ms: int,
+    limit: int,
+    living: Collection[int],
+    centres: Collection[str] = (),
+) -> list[NoticeRow]:
+    """Notices whose maker is none of the ``living`` nodes, and those left to whoever has one of these ``centres``.
+
+    They are ours until then; nobody else finds them before.
+    """
+    c = _outbox.c
+    alone = and_(c.next_ms <= now_ms, _maker(c.id).not_in(living))
+    to_us = and_(c.left_ms.is_not(None), c.next_ms > now_ms, c.centre.in_(centres))
+    due = select(c.id).where(c.state == NOTICE_UNSENT, or_(alone, to_us) if centres else alone)
     due = due.order_by(c.next_ms, c.id).limit(limit).with_for_update(skip_locked=True)
-    claim = update(_outbox).where(c.id.in_(due)).values(next_ms=until_ms).returning(_outbox)
+    left_ms = case((to_us, None), else_=c.left_ms)
+    claim = update(_outbox).where(c.id.in_(due)).values(next_ms=until_ms, left_ms=left_ms).returning(_outbox)
     return sorted((_notice(row) for row in txn.execute(claim)), key=lambda notice: notice.notice_id)
 
 
@@ -308,6 +340,8 @@ def _notice(row: Any) -> NoticeRow:
         created_ms=row.created_ms,
         expires_ms=row.expires_ms,
         attempts=row.attempts,
+        centre=row.centre,
+        is_left=row.left_ms is not None,
     )
 
 

@@ -172,6 +172,7 @@ class TxnRow:
     released_ms: int = 0  # when a parked order was let go
     owner_node: int = 0
     owner_epoch: int = 0
+    centre: str = ""  # the SMS centre that brought it
     loaded_state: int | None = None
 
     @property
@@ -364,6 +365,7 @@ class Changes:
     notices: list[NoticeRow] = field(default_factory=list)
     notices_sent: list[int] = field(default_factory=list)
     notices_retry: list[tuple[int, int]] = field(default_factory=list)
+    notices_left: list[tuple[int, int]] = field(default_factory=list)
     notices_expired: list[int] = field(default_factory=list)
     audit: list[AuditEntry] = field(default_factory=list)
     recon: list[ReconItem] = field(default_factory=list)

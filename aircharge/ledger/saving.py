@@ -37,7 +37,9 @@ _FORGET: Final = text(
     "DELETE FROM heard WHERE (phone, words, repeat_n, pin) IN"
     " (SELECT phone, words, repeat_n, pin FROM heard WHERE seen_ms < :before_ms ORDER BY seen_ms LIMIT :n)"
 )
-_OUTBOX: Final = "id, txn_id, topic, recipient, sender, language, body, created_ms, next_ms, expires_ms"
+_OUTBOX: Final = (
+    "id, txn_id, topic, recipient, sender, language, body, created_ms, next_ms, expires_ms, centre"
+)
 
 
 class RowsChanged(BrokenLedger):
@@ -187,6 +189,7 @@ class Saver:
                     n.created_ms,
                     n.created_ms,
                     n.expires_ms,
+                    n.centre,
                 )
                 for n in changes.notices
             ]
@@ -198,6 +201,10 @@ class Saver:
         if changes.notices_retry:
             head = "UPDATE outbox SET attempts = attempts + 1, next_ms = v.column2"
             dialect.update(txn, head, changes.notices_retry, unsent)
+        if changes.notices_left:
+            left = [(number, now_ms, until_ms) for number, until_ms in changes.notices_left]
+            head = "UPDATE outbox SET attempts = attempts + 1, left_ms = v.column2, next_ms = v.column3"
+            dialect.update(txn, head, left, unsent)
         if changes.notices_expired:
             expired = [(number,) for number in changes.notices_expired]
             dialect.update(txn, "UPDATE outbox SET state = 2", expired, unsent)

@@ -113,6 +113,7 @@ txn = Table(
     small("attempts", 0),
     small("owner_node", 0),
     Column("owner_epoch", BigInteger, nullable=False, server_default="0"),
+    word("centre", 32),  # the SMS centre that brought it, by its peer's name
     Column("biz_date", Integer, nullable=False),
     ms("created_ms"),
     ms("next_ms", nullable=True),
@@ -229,11 +230,19 @@ outbox = Table(
     small("attempts", 0),
     ms("sent_ms", nullable=True),
     small("state", NOTICE_UNSENT),
+    word("centre", 32),  # the SMS centre it belongs to, by its peer's name; empty: any
+    ms("left_ms", nullable=True),  # when its maker, without that SMS centre, left it to whoever has it
     CheckConstraint("state IN (0, 1, 2)", name="state"),
     CheckConstraint("(state = 1) = (sent_ms IS NOT NULL)", name="sent"),
 )
 Index("outbox_todo", outbox.c.next_ms, sqlite_where=text("state = 0"), postgresql_where=text("state = 0"))
 Index("outbox_txn", outbox.c.txn_id)
+Index(
+    "outbox_left",
+    outbox.c.centre,
+    sqlite_where=text("state = 0 AND left_ms IS NOT NULL"),
+    postgresql_where=text("state = 0 AND left_ms IS NOT NULL"),
+)
 
 audit = Table(
     "audit",

@@ -167,7 +167,7 @@ class SmppConnection(WireShell):
         why = self.ended_why or why
         if self.line is not None and self in self.line.bound:
             self.line.bound.remove(self)
-            self.line.left_s = self.now() if self._took else self.line.left_s
+            self.line.away_s = self.now() if self._took else self.line.away_s
             self.log.info("SMPP session {serial} of {peer} ended: {why}", **self._names(), why=why)
         elif self._is_dialled:
             self._exchange.troubles.tell(self._lines[0].peer.name, "bind refused", f"{self.host}: {why}")
@@ -246,6 +246,7 @@ class SmppConnection(WireShell):
         state = self.session.state.value
         self.log.info("SMPP session {serial} of {peer} is {state}", **self._names(), state=state)
         self._took = self.session.is_allowed(line.mt_command)
+        line.took |= self._took
         self._exchange.opened(self)
         if not self._bound.called:
             self._bound.callback(self)

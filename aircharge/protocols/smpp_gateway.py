@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, cast
 
 from twisted.internet.defer import Deferred, DeferredList
@@ -145,7 +145,6 @@ class SmppGateway:
         self._connections.pop(connection, None)
 
     def message_received(self, connection: SmppConnection, line: SmppLine, pdu: Pdu) -> None:
-        self.routes.came(pdu.fields.get("source_addr", ""), line)
         self._inbox.message_received(connection, line, pdu)
 
     # For the application
@@ -153,6 +152,14 @@ class SmppGateway:
     def ready(self) -> bool:
         """Whether a message sent now would find a session to take it."""
         return any(c.session.may_request(line.mt_command) for line in self.lines for c in line.bound)
+
+    def takers(self) -> tuple[str, ...]:
+        """Names of the peers that would take a message now."""
+        return tuple(
+            line.peer.name
+            for line in self.lines
+            if any(c.session.may_request(line.mt_command) for c in line.bound)
+        )
 
     def bound_peers(self) -> tuple[str, ...]:
         """Names of the peers that have at least one bound session."""
@@ -181,11 +188,20 @@ class SmppGateway:
         return Deferred.fromCoroutine(self.text(source, destination, text, reference, peer=peer))
 
     async def text(
-        self, source: str, destination: str, text: str, reference: int = 0, *, peer: str = ""
+        self,
+        source: str,
+        destination: str,
+        text: str,
+        reference: int = 0,
+        *,
+        peer: str = "",
+        centre: str = "",
+        waits: bool = True,
     ) -> tuple[str, ...]:
         """Send a text, in parts where it is long; the peer's message ids, one a part.
 
-        ``peer`` names one peer, else any. ``reference`` is the user_message_reference (16 bits, 0 = none).
+        ``peer`` names one peer, else any (``Routes.ways``; ``centre``: the one it belongs to). ``reference`` is the
+        user_message_reference (16 bits, 0 = none).
         Fails with NotSent (nothing written), InDoubt (unanswered, or taken in part), Throttled, SmppRefused.
         """
 
@@ -202,7 +218,7 @@ class SmppGateway:
                 takes_options=session.takes_options,
             )
 
-        return await self._send(make, peer, destination)
+        return await self._send(make, peer, destination, centre, waits)
 
     def send_binary(
         self,
@@ -215,6 +231,7 @@ class SmppGateway:
         protocol_id: int = 0,
         reference: int = 0,
         peer: str = "",
+        centre: str = "",
     ) -> Deferred[tuple[str, ...]]:
         """Send octets, the elements in a UDH, in parts where need be; results as ``send_text``."""
 
@@ -232,19 +249,48 @@ class SmppGateway:
                 takes_options=session.takes_options,
             )
 
-        return Deferred.fromCoroutine(self._send(make, peer, destination))
+        return Deferred.fromCoroutine(self._send(make, peer, destination, centre, waits=not peer))
 
-    def _send(
-        self, make: MakePdus, peer: str, destination: str
-    ) -> Coroutine[Deferred[Any], Any, tuple[str, ...]]:
-        return self._send_over(self._pick(peer, destination), make, destination)
-
-    async def _send_over(
-        self, connection: SmppConnection | None, make: MakePdus, destination: str
+    async def _send(
+        self, make: MakePdus, peer: str, destination: str, centre: str, waits: bool
     ) -> tuple[str, ...]:
-        if connection is None or connection.line is None:
-            raise NotSent("no session is bound that could take it")
-        line = connection.line
+        """Over the best line that takes it: what one refuses, or cannot be sent, the next one is asked at once.
+
+        Its own SMS centre's "later" is waited for; only what every line refuses for good is refused for good.
+        """
+        named = [line for line in self.lines if line.peer.name == peer] if peer else self.lines
+        errors: dict[str, SmppRefused | NotSent] = {}
+        for lines in self.routes.ways(destination, named, centre, waits=waits):
+            while True:
+                connection = self._pick([line for line in lines if line.peer.name not in errors])
+                if connection is None or connection.line is None:
+                    break
+                name = connection.line.peer.name
+                try:
+                    return await self._send_over(connection, connection.line, make)
+                except (SmppRefused, NotSent) as error:
+                    errors[name] = error
+                if waits and name == centre and not isinstance(errors[name], Unsendable):
+                    raise errors[name]
+        raise self._worst(errors, named, destination)
+
+    def _worst(
+        self, errors: Mapping[str, SmppRefused | NotSent], lines: Sequence[SmppLine], destination: str
+    ) -> LinkError:
+        """What came of it when no line has taken it."""
+        passing = [error for error in errors.values() if not isinstance(error, Unsendable)]
+        if passing or not errors:
+            return passing[0] if passing else NotSent("no session is bound that could take it")
+        if any(self.routes.is_expected(line) for line in lines if line.peer.name not in errors):
+            return NotSent("refused, but an SMS centre is away")
+        for name, error in errors.items():
+            if isinstance(error, SmppRejected):
+                self.troubles.given_up(name, status_words(error.status), destination)
+            else:
+                self.troubles.given_up(name, str(error))
+        return next(iter(errors.values()))
+
+    async def _send_over(self, connection: SmppConnection, line: SmppLine, make: MakePdus) -> tuple[str, ...]:
         try:
             pdus = make(line, connection.session)
         except WireError as error:
@@ -267,8 +313,6 @@ class SmppGateway:
             ids = await _outcome(waiting)
         except SmppRefused as refused:
             self.troubles.tell(line.peer.name, "refused", status_words(refused.status))
-            if isinstance(refused, SmppRejected):
-                self.troubles.given_up(line.peer.name, status_words(refused.status), destination)
             raise
         self.troubles.taken(line.peer.name)
         return ids
@@ -277,15 +321,13 @@ class SmppGateway:
         """Our own profile of the peer, or the message, allows no PDU: nothing would change that."""
         words = f"{error.field} {error.why}".strip()
         self.troubles.tell(line.peer.name, "unsendable", words)
-        self.troubles.given_up(line.peer.name, words)
         return SmppUnsendable(f"not a message that can be sent: {words}")
 
-    def _pick(self, peer: str, destination: str) -> SmppConnection | None:
+    def _pick(self, lines: Sequence[SmppLine]) -> SmppConnection | None:
         """The next session in turn that has room in its window; else one that has room in its queue."""
-        named = [line for line in self.lines if line.peer.name == peer] if peer else self.lines
         able = [
             connection
-            for line in self.routes.lines(destination, named)
+            for line in lines
             for connection in line.bound
             if connection.session.may_request(line.mt_command)
         ]

@@ -54,7 +54,10 @@ class SmppLine:
         self.bucket = TokenBucket(peer.throughput_per_s, now)
         self._password = password.encode("latin-1")
         self._networks = networks(peer.allow)
-        self.left_s: float | None = None  # when its last session ended, where it could take messages of ours
+        self.away_s = (
+            now  # since when it takes no messages of ours: our start, or the end of its last such session
+        )
+        self.took = False  # whether it ever had a session that takes them
         self._reference = 0
 
     @property

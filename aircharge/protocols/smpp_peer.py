@@ -126,6 +126,7 @@ class SmppPeer:
             ("message_id_style", self.message_id_style in ("hex", "decimal")),
             ("long_messages", self.long_messages in ("udh", "sar", "payload")),
             ("interface_version", self.interface_version in (0x33, 0x34, 0x50)),
+            ("name", 0 < len(self.name) <= 32),
             ("system_id", len(self.system_id) < 16),
             ("data_codings", all(map(_DATA_CODING.fullmatch, self.data_codings))),
             ("routes", all(0 < len(one) <= 11 and one.isascii() and one.isdigit() for one in self.routes)),

@@ -76,8 +76,9 @@ log = Logger()
 Spawn = Callable[[Coroutine[Any, Any, Any]], object]
 """Runs a coroutine to its end by itself; the daemon waits for those before it stops."""
 
-SendPacket = Callable[[str, str, bytes], Coroutine[Any, Any, None]]
-"""Sends a response packet: service number, card's number, packet (TS 31.115, UDH 02 71 00 not included)."""
+SendPacket = Callable[[str, str, bytes, str], Coroutine[Any, Any, None]]
+"""Sends a response packet: service number, card's number, packet (TS 31.115, UDH 02 71 00 not included), the SMS
+centre that brought the card's."""
 
 _REPEAT_WINDOW_MAX_H: Final = 31 * 24
 
@@ -158,7 +159,7 @@ class SmsDoor:
         """
         try:
             phone, service = address_digits(message.source), message.destination
-            asker = Asker(phone, address_digits(service))
+            asker = Asker(phone, address_digits(service), centre=peer.name)
             if message.is_secured:
                 await self._secured(asker, message)
             else:
@@ -202,13 +203,13 @@ class SmsDoor:
             await self._begin(self._plain_order(asker, message, ask), pin_needed=False)
         elif wish is not None:
             said = self._said(wish.operation, wish.words, wish.repeat, wish.pin, wish.new, wish.again)
-            asker = Asker(asker.phone, asker.service, None, wish.pin)
+            asker = replace(asker, pin=wish.pin)
             key = self._plain_key(asker, message, said, self._board.clock.now_ms())
             await self._carry_out(wish, Channel.SMS, key, asker, message.sent_ms, said)
         elif isinstance(ask, Yes):
             await self._plain_yes(asker, message, ask)
         elif isinstance(ask, Lost):
-            asker = Asker(asker.phone, asker.service, None, ask.pin)
+            asker = replace(asker, pin=ask.pin)
             said = self._said(Operation.STATUS, f"lost|{ask.number}", ask.repeat, ask.pin)
             now_ms = self._board.clock.now_ms()
             await self._board.ledger.do(
@@ -242,7 +243,7 @@ class SmsDoor:
         order = Order(
             Channel.SMS,
             Key(f"yes:{asker.phone}", str(asked["id"])),
-            Asker(asker.phone, asker.service, None, ask.pin),
+            replace(asker, pin=ask.pin),
             Msisdn(asked["msisdn"]),
             asked["amount"],
             now_ms,
@@ -257,7 +258,7 @@ class SmsDoor:
 
     async def _plain_question(self, asker: Asker, message: MobileMessage, ask: Question) -> None:
         operation, about = _QUESTIONS[type(ask)](ask)
-        asker = Asker(asker.phone, asker.service, None, ask.pin)
+        asker = replace(asker, pin=ask.pin)
         now_ms = self._board.clock.now_ms()
         mark = f"{operation.name}:{now_ms}"
         question = Inquire(operation, mark, asker, now_ms, Channel.SMS, message.sent_ms, about=about)
@@ -293,7 +294,7 @@ class SmsDoor:
         return Order(
             Channel.SMS,
             self._plain_key(asker, message, said, now_ms),
-            Asker(asker.phone, asker.service, None, ask.pin),
+            replace(asker, pin=ask.pin),
             ask.target,
             ask.amount_fen,
             now_ms,
@@ -318,7 +319,7 @@ class SmsDoor:
             self._prove(asker, card, packet, Sts.UNIDENTIFIED)
             return
         use = CardUse(card.card_id, card.key_version, content.serial, packet.counter)
-        asker = Asker(asker.phone, asker.service, use, content.pin)
+        asker = replace(asker, card=use, pin=content.pin)
         sent_ms = _sent_ms(content, message)
         wish = wish_of_stk(content)
         if content.operation in (StkOperation.RECHARGE, StkOperation.RECONFIRM):
@@ -349,7 +350,7 @@ class SmsDoor:
         except WireError as error:
             log.warn("card {card} asks for a proof we may not give: {why}", card=card.card_id, why=error.why)
             return
-        self._spawn(self._send_packet(asker.service, asker.phone, proof))
+        self._spawn(self._send_packet(asker.service, asker.phone, proof, asker.centre))
 
     async def _open(self, phone: str, packet: bytes) -> tuple[Card, Command] | None:
         """The packet's content under the card's keys; None when it is not from that card.

@@ -6,7 +6,7 @@ moment that somebody has. What a dead daemon left open is adopted and resolved l
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine
@@ -134,9 +134,12 @@ class LeaseKeeper:
                 log.warn("the lease was not given back: {why}", why=str(error))
         self._worker.stop()
 
-    async def orphans(self, limit: int) -> list[NoticeRow]:
-        """Notices that no living daemon has made, a desk's for one: ours for a while."""
-        return await self._change(lambda txn, now_ms: _claim(txn, now_ms, limit))
+    async def orphans(self, limit: int, centres: Collection[str] = ()) -> list[NoticeRow]:
+        """Notices that no living daemon has made, a desk's for one, or left to whoever has one of these SMS centres.
+
+        They are ours for a while.
+        """
+        return await self._change(lambda txn, now_ms: _claim(txn, now_ms, limit, centres))
 
     def is_fresh(self) -> bool:
         """Whether nobody can have taken the lease over yet, by our own clock."""
@@ -256,9 +259,9 @@ class LeaseKeeper:
         return self._worker.run(run)
 
 
-def _claim(txn: Connection, now_ms: int, limit: int) -> list[NoticeRow]:
+def _claim(txn: Connection, now_ms: int, limit: int, centres: Collection[str]) -> list[NoticeRow]:
     living = [lease.node for lease in leases(txn) if lease.expires_ms > now_ms]
-    return claim_notices_txn(txn, now_ms, now_ms + _CLAIM_MS, limit, living)
+    return claim_notices_txn(txn, now_ms, now_ms + _CLAIM_MS, limit, living, centres)
 
 
 class LeasedLine:

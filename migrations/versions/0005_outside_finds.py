@@ -21,9 +21,11 @@ def upgrade() -> None:
     _know_the_staff()
     _keep_macs_of_terminals()
     add_heard()
+    _keep_the_centres()
 
 
 def downgrade() -> None:
+    _forget_the_centres()
     op.drop_table("restored")
     op.drop_table("key_check")
     drop_heard()
@@ -96,3 +98,21 @@ def _know_keys_and_restores() -> None:
         sa.Column("reconciled_ms", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_restored")),
     )
+
+
+_LEFT = sa.text("state = 0 AND left_ms IS NOT NULL")
+
+
+def _keep_the_centres() -> None:
+    """S3: which SMS centre brought a question, so that its answers leave there after a restart and by any daemon."""
+    for table in ("txn", "outbox"):
+        op.add_column(table, sa.Column("centre", sa.String(32), server_default="", nullable=False))
+    op.add_column("outbox", sa.Column("left_ms", sa.BigInteger(), nullable=True))
+    op.create_index("outbox_left", "outbox", ["centre"], sqlite_where=_LEFT, postgresql_where=_LEFT)
+
+
+def _forget_the_centres() -> None:
+    op.drop_index("outbox_left", table_name="outbox")
+    op.drop_column("outbox", "left_ms")
+    for table in ("outbox", "txn"):
+        op.drop_column(table, "centre")

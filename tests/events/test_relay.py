@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
+import pytest
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock
 
-from aircharge.errors import LinkError, NotSent, Unsendable
+from aircharge.errors import Elsewhere, LinkError, NotSent, Unsendable
 from aircharge.events.relay import NoticeRelay, RelaySettings
 from aircharge.ledger.commands import NoticeRow, NoticesDone
 from aircharge.ports import Notice
@@ -47,6 +49,9 @@ class Outbox:
 
     def ready(self) -> bool:
         return self.up
+
+    def centres(self) -> list[str]:
+        return ["one"] if self.up else []
 
     def send(self, notice: Notice) -> Deferred[None]:
         self.sent.append(notice)
@@ -192,3 +197,35 @@ def test_what_is_refused_for_good_ends_at_once() -> None:
     assert [done.expired for done in outbox.done] == [(1, 2)]
     assert not any(done.retry for done in outbox.done)
     assert outbox.relay.given_up == 2
+
+
+def test_what_belongs_to_an_sms_centre_that_is_away_is_left_to_whoever_has_it() -> None:
+    box = Outbox()
+    box.outcome = Elsewhere("one", 60)
+    box.relay.take([replace(row(1), centre="one")])
+    box.reactor.advance(0.02)
+    assert box.done[0].left == ((1, NOW_MS + 60_000),)
+    assert (box.sent[0].centre, box.sent[0].waits) == ("one", True)
+
+
+@pytest.mark.parametrize("late", [{"is_left": True}, {"attempts": 6}])
+def test_after_its_time_any_sms_centre_may_carry_it(late: dict[str, Any]) -> None:
+    box = Outbox()
+    box.relay.take([replace(row(1), centre="one", **late)])
+    assert (box.sent[0].centre, box.sent[0].waits) == ("one", False)
+
+
+def test_where_several_daemons_share_an_outbox_what_was_left_is_looked_for() -> None:
+    box, asked = Outbox(), []
+
+    def orphans(limit: int, centres: Any) -> Deferred[list[NoticeRow]]:
+        asked.append((limit, list(centres)))
+        return succeed([replace(row(7), centre="one")])
+
+    settings = RelaySettings(queue_max=10)
+    relay = NoticeRelay(
+        box, box, lambda notice: "text", box.clock, box.reactor, settings, node=1, orphans=orphans
+    )
+    relay.start()
+    assert asked == [(10, ["one"])]
+    assert box.ids() == [7]

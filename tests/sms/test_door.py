@@ -66,7 +66,7 @@ class World:
             self.config.pin_hash().mark,
             self.send_packet,
         )
-        self.proofs: list[tuple[str, str, bytes]] = []
+        self.proofs: list[tuple[str, str, bytes, str]] = []
         [card] = json.loads((folder / "cards.json").read_text())
         self.keys = KeySet(bytes.fromhex(card["kic"]), bytes.fromhex(card["kid"]), 1)
         self._counter = 0
@@ -215,7 +215,8 @@ def test_a_card_that_asks_for_a_proof_of_receipt_gets_it(world: World, por: PorW
     if por is PorWhen.NEVER or (good and por is PorWhen.ON_ERROR):
         assert world.proofs == []
         return
-    [(service, phone, packet)] = world.proofs
+    [(service, phone, packet, centre)] = world.proofs
+    assert centre == "smsc"
     assert (service, phone) == ("0353911", PHONE)
     proof = open_response(packet, command, world.keys)
     assert (proof.status, proof.counter) == (Sts.OK if good else Sts.UNIDENTIFIED, 5)
