@@ -108,6 +108,9 @@ class SmppSection:
     peer: tuple[SmppPeerSection, ...] = ()
     connections_max: int = 4000
     connections_per_address_max: int = 2500
+    strangers_max: int = 256  # connections, at each place, that have not bound yet
+    strangers_per_address_max: int = 64
+    first_octet_s: float = 5.0  # one that has said nothing by then is cut off; 0 = never
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,8 +39,9 @@ from aircharge.observe.metrics import Registry
 from aircharge.outlets.consent import ConsentCode
 from aircharge.ports import Notice, Operator
 from aircharge.pos.door import PosDoor
+from aircharge.protocols.gate import GateSettings
+from aircharge.protocols.guarded import Guarded, watch_gate
 from aircharge.protocols.operator_link import OperatorLink
-from aircharge.protocols.shell import GateSettings
 from aircharge.protocols.smpp import PeerInfo, SmppClient, SmppGateway, SmppServer
 from aircharge.sms.cardshelf import CardShelf
 from aircharge.sms.door import SmsDoor
@@ -230,6 +231,7 @@ class AirchargeService(Service):
             "verify_age_seconds", "time since the last verification, -1 = none yet", self.prover.age_s
         )
         for link in self.links:
+            watch_gate(registry, link.gate)
             lines = partial(getattr, link, "lines_bound")
             registry.gauge("operator_lines_bound", "bound lines to an operator", lines, operator=link.name)
 
@@ -374,7 +376,10 @@ class AirchargeService(Service):
                 await self._open_place(place)
             await self.pos.open()
             if self._config.daemon.metrics_listen:
-                site = health_site(self.board.meters.registry, self._not_ready, self._status)
+                registry = self.board.meters.registry
+                pages = health_site(registry, self._not_ready, self._status)
+                site = Guarded(pages, "metrics", self._reactor)
+                watch_gate(registry, site.gate)
                 endpoint = serverFromString(self._reactor, self._config.daemon.metrics_listen)
                 self._ports.append(await endpoint.listen(site))
         except Stopping:
@@ -417,8 +422,16 @@ class AirchargeService(Service):
         peers = [section.profile for section in smpp.peer if section.profile.name in place.peers]
         passwords = self._config.smpp_passwords()
         if place.direction == "listen":
-            gate = GateSettings((), smpp.connections_max, smpp.connections_per_address_max)
+            gate = GateSettings(
+                (),
+                smpp.connections_max,
+                smpp.connections_per_address_max,
+                smpp.strangers_max,
+                smpp.strangers_per_address_max,
+                smpp.first_octet_s,
+            )
             server = SmppServer(self.gateway, peers, passwords, gate)
+            watch_gate(self.board.meters.registry, server.gate)
             port = await serverFromString(self._reactor, place.endpoint).listen(server)
             self._ports.append(port)
             return

@@ -19,6 +19,7 @@ from aircharge.pos.iso_door import IsoDoor
 from aircharge.pos.settings import PosSettings
 from aircharge.pos.shelf import TerminalShelf
 from aircharge.pos.till import Till
+from aircharge.protocols.guarded import watch_gate
 from aircharge.protocols.pos_dial import PosDialler
 from aircharge.protocols.pos_line import Answer, PosServer
 from aircharge.protocols.pos_place import PosPlace
@@ -91,6 +92,7 @@ class PosDoor:
         lines, refused = partial(getattr, server, "connections"), partial(getattr, server, "refused")
         gauge("pos_connections", "connections of terminals", lines, place=place)
         gauge("pos_connections_refused", "connections of terminals refused", refused, place=place)
+        watch_gate(board.meters.registry, server.gate)
         for reason in DROPPED:
             gauge(
                 "pos_dropped",

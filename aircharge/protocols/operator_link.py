@@ -21,7 +21,8 @@ from twisted.logger import Logger
 from aircharge.errors import InDoubt, LinkError, NotSent, WireError
 from aircharge.ports import Clock, OperatorAnswer, OperatorRequest, Randomness
 from aircharge.protocols.backoff import BackOff
-from aircharge.protocols.shell import Gate, GateSettings, Ticker, WireShell
+from aircharge.protocols.gate import Gate, GateSettings, Guest, Haunts
+from aircharge.protocols.shell import Ticker, WireShell
 from aircharge.wire.operator import messages as m
 from aircharge.wire.operator.session import (
     Answered,
@@ -47,6 +48,9 @@ CODE_PENDING: Final = "9001"
 """The code of a query's answer "not decided yet"."""
 
 
+_HELD_OCTETS_MAX: Final = 4096
+
+
 @dataclass(frozen=True, slots=True)
 class OperatorLinkSettings:
     """One operator's lines."""
@@ -56,6 +60,9 @@ class OperatorLinkSettings:
     listen: tuple[str, ...] = ()  # endpoints where the operator dials us
     allow: tuple[str, ...] = ()  # networks that may dial us (CIDR); none = everybody
     links_max: int = 16  # lines the operator may dial at once
+    strangers_max: int = 64  # connections that have not proved to be the operator's
+    strangers_per_address_max: int = 16
+    first_octet_s: float = 5.0  # one that has said nothing by then is cut off; 0 = never
     agent_id: str = "aircharge"  # who we are to the operator
     link_id: str = "link"  # our lines are called link_id.1, link_id.2 …
     window_max: int = 100  # unanswered requests on a line; the operator may set less
@@ -111,15 +118,35 @@ class _Line(WireShell):
 
     session: Session
 
-    def __init__(self, session: Session, ticker: Ticker, link: OperatorLink, host: str) -> None:
+    def __init__(self, session: Session, ticker: Ticker, link: OperatorLink) -> None:
         super().__init__(session, ticker)
         self._link = link
-        self._host = host
+        self.host = ""  # of a line that was dialled to us
+        self._held: Any = None  # IDelayedCall: what came waits
+        self._held_octets = b""
         self.bound: Deferred[None] = Deferred()
 
     def connectionMade(self) -> None:
         self._link.line_made(self)
         super().connectionMade()
+
+    def waits(self, pause_s: float) -> None:
+        """Its place has sent wrong binds: what comes is looked at after so long."""
+        self._held = self._clock.callLater(pause_s, self._waited)
+
+    def dataReceived(self, data: bytes) -> None:
+        if self._held is None:
+            super().dataReceived(data)
+            return
+        self._held_octets += data
+        may_wait = self.guest is None or self.guest.hold()
+        if not may_wait or len(self._held_octets) > _HELD_OCTETS_MAX:
+            self._abort()
+
+    def _waited(self) -> None:
+        data, self._held, self._held_octets = self._held_octets, None, b""
+        if data:
+            self.dataReceived(data)
 
     def event_received(self, event: Event) -> None:
         if type(event) is Answered:
@@ -141,7 +168,9 @@ class _Line(WireShell):
             self._link.line_ended(self, "")
 
     def gone(self, why: str) -> None:
-        self._link.line_gone(self, self._host)
+        if self._held is not None:
+            self._held.cancel()
+        self._link.line_gone(self)
 
 
 class _LineFactory(Factory):
@@ -159,12 +188,13 @@ class _LineFactory(Factory):
     def buildProtocol(self, addr: IAddress | None) -> _Line | None:
         host = str(getattr(addr, "host", ""))
         if self._gate is None:
-            return self._watched(self._link.make_line(self._link_id, ""))
-        if not self._gate.admit(host):
-            log.warn("{operator}: refused a connection from {host}", operator=self._link.name, host=host)
+            return self._watched(self._link.make_line(self._link_id))
+        guest = self._gate.admit(host)
+        if guest is None:
             return None
         self._count += 1
-        return self._watched(self._link.make_line(f"{self._link_id}.{self._count % 1_000_000}", host))
+        line = self._link.make_line(f"{self._link_id}.{self._count % 1_000_000}", host, guest)
+        return self._watched(line)
 
     def _watched(self, line: _Line) -> _Line:
         if self._back_off is not None:
@@ -195,7 +225,16 @@ class OperatorLink:
         self._clock = clock
         self._randomness = randomness
         self._ticker = Ticker(reactor, 0.25)
-        self._gate = Gate(GateSettings(settings.allow, settings.links_max, settings.links_max))
+        of_gate = GateSettings(
+            settings.allow,
+            settings.links_max,
+            settings.links_max,
+            settings.strangers_max,
+            settings.strangers_per_address_max,
+            settings.first_octet_s,
+        )
+        self._haunts = Haunts(settings.allow)
+        self.gate = Gate(of_gate, reactor.seconds, f"operator {settings.name}")
         self._lines: set[_Line] = set()  # connected
         self._bound: list[_Line] = []
         self._turn = 0
@@ -213,7 +252,7 @@ class OperatorLink:
         """Listen and dial. Returns when the listening places are open; lines come up by themselves."""
         settings = self._settings
         for place in settings.listen:
-            doors = _LineFactory(self, settings.link_id, self._gate)
+            doors = _LineFactory(self, settings.link_id, self.gate)
             self._ports.append(await serverFromString(self._reactor, place).listen(doors))
         for number, place in enumerate(settings.connect, 1):
             back_off = BackOff(self._chance, settings.reconnect_min_s, settings.reconnect_max_s)
@@ -376,7 +415,8 @@ class OperatorLink:
 
     # -- what the lines say ------------------------------------------------------------------------------
 
-    def make_line(self, link_id: str, host: str) -> _Line:
+    def make_line(self, link_id: str, host: str = "", guest: Guest | None = None) -> _Line:
+        """A new line; ``host`` and ``guest`` of one that was dialled to us."""
         session = Session(
             Role.AGENT,
             self._session_settings,
@@ -387,7 +427,14 @@ class OperatorLink:
             agent_id=self._settings.agent_id,
             link_id=link_id,
         )
-        return _Line(session, self._ticker, self, host)
+        line = _Line(session, self._ticker, self)
+        if guest is not None:
+            line.host = host
+            line.let_in(guest)
+            pause_s = guest.pause_s()
+            if pause_s and not self._haunts.is_missed(host, len(self._bound)):
+                line.waits(pause_s)
+        return line
 
     def line_made(self, line: _Line) -> None:
         self._lines.add(line)
@@ -396,6 +443,12 @@ class OperatorLink:
 
     def line_bound(self, line: _Line, bound: Bound) -> None:
         self._bound.append(line)
+        if line.guest is not None:
+            is_one_too_many = self.gate.is_full
+            line.guest.proved()
+            if is_one_too_many:
+                line.session.unbind(self._reactor.seconds())
+            self._haunts.seen(line.host, len(self._bound))
         log.info(
             "{operator}: line {link_id} bound, window {window}",
             operator=self.name,
@@ -405,7 +458,7 @@ class OperatorLink:
 
     def line_ended(self, line: _Line, why: str) -> None:
         """The line takes nothing more. What it still carried has been told already."""
-        if why:
+        if why and self._is_worth_a_line(line, why):
             log.warn(
                 "{operator}: line {link} ended: {why}", operator=self.name, link=line.session.link_id, why=why
             )
@@ -414,11 +467,16 @@ class OperatorLink:
         if not self._bound:
             self._fail_queue("no line is bound")
 
-    def line_gone(self, line: _Line, host: str) -> None:
+    def _is_worth_a_line(self, line: _Line, why: str) -> bool:
+        """Strangers write no lines: those that said something wrong are counted, and an alarm tells of them."""
+        guest = line.guest
+        if guest is None or guest.is_known or self._is_stopping:
+            return True
+        return line.has_heard and guest.wrong(why) == 0.0
+
+    def line_gone(self, line: _Line) -> None:
         self.line_ended(line, "")
         self._lines.discard(line)
-        if host:
-            self._gate.leave(host)
         if not self._lines and self._all_gone is not None:
             gone, self._all_gone = self._all_gone, None
             gone.callback(None)

@@ -19,8 +19,9 @@ from zope.interface import implementer
 
 from aircharge.errors import NotSent, WireError
 from aircharge.ports import Randomness
+from aircharge.protocols.gate import Gate, GateSettings
 from aircharge.protocols.pos_place import PosPlace, make_link
-from aircharge.protocols.shell import Gate, GateSettings, Ticker, WireShell
+from aircharge.protocols.shell import Ticker, WireShell
 from aircharge.wire.fsk_message import GatewayHeader
 from aircharge.wire.pos_link import Delivered, Ended, Heartbeat, Lost, Malformed, Message, Opened, Received
 
@@ -66,7 +67,15 @@ class PosServer(Factory):
         self._spawn = spawn
         self._chance = chance
         self.silence_s = 0.0 if place.is_shared else place.silence_s  # a shared line's link looks itself
-        self._gate = Gate(GateSettings(place.allow, place.connections_max, place.connections_per_address_max))
+        settings = GateSettings(
+            place.allow,
+            place.connections_max,
+            place.connections_per_address_max,
+            place.strangers_max,
+            place.strangers_per_address_max,
+            place.first_octet_s,
+        )
+        self.gate = Gate(settings, ticker.clock.seconds, f"terminals at {place.name}")
 
     @property
     def connections(self) -> int:
@@ -75,15 +84,16 @@ class PosServer(Factory):
     @property
     def refused(self) -> int:
         """Connections that were one too many, or from a strange place."""
-        return self._gate.refused
+        return self.gate.refused
 
     def buildProtocol(self, addr: IAddress | None) -> PosLine | None:
         host = str(getattr(addr, "host", ""))
-        if self.is_closing or not self._gate.admit(host):
+        guest = None if self.is_closing else self.gate.admit(host)
+        if guest is None:
             return None  # Twisted closes the connection
         line = self.line()
         line.factory = self
-        line.left = lambda: self._gate.leave(host)
+        line.let_in(guest)
         return line
 
     def line(self) -> PosLine:
@@ -174,6 +184,8 @@ class PosLine(WireShell):
         if isinstance(event, Received | Opened | Delivered | Heartbeat):
             self.has_spoken = True
             self.spoken_at = self.now()
+            if self.guest is not None:
+                self.guest.proved()
         if isinstance(event, Received):
             self._received(event.message)
         elif isinstance(event, Malformed):

@@ -45,6 +45,9 @@ class PosPlace:
     baud: int = 1200  # hdlc, stx, fsk: how fast the line behind it is
     connections_max: int = 10_000
     connections_per_address_max: int = 10_000  # an access server is one address
+    strangers_max: int = 1000  # connections of which no sound frame has come yet
+    strangers_per_address_max: int = 500
+    first_octet_s: float = 30.0  # one that has said nothing by then is cut off; 0 = never
     open_max: int = 64  # requests of one connection that wait for their answers
     waiting_max: int = 5_000  # the same of all its connections together
     allow: tuple[str, ...] = ()  # networks that may connect; none = all
@@ -61,13 +64,22 @@ class PosPlace:
         CallerBlock(self.caller_block)
         if self.framing == "fsk-audio":
             _modem(self)
-        bounds = (self.longest, self.baud, self.connections_max, self.open_max, self.waiting_max)
+        bounds: tuple[int, ...] = (
+            self.longest,
+            self.baud,
+            self.connections_max,
+            self.open_max,
+            self.waiting_max,
+        )
+        bounds += (self.strangers_max, self.strangers_per_address_max)
         if min(bounds) <= 0:
-            raise ValueError("longest, baud, connections_max, open_max and waiting_max: more than 0")
+            raise ValueError(
+                "longest, baud, connections_max, strangers_max, open_max and waiting_max: more than 0"
+            )
         if bool(self.endpoint) == bool(self.connect):
             raise ValueError("endpoint or connect: one of the two")
-        if min(self.frame_s, self.setup_s) < 0 or self.redial_max_s < 1:
-            raise ValueError("frame_s and setup_s: 0 or more; redial_max_s: 1 or more")
+        if min(self.frame_s, self.setup_s, self.first_octet_s) < 0 or self.redial_max_s < 1:
+            raise ValueError("frame_s, setup_s and first_octet_s: 0 or more; redial_max_s: 1 or more")
 
     @property
     def is_shared(self) -> bool:

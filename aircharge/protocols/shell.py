@@ -6,9 +6,7 @@ A wire session offers ``receive(data, now)``, ``tick(now)``, ``connection_lost()
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from twisted.internet import protocol
@@ -16,7 +14,9 @@ from twisted.internet.interfaces import IPushProducer
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-__all__ = ["Gate", "GateSettings", "Ticker", "TimeSource", "WireSession", "WireShell"]
+from aircharge.protocols.gate import Guest
+
+__all__ = ["Ticker", "TimeSource", "WireSession", "WireShell"]
 
 
 class TimeSource(Protocol):
@@ -40,70 +40,6 @@ class WireSession(Protocol):
     def connection_lost(self) -> list[Any]: ...
 
     def data_to_send(self) -> bytes: ...
-
-
-@dataclass(frozen=True, slots=True)
-class GateSettings:
-    """Who may connect and how often."""
-
-    allow: tuple[str, ...] = ()  # networks in CIDR form; none = everybody
-    connections_max: int = 5000
-    connections_per_ip_max: int = 64
-
-
-class Gate:
-    """Counts connections and refuses those over a bound or from a strange place."""
-
-    def __init__(self, settings: GateSettings) -> None:
-        self._settings = settings
-        self._networks = networks(settings.allow)
-        self._by_host: dict[str, int] = {}
-        self._total = 0
-        self.refused = 0
-
-    @property
-    def connections(self) -> int:
-        return self._total
-
-    def admit(self, host: str) -> bool:
-        """Take one more connection from there; pair with ``leave`` when True."""
-        settings = self._settings
-        here = self._by_host.get(host, 0)
-        crowded = self._total >= settings.connections_max or here >= settings.connections_per_ip_max
-        if crowded or not is_within(host, self._networks):
-            self.refused += 1
-            return False
-        self._by_host[host] = here + 1
-        self._total += 1
-        return True
-
-    def leave(self, host: str) -> None:
-        self._total -= 1
-        left = self._by_host[host] - 1
-        if left:
-            self._by_host[host] = left
-        else:
-            del self._by_host[host]
-
-
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-
-
-def networks(texts: Iterable[str]) -> tuple[Network, ...]:
-    """CIDR texts, parsed. Raises ValueError."""
-    return tuple(ipaddress.ip_network(text) for text in texts)
-
-
-def is_within(host: str, allowed: tuple[Network, ...]) -> bool:
-    """Whether an address lies in one of the networks; no networks at all admit everybody."""
-    if not allowed:
-        return True
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:  # a Unix socket, say: no address, so no network
-        return False
-    mapped = getattr(address, "ipv4_mapped", None)
-    return any((mapped or address) in network for network in allowed)
 
 
 class Ticker:
@@ -141,17 +77,23 @@ class WireShell(protocol.Protocol):
 
     stall_s = 30.0  # a peer that reads nothing for so long is cut off
     linger_s = 5.0  # what is left to write after the end gets so long
+    guest: Guest | None = None  # what the gate that let it in knows of it
 
     def __init__(self, session: WireSession, ticker: Ticker) -> None:
         self.session = session
         self._ticker = ticker
         self._clock = ticker.clock
         self._stalled_since: float | None = None
-        self._has_heard = False
+        self.has_heard = False
         self._closing_since: float | None = None
         self._is_watching = False
 
     # For the protocol
+
+    def let_in(self, guest: Guest) -> None:
+        """The gate let this connection in; it may have to give way."""
+        self.guest = guest
+        guest.end = lambda _: self._abort()
 
     def event_received(self, event: Any) -> None:
         """One event of the session, in order."""
@@ -185,7 +127,11 @@ class WireShell(protocol.Protocol):
         """Once an interval, from the Ticker."""
         stalled = self._stalled_since is not None and now - self._stalled_since >= self.stall_s
         lingering = self._closing_since is not None and now - self._closing_since >= self.linger_s
-        if stalled or lingering:
+        guest = self.guest
+        silent = guest is not None and not self.has_heard and guest.is_overdue(now)
+        if guest is not None and silent:
+            guest.said_nothing()
+        if stalled or lingering or silent:
             self._abort()
         elif self._closing_since is None:
             self.pump(self.session.tick(now))
@@ -204,7 +150,7 @@ class WireShell(protocol.Protocol):
         self.flush()
 
     def dataReceived(self, data: bytes) -> None:
-        self._has_heard = True
+        self.has_heard = True
         self.pump(self.session.receive(data, self._clock.seconds()))
 
     def connectionLost(self, reason: Failure = protocol.connectionDone) -> None:
@@ -213,6 +159,8 @@ class WireShell(protocol.Protocol):
         self.transport = None
         for event in self.session.connection_lost():
             self.event_received(event)
+        if self.guest is not None:
+            self.guest.left()
         self.gone(reason.getErrorMessage())
 
     def pauseProducing(self) -> None:
@@ -223,7 +171,7 @@ class WireShell(protocol.Protocol):
         if self._stalled_since is None:
             self._stalled_since = self.now()
             transport: Any = self.transport
-            if self._has_heard:
+            if self.has_heard:
                 transport.pauseProducing()
 
     def resumeProducing(self) -> None:

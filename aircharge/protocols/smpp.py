@@ -7,6 +7,7 @@ places are endpoint strings, so TLS is a matter of configuration.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 from twisted.application.internet import ClientService
@@ -18,7 +19,7 @@ from twisted.python.failure import Failure
 
 from aircharge.errors import ConfigError
 from aircharge.protocols.backoff import BackOff
-from aircharge.protocols.shell import Gate, GateSettings
+from aircharge.protocols.gate import Gate, GateSettings
 from aircharge.protocols.smpp_causes import Troubles
 from aircharge.protocols.smpp_connection import SmppConnection
 from aircharge.protocols.smpp_gateway import Answer, SmppGateway, SmppRefused, Throttled
@@ -56,17 +57,23 @@ class SmppServer(Factory):
     ) -> None:
         if not peers:
             raise ConfigError("smpp", "peers", "a server needs at least one")
-        self.gate = Gate(gate or GateSettings())
+        settings = gate or GateSettings()
+        if not settings.allow and all(peer.allow for peer in peers):  # nobody else could bind here
+            allow = tuple(dict.fromkeys(network for peer in peers for network in peer.allow))
+            settings = replace(settings, allow=allow)
+        names = ", ".join(peer.name for peer in peers)
+        self.gate = Gate(settings, gateway.clock.seconds, f"SMPP ({names})")
         self._gateway = gateway
         self._lines: list[SmppLine] = [gateway.line(peer, _password(peer, passwords)) for peer in peers]
 
     def buildProtocol(self, addr: IAddress | None) -> SmppConnection | None:
         host = str(getattr(addr, "host", ""))
-        if not self.gate.admit(host):
+        guest = self.gate.admit(host)
+        if guest is None:
             return None  # Twisted closes the connection
         connection = self._gateway.connection(self._lines, is_dialled=False)
         connection.factory = self
-        connection.left = lambda _: self.gate.leave(host)
+        connection.let_in(guest)
         return connection
 
 

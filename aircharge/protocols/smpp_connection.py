@@ -86,7 +86,7 @@ class SmppConnection(WireShell):
         self._gone: list[Deferred[None]] = []
         self._is_gone = False
         self._took = False  # whether a message of ours could go this way
-        self.left: Any = None  # said to whoever admitted this connection
+        self._held: Any = None  # IDelayedCall: a bind, or the answer to it, waits
 
     # What the gateway asks
 
@@ -172,8 +172,8 @@ class SmppConnection(WireShell):
         elif self._is_dialled:
             self._exchange.troubles.tell(self._lines[0].peer.name, "bind refused", f"{self.host}: {why}")
         self._exchange.closed(self)
-        if self.left is not None:
-            self.left(self.host)
+        if self._held is not None and self._held.active():
+            self._held.cancel()
         if not self._bound.called:
             self._bound.addErrback(lambda _: None)
             self._bound.errback(LinkError(why))
@@ -199,22 +199,35 @@ class SmppConnection(WireShell):
         self.session.bind(peer.bind_command, fields, self.now())
 
     def _outbind_asked(self, pdu: Pdu) -> None:
-        ours = [line for line in self._lines if line.peer.side is Side.ESME]
-        line = self._authenticate(ours, pdu)
+        self._when_its_turn_comes(pdu, self._judge_outbind)
+
+    def _bind_asked(self, pdu: Pdu) -> None:
+        self._when_its_turn_comes(pdu, self._judge_bind)
+
+    def _when_its_turn_comes(self, pdu: Pdu, judge: Callable[[Pdu], None]) -> None:
+        """A place of many wrong binds waits, but for a peer that is missed there."""
+        name = pdu.fields["system_id"]
+        pause_s = self.guest.pause_s() if self.guest is not None else 0.0
+        is_missed = any(one.peer.system_id == name and one.is_missed(self.host) for one in self._lines)
+        if not pause_s or is_missed or self.guest is None:
+            judge(pdu)
+        elif self.guest.hold():
+            self._held = self._clock.callLater(pause_s, judge, pdu)
+        else:
+            self._abort()
+
+    def _judge_outbind(self, pdu: Pdu) -> None:
+        line = self._authenticate(Side.ESME, pdu)
         if line is None:
-            self.pump(self.session.end("outbind of a stranger"))
+            self._refuse(pdu, lambda: self.pump(self.session.end("outbind of a stranger")))
         else:
             self._bind_to(line)
 
-    def _bind_asked(self, pdu: Pdu) -> None:
-        theirs = [line for line in self._lines if line.peer.side is Side.MC]
-        line = self._authenticate(theirs, pdu)
+    def _judge_bind(self, pdu: Pdu) -> None:
+        line = self._authenticate(Side.MC, pdu)
         if line is None:
             # One answer for a wrong name, a wrong password, a wrong place and too many sessions.
-            name = str(pdu.fields["system_id"])[:16]
-            words = f"a bind from {self.host} as {name!r}: {status_words(Status.ESME_RBINDFAIL)}"
-            self._exchange.troubles.tell(self._known_as(name), "bind refused", words)
-            self.pump(self.session.refuse_bind(pdu, Status.ESME_RBINDFAIL))
+            self._refuse(pdu, lambda: self.pump(self.session.refuse_bind(pdu, Status.ESME_RBINDFAIL)))
             return
         self._take(line)
         self.pump(
@@ -223,12 +236,31 @@ class SmppConnection(WireShell):
             )
         )
 
+    def _refuse(self, pdu: Pdu, answer: Callable[[], None]) -> None:
+        """Count it, and answer after as long as its place waits."""
+        name = str(pdu.fields["system_id"])[:16]
+        words = f"a {pdu.name} from {self.host} as {name!r}: {status_words(Status.ESME_RBINDFAIL)}"
+        self._exchange.troubles.tell(self._known_as(name), "bind refused", words)
+        guest, has_waited = self.guest, self._held is not None
+        if guest is None:
+            answer()
+            return
+        is_right = any(
+            one.knows(pdu.fields["system_id"], pdu.fields["password"]) and one.admits(self.host)
+            for one in self._lines
+        )
+        pause_s = guest.pause_s() if is_right else guest.wrong(f"as {name!r}")
+        if pause_s and not has_waited:
+            self._held = self._clock.callLater(pause_s, answer)
+        else:
+            answer()
+
     def _known_as(self, system_id: str) -> str:
         """The peer of this system_id, or nobody in particular: strangers' names are theirs to choose."""
         return next((one.peer.name for one in self._lines if one.peer.system_id == system_id), "a stranger")
 
-    def _authenticate(self, lines: Sequence[SmppLine], pdu: Pdu) -> SmppLine | None:
-        fields = pdu.fields
+    def _authenticate(self, side: Side, pdu: Pdu) -> SmppLine | None:
+        lines, fields = [line for line in self._lines if line.peer.side is side], pdu.fields
         return authenticated(lines, fields["system_id"], fields["password"], self.host)
 
     def _take(self, line: SmppLine) -> None:
@@ -242,7 +274,9 @@ class SmppConnection(WireShell):
     def _became_bound(self) -> None:
         line = self.line
         assert line is not None
-        line.bound.append(self)
+        line.opened(self)
+        if self.guest is not None:
+            self.guest.proved()
         state = self.session.state.value
         self.log.info("SMPP session {serial} of {peer} is {state}", **self._names(), state=state)
         self._took = self.session.is_allowed(line.mt_command)

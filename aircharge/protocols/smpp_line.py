@@ -6,7 +6,7 @@ import hmac
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, cast
 
-from aircharge.protocols.shell import is_within, networks
+from aircharge.protocols.gate import Haunts
 from aircharge.protocols.smpp_peer import SmppPeer
 from aircharge.wire.gsm import DefaultAlphabet
 
@@ -53,7 +53,7 @@ class SmppLine:
         self.bound: list[SmppConnection] = []
         self.bucket = TokenBucket(peer.throughput_per_s, now)
         self._password = password.encode("latin-1")
-        self._networks = networks(peer.allow)
+        self._haunts = Haunts(peer.allow)
         self.away_s = (
             now  # since when it takes no messages of ours: our start, or the end of its last such session
         )
@@ -71,7 +71,16 @@ class SmppLine:
         return is_name & is_password
 
     def admits(self, host: str) -> bool:
-        return is_within(host, self._networks)
+        return self._haunts.admits(host)
+
+    def opened(self, connection: SmppConnection) -> None:
+        """A session of the peer is bound."""
+        self.bound.append(connection)
+        self._haunts.seen(connection.host, len(self.bound))
+
+    def is_missed(self, host: str) -> bool:
+        """Whether a session of the peer is missing that may well come from there."""
+        return self._haunts.is_missed(host, len(self.bound))
 
     @property
     def has_room(self) -> bool:

@@ -24,6 +24,7 @@ from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory
 from twisted.logger import FileLogObserver, Logger, formatEventAsClassicLogText, globalLogBeginner
 
+from aircharge.protocols.guarded import Guarded
 from aircharge.protocols.shell import Ticker, WireShell
 from aircharge.simulators.control import ControlFactory
 from aircharge.simulators.operator_faults import Fate, FaultPlan, Faults
@@ -383,7 +384,9 @@ async def _open(reactor: Any, options: argparse.Namespace, platform: OperatorPla
             clientFromString(reactor, place), factory, retryPolicy=lambda _: 0.5, clock=reactor
         ).startService()
     if options.control:
-        port = await serverFromString(reactor, options.control).listen(ControlFactory(platform.verbs()))
+        port = await serverFromString(reactor, options.control).listen(
+            Guarded(ControlFactory(platform.verbs()), "control", reactor, life_s=0.0)
+        )
         places["control"] = getattr(port.getHost(), "port", 0)
     return places
 

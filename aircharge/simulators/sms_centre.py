@@ -21,6 +21,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import clientFromString, serverFromString
 from twisted.logger import FileLogObserver, Logger, formatEventAsClassicLogText, globalLogBeginner
 
+from aircharge.protocols.guarded import Guarded
 from aircharge.protocols.smpp import PeerInfo, SmppClient, SmppGateway, SmppPeer, SmppServer
 from aircharge.simulators.control import ControlFactory, Verb
 from aircharge.simulators.handset import Handsets, Received
@@ -225,7 +226,9 @@ async def _open(
     reactor: Any, options: argparse.Namespace, centre: SmsCentre, chance: Callable[[], float]
 ) -> None:
     """Open the control line and the line to the daemon."""
-    await serverFromString(reactor, options.control).listen(ControlFactory(centre.verbs()))
+    await serverFromString(reactor, options.control).listen(
+        Guarded(ControlFactory(centre.verbs()), "control", reactor, life_s=0.0)
+    )
     password = options.password_file.read_text(encoding="latin-1").strip()
     peer = _peer(options)
     if options.listen:

@@ -14,7 +14,7 @@ from typing import Any
 from twisted.internet import reactor as _reactor
 from twisted.internet.endpoints import clientFromString, serverFromString
 
-from aircharge.protocols.shell import GateSettings
+from aircharge.protocols.gate import GateSettings
 from aircharge.protocols.smpp import PeerInfo, SmppClient, SmppGateway, SmppPeer, SmppServer
 from aircharge.wire.smpp.message import MobileMessage
 

@@ -383,7 +383,7 @@ class TestLines:
     def test_strangers_and_too_many_are_refused(self):
         world = _World(lines=0, allow=("10.0.0.0/8",), links_max=2)
         assert world.dial(host="192.0.2.1") is None
-        first, second = world.dial(), world.dial()
+        first, second = world.dial().turn(), world.dial().turn()
         assert second is not None
         assert world.dial() is None
         first.cut()

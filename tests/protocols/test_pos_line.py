@@ -178,7 +178,7 @@ def test_bounds() -> None:
     line.dataReceived(frame(b"a") + frame(b"b"))
     assert (len(house.heard), house.server.counted["too many open"]) == (1, 1)
     assert house.connect("192.168.0.1") is None
-    connected(house)
+    connected(house)[0].dataReceived(frame(b"c"))
     assert house.connect() is None
     assert (house.server.connections, house.server.refused) == (2, 2)
 
@@ -229,8 +229,10 @@ def test_slow_and_broken_connections_are_dropped() -> None:
     slow.dataReceived(b"\x00")
     house.clock.pump([1] * 12)
     assert (torn.disconnecting, still.disconnecting) == (True, False)
+    idle.dataReceived(frame(b"a"))
     house.clock.pump([1] * 60)
     assert still.disconnecting
+    assert not house.server.gate.counted["silent"]
     wrong, transport = connected(house)
     wrong.dataReceived(b"\xff\xff")
     assert transport.disconnecting

@@ -7,7 +7,7 @@ from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
 
 from aircharge.errors import ConfigError, LinkError
-from aircharge.protocols.shell import GateSettings
+from aircharge.protocols.gate import GateSettings
 from aircharge.protocols.smpp import SmppGateway, SmppServer
 from aircharge.protocols.smpp_connection import REFUSALS
 from aircharge.wire.smpp.constants import Command, Status
@@ -99,7 +99,7 @@ def test_strangers_all_get_the_same_answer(credentials: dict[str, str]) -> None:
 
 
 def test_from_the_wrong_place_and_too_many() -> None:
-    world = World(peer(allow=("10.0.0.0/24",), sessions_max=1))
+    world = World(peer(allow=("10.0.0.0/24",), sessions_max=1), peer(name="other", system_id="other"))
     assert world.connect("10.0.1.1").bind().status == Status.ESME_RBINDFAIL
     first = world.connect("10.0.0.7")
     assert first.bind().status == 0
@@ -110,9 +110,9 @@ def test_from_the_wrong_place_and_too_many() -> None:
 
 def test_gate_counts_and_lets_go() -> None:
     world = World(gate=GateSettings(allow=("10.0.0.0/8",), connections_max=3, connections_per_ip_max=2))
-    lines = [world.connect("10.0.0.1"), world.connect("10.0.0.1")]
+    lines = [world.bound(), world.bound()]
     assert world.server.buildProtocol(IPv4Address("TCP", "10.0.0.1", 1)) is None
-    world.connect("10.0.0.2")
+    assert world.connect("10.0.0.2").bind().status == 0
     assert world.server.buildProtocol(IPv4Address("TCP", "10.0.0.3", 1)) is None
     assert world.server.buildProtocol(IPv4Address("TCP", "192.0.2.1", 1)) is None
     lines[0].lose()
@@ -123,7 +123,9 @@ def test_gate_counts_and_lets_go() -> None:
 def test_silent_connection_is_closed_after_session_init() -> None:
     world = World()
     line = world.connect()
-    world.pass_time(9)
+    world.pass_time(4)
+    line.connection.dataReceived(b"\0")
+    world.pass_time(5)
     assert not line.is_closing
     world.pass_time(2)
     assert line.is_closing
