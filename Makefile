@@ -6,6 +6,7 @@
 # make kannel-cuts   500 messages over Kannel, its line cut up to 30 minutes: each executed once, each told the truth
 # make proof   the long proof: daemons on one ledger, 2,000 kill -9, planted bugs, a million simulated faults; resumable
 # make fuzz    every decoder and session for SECONDS (10) each; with TARGET=name that one by coverage
+# make fuzz-doors   SEED=… MINUTES=… every verb in any order through the real doors (SHRINK=20: looks for a short story)
 # make world   SEED=… RUNS=… simulated worlds from one seed each (STATE=file: goes on where it was ended)
 # make clean   forget everything that can be made again (not .venv: make distclean)
 
@@ -15,7 +16,7 @@ WORKERS ?= 3
 COVERAGE_MIN ?= 80
 PYTEST_ARGS ?=
 
-.PHONY: world run demo test check lint format bench proof kannel-cuts fuzz setup peers clean distclean help
+.PHONY: fuzz-doors world run demo test check lint format bench proof kannel-cuts fuzz setup peers clean distclean help
 .DEFAULT_GOAL := help
 
 help:
@@ -64,6 +65,9 @@ proof: setup
 
 fuzz: setup
 	@./tools/fuzz $(or $(SECONDS),10) $(TARGET)
+
+fuzz-doors: setup
+	@$(PY) -m tests.doors $(if $(SEED),--seed $(SEED)) --minutes $(or $(MINUTES),10) --shrink $(or $(SHRINK),0)
 
 world: setup
 	@$(BIN)/aircharge prove $(if $(SEED),--seed $(SEED)) --runs $(or $(RUNS),100) --jobs $(WORKERS) \

@@ -1,7 +1,7 @@
-"""``python -m tests.doors [--seed N] [--minutes M] [--engine …] [--mutant NAME] [--shrink TRIES]``, or ``make fuzz-doors``.
+"""``python -m tests.doors [--seed N] [--minutes M] [--engine …] [--mutant NAME] [--shrink N]`` (``make fuzz-doors``).
 
-Seeds one after the other, each in a house of its own, on SQLite and PostgreSQL in turn, until the time is over. Exit
-code 0 when nothing was found; else the seed, its problems, its last actions, and the folder that is kept.
+Seeds one after the other, each in a house of its own, on SQLite and PostgreSQL in turn, until the time is over.
+Exit code 0 when nothing was found; else the seed, its problems, its last actions, and the folder that is kept.
 """
 
 from __future__ import annotations
@@ -20,6 +20,12 @@ from tests.postgres import Cluster, programs
 from tests.system.proof_text import ROOT, append_title
 
 PAGE = ROOT / "docs" / "proof" / "doors.md"
+HEAD = """# Through the real doors
+
+The fuzzer of `tests/doors`: the real daemon as a process, reached as outlets, terminals, SMS centres, operators, desks
+and strangers reach it; every verb in any order.
+
+"""
 LAST = 25
 
 
@@ -41,7 +47,7 @@ def _tell(report: Report, *, verbose: bool) -> None:
         _say("  " + ", ".join(f"{name} {count}" for name, count in sorted(report.counts.items())))
 
 
-def _options() -> argparse.Namespace:
+def _options(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.doors", description=__doc__)
     parser.add_argument("--seed", type=int, default=int(time.time()) % 100_000)
     parser.add_argument("--minutes", type=float, default=0.0, help="0: this seed alone")
@@ -54,12 +60,12 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--write", action="store_true", help="append the result to docs/proof/doors.md")
     parser.add_argument("--go-on", action="store_true", help="after a find, too")
     parser.add_argument("--verbose", action="store_true", help="what was counted, after each seed")
-    return parser.parse_args()
+    return parser.parse_args(argv)
 
 
-def main() -> int:
+def main(argv: list[str] | None = None) -> int:
     """Seeds until the time is over or something is found."""
-    options = _options()
+    options = _options(argv)
     engines = ("sqlite", "postgresql") if options.engine == "both" and programs() else (options.engine,)
     engines = ("sqlite",) if engines == ("both",) else engines
     server = Cluster("log_min_messages=error", durable=True) if "postgresql" in engines else None
@@ -84,7 +90,7 @@ def main() -> int:
         if server is not None:
             server.stop()
     if options.write:
-        _write(reports)
+        _write(reports, argv or sys.argv[1:])
     return int(any(report.problems for report in reports))
 
 
@@ -93,7 +99,7 @@ def _shorter(folder: Path, report: Report, tries: int, server: Cluster | None) -
     _say(f"  shorter ({len(left)} of {len(report.done)}): {json.dumps(left)}")
 
 
-def _write(reports: list[Report]) -> None:
+def _write(reports: list[Report], argv: list[str]) -> None:
     acts: Counter[str] = sum((report.actions for report in reports), Counter())
     counts: Counter[str] = sum((report.counts for report in reports), Counter())
     found = sum(bool(report.problems) for report in reports)
@@ -112,7 +118,7 @@ def _write(reports: list[Report]) -> None:
         *(f"| {name} | {count} |" for name, count in sorted(counts.items())),
         "",
     ]
-    append_title(PAGE, "", " ".join(("python -m tests.doors", *sys.argv[1:])), lines)
+    append_title(PAGE, HEAD, " ".join(("python -m tests.doors", *argv)), lines)
 
 
 if __name__ == "__main__":

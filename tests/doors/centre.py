@@ -6,6 +6,7 @@ each time. What the daemon sends to a handset is read by a decoder of its own.
 
 from __future__ import annotations
 
+import itertools
 import random
 import struct
 import time
@@ -70,7 +71,7 @@ def sent_time(at_s: int) -> bytes:
 def parts_of(data: bytes, reference: int, cuts: list[int]) -> list[bytes]:
     """A message in parts under an 8-bit reference (3GPP 23.040 section 9.2.3.24.1), cut at these octets."""
     edges = [0, *cuts, len(data)]
-    pieces = [data[start:end] for start, end in zip(edges, edges[1:], strict=False)]
+    pieces = [data[start:end] for start, end in itertools.pairwise(edges)]
     return [bytes((5, 0, 3, reference, len(pieces), n)) + piece for n, piece in enumerate(pieces, 1)]
 
 

@@ -55,7 +55,7 @@ def desk_brings_a_bank_file(street: Street, rng: random.Random) -> None:
         for text in house.centre.inbox[outlet.phone]:
             if (found := EXACT.search(text)) and found[1] not in street.exact_sums:
                 street.exact_sums.append(found[1])
-    paid = rng.sample(street.exact_sums, min(len(street.exact_sums), 2)) + ["77.70"]
+    paid = [*rng.sample(street.exact_sums, min(len(street.exact_sums), 2)), "77.70"]
     now = (datetime.now(UTC) + timedelta(hours=8)).strftime("%Y-%m-%d %H:%M:%S")
     lines = [f"{street.slip()},{yuan},{now}" for yuan in paid]
     if rng.random() < 0.3 and street.slips > 3:
@@ -107,7 +107,9 @@ def desk_and_terminals(street: Street, rng: random.Random) -> None:
         other = street.outlet(rng)
         house.type("outlet", "terminal", other.code, till.code, "--move", *actor)
         house.approve()
-        stands = "SELECT o.code, t.status FROM terminal t JOIN outlet o ON o.id = t.outlet_id WHERE t.code = ?"
+        stands = (
+            "SELECT o.code, t.status FROM terminal t JOIN outlet o ON o.id = t.outlet_id WHERE t.code = ?"
+        )
         [(till.outlet, status)] = rows(house.ledger, stands, till.code)
         till.is_blocked = status != TERMINAL_ACTIVE
 

@@ -62,7 +62,7 @@ class Gone(RuntimeError):
 
 
 class House:
-    """``turn`` lets everything outside the daemon go on for a moment; ``tasks`` are tills in the middle of something."""
+    """``turn`` lets everything outside the daemon go on for a moment; ``tasks`` are tills at work."""
 
     def __init__(
         self, folder: Path, seed: int, mode: str, mutant: str = "", server: Cluster | None = None
@@ -70,7 +70,9 @@ class House:
         self.mode, self.mutant = mode, mutant
         self.pos_port = free_port()
         extra = SETTINGS + PLACE.format(port=self.pos_port)
-        self.instance = Instance(folder, free_ports(), doubt=DOUBTS[mode], response_timeout_s=1.5, extra=extra)
+        self.instance = Instance(
+            folder, free_ports(), doubt=DOUBTS[mode], response_timeout_s=1.5, extra=extra
+        )
         self.ledger: Path | str = self.instance.ledger_file
         if server is not None:
             self.ledger = self.instance.ledger_url = server.empty()

@@ -19,7 +19,7 @@ from tests.system.audit import audit
 __all__ = ["judge"]
 
 SETTLED, VOIDED, REVERSED, REFUSED, MANUAL = 4, 5, 7, 0, 6
-RECHARGE, REVERSAL = 1, 2
+RECHARGE, SMS = 1, 1
 NUMBER: Final = re.compile(r"(?<![0-9.])(?:86)?1[3-9][0-9]{9}(?![0-9])")
 EXCUSED: Final = re.compile(r"the lease of node 1 ran out [0-9]+ ms ago|Removing stale pidfile")
 HELD_BACK: Final = ("THE LEDGER IS BROKEN", "constraint", "NOT SOUND")
@@ -33,9 +33,7 @@ class Seen:
         columns = "id, kind, channel, idem_scope, idem_key, outlet_acct, msisdn, amount, cost, state, op_ref"
         columns += ", orig_txn, counter_acct, reason"
         names = columns.split(", ")
-        self.orders = [
-            dict(zip(names, row, strict=True)) for row in house.rows(f"SELECT {columns} FROM txn")
-        ]
+        self.orders = [dict(zip(names, row, strict=True)) for row in house.rows(f"SELECT {columns} FROM txn")]
         self.by_id = {order["id"]: order for order in self.orders}
         self.code_of = dict(
             house.rows(
@@ -46,9 +44,7 @@ class Seen:
         self.originals = dict(
             house.record("SELECT op_ref, original_ref FROM outcome WHERE kind = 'reverse' AND code = '0000'")
         )
-        self.lied = {
-            ref for (ref,) in house.record("SELECT op_ref FROM attempt WHERE fate = 'contradict'")
-        }
+        self.lied = {ref for (ref,) in house.record("SELECT op_ref FROM attempt WHERE fate = 'contradict'")}
         for order in self.orders:
             original = self.by_id.get(order["orig_txn"])
             if original and order["op_ref"] in self.lied:
@@ -66,7 +62,7 @@ def judge(street: Street) -> list[str]:
     seen = Seen(house)
     found += [f"verify: {line}" for line in house.verified()]
     found += _audited(seen)
-    for rule in (_wishes, _reversals, _tills, _stuck):
+    for rule in (_wishes, _meant_once, _reversals, _tills, _stuck):
         found += rule(street, seen)
     found += read_texts(street, seen)
     found += _balances(street, seen)
@@ -101,9 +97,9 @@ def _wishes(street: Street, seen: Seen) -> Iterator[str]:
     owners = {target: {wish.outlet for wish in wishes} for target, wishes in street.wishes.items()}
     for order in seen.orders:
         code = seen.code_of.get(order["outlet_acct"])
-        if order["kind"] == RECHARGE and order["state"] in (SETTLED, REVERSED):
-            if code not in owners.get(order["msisdn"], {code}):
-                yield f"order {order['id']} was paid by {code}, and {order['msisdn']} was no wish of its"
+        is_sold = order["kind"] == RECHARGE and order["state"] in (SETTLED, REVERSED)
+        if is_sold and code not in owners.get(order["msisdn"], {code}):
+            yield f"order {order['id']} was paid by {code}, and {order['msisdn']} was no wish of its"
     known = {order["msisdn"] for order in seen.orders}
     for letter, wish in street.said:
         if wish and 0 in letter.answers and wish.target not in known:
@@ -112,10 +108,28 @@ def _wishes(street: Street, seen: Seen) -> Iterator[str]:
                 yield f"a message for {wish.target} was acknowledged; it is in no book and nobody was told"
 
 
+def _meant_once(street: Street, seen: Seen) -> Iterator[str]:
+    """Plain SMS whose words were meant once: one order at most, and none after a no that the outlet has heard."""
+    orders: dict[str, list[dict[str, Any]]] = {}
+    for order in sorted(seen.orders, key=lambda order: int(order["id"])):
+        if order["kind"] == RECHARGE and order["channel"] == SMS:
+            orders.setdefault(order["msisdn"], []).append(order)
+    for target, rows in orders.items():
+        if street.allowed(target) != 1 or target in seen.lied_about:
+            continue
+        live = [order for order in rows if order["state"] != REFUSED]
+        if len(live) > 1:
+            yield f"{target} was meant once and is in {len(live)} orders: {[one['state'] for one in live]}"
+        elif live and any(order["state"] == REFUSED for order in rows[: rows.index(live[0])]):
+            yield f"{target} was meant once, refused, and carried out when the same words came again"
+
+
 def _reversals(street: Street, seen: Seen) -> Iterator[str]:
     """Nothing is taken back but what its own outlet, its own till, or the desk asked back."""
     undone = {
-        (rung.terminal, rung.target) for rung in street.rungs if rung.taken_back or rung.voided or not rung.code
+        (rung.terminal, rung.target)
+        for rung in street.rungs
+        if rung.taken_back or rung.voided or not rung.code
     }
     desk = {about for who, about in street.asked_back if who == "desk"}
     for order in seen.orders:

@@ -1,7 +1,7 @@
 """One run: a house of its own, actions drawn from a seed, everything settled after each round, and judged.
 
-An action is a name and a number; what it chooses, it chooses by that number. The list of a seed is always the same, so a
-shorter list can be played again: ``shrink`` looks for one that still shows a problem of the same kind.
+An action is a name and a number; what it chooses, it chooses by that number. The list of a seed is always the same,
+and a shorter list can be played: ``shrink`` looks for one that still shows a problem of the same kind.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tests.postgres import Cluster
 __all__ = ["Action", "Plan", "Report", "drawn", "kinds", "play", "shrink"]
 
 MODES = ("resend", "query", "reverse", "never")
-ROOMS = {"sms": sms_acts, "pos": pos_acts, "desk": desk_acts, "world": world_acts}
+assert all((desk_acts, pos_acts, sms_acts, world_acts))  # they enter their acts
 
 OWED_ROUNDS = 5
 
@@ -32,7 +32,7 @@ Action = tuple[str, int]
 
 @dataclass(frozen=True)
 class Plan:
-    """``rooms``: whose acts are drawn; empty = all."""
+    """``engine``: sqlite or postgresql; ``mode``: of doubts, "" = by the seed."""
 
     seed: int
     engine: str = "sqlite"

@@ -82,9 +82,7 @@ def sms_recharge_timed(street: Street, rng: random.Random) -> None:
     for again_s in (0, 2) if rng.random() < 0.3 else (0,):
         now_s = int(time.time()) - 3 + again_s
         wish = street.mean(outlet, target, fen(yuan), "timed", target, fen(yuan), pin, now_s)
-        street.send(
-            coded(outlet.phone, RECHARGE, f"{target} {yuan}{pin}", None, sent_time(now_s)), wish=wish
-        )
+        street.send(coded(outlet.phone, RECHARGE, f"{target} {yuan}{pin}", None, sent_time(now_s)), wish=wish)
 
 
 @act(14)

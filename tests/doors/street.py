@@ -1,4 +1,4 @@
-"""What is known outside the house: outlets and their PINs, what each wanted, what was asked back, what tills were told."""
+"""What is known outside the house: outlets and their PINs, what each wanted, what was asked back, who was told."""
 
 from __future__ import annotations
 

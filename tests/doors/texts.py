@@ -59,14 +59,12 @@ def read_texts(street: Street, seen: Seen) -> Iterator[str]:
     yield from _customers(street, orders)
 
 
-def _outcome(
-    text: str, code: str, orders: dict[str, list[dict[str, Any]]], seen: Seen
-) -> Iterator[str]:
-    for pattern, states, is_original in (
-        (SUCCESS, (SETTLED, REVERSED), False),
-        (FAILURE, (VOIDED, REFUSED), False),
-        (BACK, (REVERSED,), True),
-        (AGAIN_DONE, (SETTLED, REVERSED), True),
+def _outcome(text: str, code: str, orders: dict[str, list[dict[str, Any]]], seen: Seen) -> Iterator[str]:
+    for pattern, states in (
+        (SUCCESS, (SETTLED, REVERSED)),
+        (FAILURE, (VOIDED, REFUSED)),
+        (BACK, (REVERSED,)),
+        (AGAIN_DONE, (SETTLED, REVERSED)),
     ):
         found = pattern.search(text)
         if found is None or text.startswith("返销") != (pattern is BACK):
@@ -106,7 +104,7 @@ def _customers(street: Street, orders: dict[str, list[dict[str, Any]]]) -> Itera
 
 def _balances_ever(seen: Seen) -> dict[str, set[int]]:
     """What each outlet's float has ever been, by the journal, in fen."""
-    float_of = {account: code for account, code in seen.code_of.items()}
+    float_of = seen.code_of
     now: Counter[str] = Counter()
     ever: dict[str, set[int]] = defaultdict(lambda: {0})
     for dr, cr, amount in seen.house.rows("SELECT dr, cr, amount FROM journal ORDER BY jid"):

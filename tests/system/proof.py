@@ -1,7 +1,8 @@
 """The long proof: ``python -m tests.system.proof [--kills 2000] [--seed N] [--part kills]``; results go to docs/proof.
 
-Parts: whole daemons that are all given the same requests (fleet), worlds that go wrong until there were so many kills
-(kills), planted bugs (mutants), simulated worlds until there were a million faults (worlds). It may be ended at any
+Parts: whole daemons that are all given the same requests (fleet), the fuzzer through the real doors (doors), worlds
+that go wrong until there were so many kills (kills), planted bugs (mutants), simulated worlds until there were a
+million faults (worlds). It may be ended at any
 time: the worlds that are done are in ``var/proof.json`` and ``var/worlds.json``, and the next run of the same product
 goes on from there. SIGINT or SIGTERM ends it after the world under way, with what it has so far written to docs/proof.
 Exit code 0 only when all is done and nothing was found.
@@ -22,6 +23,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from tests.doors.__main__ import main as doors
 from tests.postgres import Cluster, programs
 from tests.system import proof_worlds
 from tests.system.audit import Audit
@@ -35,7 +37,8 @@ __all__ = ["RUNS_MAX", "hunt", "main", "mutant_plan", "planned"]
 
 STATE = ROOT / "var" / "proof.json"
 RUNS_MAX = 6
-PARTS = ("fleet", "kills", "mutants", "worlds")
+PARTS = ("fleet", "doors", "kills", "mutants", "worlds")
+DOORS_MIN = 60.0
 ENGINES = ("sqlite", "postgresql")
 FLEETS = tuple((daemons, share) for daemons in (2, 4) for share in (2.0, 0.5))
 
@@ -182,6 +185,9 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=2000)
     parser.add_argument("--faults", type=int, default=proof_worlds.FAULTS, help="of simulated worlds")
     parser.add_argument("--seed", type=int, default=int(time.time()) % 100_000)
+    parser.add_argument(
+        "--doors", type=float, default=DOORS_MIN, help="minutes of the fuzzer through the doors"
+    )
     parser.add_argument("--part", action="append", choices=PARTS, help="only this (again for more)")
     parser.add_argument("--keep", action="store_true", help="keep the folder of the worlds")
     options = parser.parse_args()
@@ -191,6 +197,9 @@ def main() -> int:
     command = f"python -m tests.system.proof --kills {options.kills} --seed {progress.seed}"
     command += "".join(f" --part {part}" for part in options.part or ())
     is_proved = "fleet" not in parts or _fleets(folder, progress.seed, command)
+    if "doors" in parts:
+        through = ["--seed", str(progress.seed), "--minutes", str(options.doors), "--write"]
+        is_proved &= doors(through) == 0
     mutants: dict[str, Report | None] = {}
     if "mutants" in parts:
         mutants = _mutants(folder, progress.seed)
