@@ -46,6 +46,7 @@ from aircharge.protocols.smpp import PeerInfo, SmppClient, SmppGateway, SmppServ
 from aircharge.sms.cardshelf import CardShelf
 from aircharge.sms.door import SmsDoor
 from aircharge.sms.gate import SmsGate
+from aircharge.sms.unjoined import UnjoinedParts
 from aircharge.switch.admission import Admission
 from aircharge.switch.batch import BatchRunner
 from aircharge.switch.board import Board, CodeTable, OperatorPlan
@@ -149,8 +150,9 @@ class AirchargeService(Service):
         self.pos = PosDoor(
             self.board, config.key_ring(self._chance), config.pos, self._spawn, self._chance, reactor
         )
+        self.parts = UnjoinedParts(self.board, config.daemon.node, self._spawn)
         self.gateway = SmppGateway(
-            reactor, clock.now_ms, self.door.answer, self._receipt_received, self._came_incomplete
+            reactor, clock.now_ms, self.door.answer, self._receipt_received, self.parts
         )
         self.gateway.gate = gate.admits
         self.gateway.routes.has_others = self._is_shared
@@ -168,10 +170,7 @@ class AirchargeService(Service):
         self.relay.is_busy = partial(self.board.admission.sheds, Work.NOTICE)
         self.ledger.on_notices(self.relay.take)
         self.ledger.on_broken(self._broken)
-        operators = [section.id for section in config.operator]
-        self.days = DayKeeper(
-            self.ledger, operators, config.ledger.book, config.days, clock, reactor, self._unsound
-        )
+        self.days = self._days()
         heads = config.resolve(config.seal.head_file) if config.seal.head_file else None
         self.prover = Prover(
             self.ledger,
@@ -184,6 +183,12 @@ class AirchargeService(Service):
             utc_offset_min=config.ledger.book.utc_offset_min,
         )
         self._watch(self.board.meters.registry)
+
+    def _days(self) -> DayKeeper:
+        config, operators = self._config, [section.id for section in self._config.operator]
+        return DayKeeper(
+            self.ledger, operators, config.ledger.book, config.days, self._clock, self._reactor, self._unsound
+        )
 
     def _admission(self) -> Admission:
         sections = self._config.operator
@@ -315,10 +320,6 @@ class AirchargeService(Service):
         secret = self._config.operator_secret(section)
         return OperatorLink(section.link, secret, self._reactor, self._clock, self._chance)
 
-    def _came_incomplete(self, source: str, destination: str) -> None:
-        """A message of several parts did not all come: its sender hears so."""
-        self._spawn(self.door.incomplete(source, destination))
-
     def _receipt_received(self, receipt: DeliveryReceipt, peer: PeerInfo) -> None:
         """A delivery receipt is counted by what it says: news of an SMS, it moves nothing."""
         self.board.meters.receipt(peer.name, receipt.state.name.lower())
@@ -362,6 +363,7 @@ class AirchargeService(Service):
             self.lease.start()
             recovered = await self.doubts.recover()
             log.info("{count} open orders were taken up", count=recovered)
+            await self.parts.recover()
             self.doubts.start()
             self.parking.start()
             self.pos.cancels.start()

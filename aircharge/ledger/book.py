@@ -22,6 +22,7 @@ from aircharge.ledger import (
     on_behalf,
     opening,
     parking,
+    parts,
     pinning,
     returning,
     reversing,
@@ -57,6 +58,7 @@ RULES: Final[dict[type[Any], Rule]] = {
     **cancelling.RULES,
     **terminals.RULES,
     **failing.RULES,
+    **parts.RULES,
 }
 """Every command the book understands. A room of rules has a ``RULES`` of its own and is named here."""
 

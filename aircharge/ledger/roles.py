@@ -38,6 +38,7 @@ _DELETED: Final = frozenset(
         "replay",
         "terminal",
         "transfer_rule",
+        "unjoined",
     }
 )
 """Rows may go when their time is over. Of all other tables no row ever goes."""

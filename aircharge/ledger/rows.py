@@ -365,6 +365,8 @@ class Changes:
     notices: list[NoticeRow] = field(default_factory=list)
     notices_sent: list[int] = field(default_factory=list)
     notices_retry: list[tuple[int, int]] = field(default_factory=list)
+    parts_began: dict[tuple[str, str, int, int, int], tuple[str, int]] = field(default_factory=dict)
+    parts_ended: set[tuple[str, str, int, int, int]] = field(default_factory=set)
     notices_left: list[tuple[int, int]] = field(default_factory=list)
     notices_expired: list[int] = field(default_factory=list)
     audit: list[AuditEntry] = field(default_factory=list)

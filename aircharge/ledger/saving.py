@@ -37,6 +37,8 @@ _FORGET: Final = text(
     "DELETE FROM heard WHERE (phone, words, repeat_n, pin) IN"
     " (SELECT phone, words, repeat_n, pin FROM heard WHERE seen_ms < :before_ms ORDER BY seen_ms LIMIT :n)"
 )
+_PARTS: Final = ("source", "destination", "ref", "wide", "total")
+_END_PARTS: Final = text("DELETE FROM unjoined WHERE " + " AND ".join(f"{name} = :{name}" for name in _PARTS))
 _OUTBOX: Final = (
     "id, txn_id, topic, recipient, sender, language, body, created_ms, next_ms, expires_ms, centre"
 )
@@ -59,6 +61,7 @@ class Saver:
         self._money(txn, changes)
         self._guards(txn, changes, now_ms)
         self._notices(txn, changes, now_ms)
+        self._parts(txn, changes, now_ms)
         self._people(txn, changes, now_ms)
         self._rare(txn, changes)
 
@@ -208,6 +211,16 @@ class Saver:
         if changes.notices_expired:
             expired = [(number,) for number in changes.notices_expired]
             dialect.update(txn, "UPDATE outbox SET state = 2", expired, unsent)
+
+    def _parts(self, txn: Connection, changes: Changes, now_ms: int) -> None:
+        if changes.parts_began:
+            rows = [(*place, *more, now_ms) for place, more in changes.parts_began.items()]
+            columns = ", ".join((*_PARTS, "centre, node, came_ms"))
+            self._dialect.insert(txn, "unjoined", columns, rows, "ON CONFLICT DO NOTHING")
+        if changes.parts_ended:
+            txn.execute(
+                _END_PARTS, [dict(zip(_PARTS, ended, strict=True)) for ended in sorted(changes.parts_ended)]
+            )
 
     def _people(self, txn: Connection, changes: Changes, now_ms: int) -> None:
         if changes.recon:

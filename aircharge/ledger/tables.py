@@ -214,6 +214,20 @@ heard = Table(
 )
 Index("heard_seen", heard.c.seen_ms)
 
+unjoined = Table(
+    "unjoined",  # messages of several parts that have not all come; never what stands in them
+    metadata,
+    Column("source", String(21), primary_key=True),
+    Column("destination", String(21), primary_key=True),
+    Column("ref", Integer, primary_key=True, autoincrement=False),
+    Column("wide", SmallInteger, primary_key=True, autoincrement=False),
+    Column("total", SmallInteger, primary_key=True, autoincrement=False),
+    word("centre", 32),
+    small("node"),
+    ms("came_ms"),
+    sqlite_with_rowid=False,
+)
+
 outbox = Table(
     "outbox",
     metadata,

@@ -62,6 +62,10 @@ class Exchange(Protocol):
         """A message to be answered by ``connection.respond`` sooner or later."""
         ...
 
+    def unreadable(self, line: SmppLine, pdu: Pdu) -> None:
+        """A message that broke the standard was refused; ``pdu`` is what could be read of it."""
+        ...
+
 
 class SmppConnection(WireShell):
     """One connection to a peer. ``line`` is None until the peer is known."""
@@ -153,6 +157,8 @@ class SmppConnection(WireShell):
         elif isinstance(event, Malformed):
             words = f"{event.name}, {event.why}: {status_words(event.status)}"
             self._exchange.troubles.tell(self.info.name or self.host, "malformed", words)
+            if event.message is not None and self.line is not None:
+                self._exchange.unreadable(self.line, event.message)
         elif isinstance(event, BindAsked):
             self._bind_asked(event.pdu)
         elif isinstance(event, OutbindAsked):

@@ -13,7 +13,7 @@ from aircharge.errors import InDoubt, LinkError, NotSent, Unsendable, WireError
 from aircharge.protocols.shell import Ticker, TimeSource
 from aircharge.protocols.smpp_causes import Troubles
 from aircharge.protocols.smpp_connection import SmppConnection
-from aircharge.protocols.smpp_inbound import Answer, Inbox, Incomplete, ReceiptReceived
+from aircharge.protocols.smpp_inbound import Answer, Inbox, ReceiptReceived, Unjoined
 from aircharge.protocols.smpp_line import SmppLine
 from aircharge.protocols.smpp_outbound import message_pdus
 from aircharge.protocols.smpp_peer import SmppPeer
@@ -90,9 +90,9 @@ class SmppGateway:
     """The meeting place of servers, clients and the application.
 
     ``answer(message, peer)`` gives the command_status of a message's response; the response leaves when it
-    resolves. ``receipt_received(receipt, peer)`` hears of delivery receipts, ``incomplete(source, destination)`` of
-    messages whose parts did not all come. ``clock`` is the reactor or a
-    ``task.Clock``; ``now_ms`` the wall clock in milliseconds since 1970 UTC.
+    resolves. ``receipt_received(receipt, peer)`` hears of delivery receipts, ``unjoined`` of messages whose
+    parts did not all come. ``clock`` is the reactor or a ``task.Clock``; ``now_ms`` the wall clock in milliseconds
+    since 1970 UTC.
     """
 
     log = Logger()
@@ -103,7 +103,7 @@ class SmppGateway:
         now_ms: Callable[[], int],
         answer: Answer,
         receipt_received: ReceiptReceived | None = None,
-        incomplete: Incomplete | None = None,
+        unjoined: Unjoined | None = None,
         tick_s: float = 1.0,
     ) -> None:
         self.clock = clock
@@ -113,7 +113,7 @@ class SmppGateway:
         self.troubles = Troubles(clock.seconds)
         self.routes = Routes(clock.seconds)
         self.lines: list[SmppLine] = []
-        self._inbox = Inbox(clock, now_ms, answer, receipt_received, incomplete)
+        self._inbox = Inbox(clock, now_ms, answer, receipt_received, unjoined)
         self._connections: dict[SmppConnection, None] = {}
         self._next = 0
         self._serial = 0
@@ -146,6 +146,9 @@ class SmppGateway:
 
     def message_received(self, connection: SmppConnection, line: SmppLine, pdu: Pdu) -> None:
         self._inbox.message_received(connection, line, pdu)
+
+    def unreadable(self, line: SmppLine, pdu: Pdu) -> None:
+        self._inbox.unreadable(line, pdu)
 
     # For the application
 

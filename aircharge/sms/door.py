@@ -177,14 +177,6 @@ class SmsDoor:
             return CommandStatus.ESME_RX_T_APPN
         return CommandStatus.ESME_ROK
 
-    async def incomplete(self, source: str, destination: str) -> None:
-        """Parts of a message are missing: nothing was done, and its sender is told."""
-        try:
-            asker = Asker(address_digits(source), address_digits(destination))
-            await object_to(self._board, asker, Reason.FORMAT, "parts")
-        except (Refusal, LedgerError) as error:
-            log.warn("a sender is not told that a message came incomplete: {error}", error=error)
-
     def _is_typical(self, work: Work, message: MobileMessage) -> bool:
         """Whether a message of this kind to this number is mostly of this class of work, or of one that goes first."""
         return work >= Work.WEB or message.destination.endswith(self._settings.query_number)

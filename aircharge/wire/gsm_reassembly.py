@@ -155,6 +155,11 @@ class Reassembler:
         while self._unfinished:
             self._give_up(next(iter(self._unfinished)))
 
+    def owes(self, key: Hashable, ref: int, total: int) -> bool:
+        """Whether parts of this message wait for the others, and its sender does not know of it."""
+        message = self._unfinished.get((key, ref, total, None))
+        return message is not None and message.is_owed
+
     def take_lost(self) -> list[Any]:
         """Keys of the messages that were given up since the last call, one a message."""
         lost, self._lost = self._lost, []

@@ -22,10 +22,12 @@ def upgrade() -> None:
     _keep_macs_of_terminals()
     add_heard()
     _keep_the_centres()
+    _know_what_waits_for_parts()
 
 
 def downgrade() -> None:
     _forget_the_centres()
+    op.drop_table("unjoined")
     op.drop_table("restored")
     op.drop_table("key_check")
     drop_heard()
@@ -116,3 +118,20 @@ def _forget_the_centres() -> None:
     op.drop_column("outbox", "left_ms")
     for table in ("outbox", "txn"):
         op.drop_column(table, "centre")
+
+
+def _know_what_waits_for_parts() -> None:
+    """B7: messages whose parts have not all come; their senders are told after a crash too."""
+    op.create_table(
+        "unjoined",
+        sa.Column("source", sa.String(21), nullable=False),
+        sa.Column("destination", sa.String(21), nullable=False),
+        sa.Column("ref", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("wide", sa.SmallInteger(), autoincrement=False, nullable=False),
+        sa.Column("total", sa.SmallInteger(), autoincrement=False, nullable=False),
+        sa.Column("centre", sa.String(32), server_default="", nullable=False),
+        sa.Column("node", sa.SmallInteger(), nullable=False),
+        sa.Column("came_ms", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("source", "destination", "ref", "wide", "total", name="pk_unjoined"),
+        sqlite_with_rowid=False,
+    )

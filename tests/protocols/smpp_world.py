@@ -72,6 +72,11 @@ class Line:
         self.connection.dataReceived(encode(Pdu(command, sequence, status, fields, tlvs), 0x50))
         return sequence
 
+    def say_raw(self, command: int, fields: dict[str, Any], tail: bytes) -> None:
+        """A request with octets of one's own behind its mandatory fields."""
+        frame = encode(Pdu(command, 9, 0, fields), 0x34) + tail
+        self.connection.dataReceived(len(frame).to_bytes(4, "big") + frame[4:])
+
     def bind(self, command: Command = Command.BIND_TRANSCEIVER, **credentials: str) -> Pdu:
         fields = {"system_id": "smsc", "password": PASSWORD, "interface_version": 0x34, **credentials}
         self.say(command, **fields)

@@ -193,13 +193,18 @@ def assemble(
         return message
     others = tuple(one for one in message.elements if one.identifier not in (CONCAT_8, CONCAT_16))
     body = Udh(others).build() + message.data if part.seq == 1 else message.data
-    key = (scope, _digits(message.source), _digits(message.destination), part.wide)
-    whole = reassembler.add(key, part.ref, part.total, part.seq, body, now_ms)
+    whole = reassembler.add(parts_key(scope, message), part.ref, part.total, part.seq, body, now_ms)
     if whole is None:
         return None
     udh, data = Udh.parse(whole)
     text = _text(data, message.data_coding, default, udh.elements)
     return replace(message, text=text, data=data, elements=udh.elements, part=None)
+
+
+def parts_key(scope: Hashable, message: MobileMessage) -> tuple[Hashable, str, str, bool]:
+    """Whose parts belong together, under one reference and number of parts."""
+    wide = message.part is not None and message.part.wide
+    return (scope, _digits(message.source), _digits(message.destination), wide)
 
 
 def _digits(address: str) -> str:

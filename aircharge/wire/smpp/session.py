@@ -20,6 +20,7 @@ from aircharge.wire.smpp.states import (
     BINDS,
     BOUND_BY,
     LEGAL,
+    MESSAGES,
     TRANSITIONS,
     VERSION_5,
     Move,
@@ -78,6 +79,7 @@ class Malformed:
     name: str
     status: int
     why: str
+    message: Pdu | None = None  # what could be read of a message that the peer may bring
 
 
 @dataclass(slots=True)
@@ -419,7 +421,8 @@ class Session:
         status = error.hint or Status.ESME_RSYSERR
         pdu = error.pdu if isinstance(error, PduError) and error.pdu else Pdu(command, sequence, answered)
         told = answered if command & RESPONSE_BIT else status
-        events.append(Malformed(pdu.name, told, f"{error.field} {error.why}".strip()))
+        message = pdu if command in MESSAGES and command in self._peer_may else None
+        events.append(Malformed(pdu.name, told, f"{error.field} {error.why}".strip(), message))
         if command & RESPONSE_BIT:  # never nack a response
             self._response_received(pdu, now, events)
         elif self._is_unknown(command):
