@@ -9,14 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import Connection, or_, select
-
 from aircharge.ledger.page import Page
 from aircharge.ledger.rows import Needs
 from aircharge.ledger.rule import Rule
-from aircharge.ledger.tables import metadata
 
-__all__ = ["RULES", "NoteParts", "WaitingParts", "waiting_parts"]
+__all__ = ["RULES", "NoteParts", "WaitingParts"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,17 +50,6 @@ def note_parts(page: Page, command: NoteParts) -> None:
     for message in command.ended:
         changes.parts_began.pop(message.place, None)
         changes.parts_ended.add(message.place)
-
-
-def waiting_parts(txn: Connection, node: int, before_ms: int) -> list[WaitingParts]:
-    """What this node left behind, and what any has left since before a time: nobody joins it any more."""
-    table = metadata.tables["unjoined"]
-    c = table.c
-    rows = txn.execute(select(table).where(or_(c.node == node, c.came_ms < before_ms)).order_by(c.came_ms))
-    return [
-        WaitingParts(row.source, row.destination, row.ref, bool(row.wide), row.total, row.centre)
-        for row in rows
-    ]
 
 
 def _needs(needs: Needs, command: NoteParts) -> None:

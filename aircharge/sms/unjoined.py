@@ -8,7 +8,8 @@ from typing import Any, Final
 from twisted.logger import Logger
 
 from aircharge.errors import LedgerError, Reason, Refusal
-from aircharge.ledger.parts import NoteParts, WaitingParts, waiting_parts
+from aircharge.ledger.parts import NoteParts, WaitingParts
+from aircharge.ledger.parts_reading import waiting_parts
 from aircharge.protocols.smpp_inbound import PartsOf
 from aircharge.switch.board import Board
 from aircharge.switch.inquiry import object_to

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from aircharge.ledger.parts import NoteParts, WaitingParts, waiting_parts
+from aircharge.ledger.parts import NoteParts, WaitingParts
+from aircharge.ledger.parts_reading import waiting_parts
 from tests.ledger.desk import Books
 
 ONE = WaitingParts("13900000001", "0353911", 7, wide=False, total=2, centre="smsc")
