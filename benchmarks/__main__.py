@@ -12,6 +12,7 @@ PARTS = (
     "operator_codec",
     "ledger",
     "scale",
+    "policy",
     "verify",
     "stages",
     "recharge",

@@ -46,14 +46,11 @@ def counters_of(
     """The counters an order of this kind counts on, each with the limits that read it (none: a rule's tally)."""
     values = _subjects(outlet, charge)
     counters: dict[CounterKey, list[LimitRule]] = {}
-    for rule in policy.limits:
-        value = values.get(rule.subject, "")
-        if rule.operation != charge.operation or not value:
-            continue
-        if rule.value not in ("", value) or rule.group not in ("", outlet.group):
-            continue
+    known = [(subject, value) for subject, value in values.items() if value]
+    for rule in policy.limits_on(charge.operation, known, outlet.group):
         began = period_began(at_ms, rule.period, utc_offset_min)
-        counters.setdefault((rule.subject, value, rule.operation, rule.period, began), []).append(rule)
+        key = (rule.subject, values[rule.subject], rule.operation, rule.period, began)
+        counters.setdefault(key, []).append(rule)
     for subject, operation, period in policy.tallies:
         if operation == charge.operation and (value := values.get(subject, "")):
             began = period_began(at_ms, period, utc_offset_min)

@@ -5,7 +5,10 @@ Loaded by the store when the version in the database has changed (``policy_loadi
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from itertools import product
 from typing import Any, Final
 
 __all__ = [
@@ -96,7 +99,7 @@ class RiskRule:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """All of them, of one version."""
+    """All of them, of one version. What an order needs is found by key: its cost does not grow with their number."""
 
     version: int = 0
     products: tuple[Product, ...] = ()
@@ -109,6 +112,76 @@ class Policy:
     asks_first_time: bool = False  # a rule wants to know whether an outlet has served a number before
     tallies: frozenset[Tally] = frozenset()
     listed: bool = False  # whether there is any list entry at all
+    _products: dict[int, list[Product]] = field(init=False, compare=False, repr=False)
+    _prices: dict[tuple[int, str], list[Price]] = field(init=False, compare=False, repr=False)
+    _limits: dict[tuple[int, int, str, str], list[LimitRule]] = field(init=False, compare=False, repr=False)
+    _transfers: dict[tuple[_Side, _Side], list[TransferRule]] = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Sort each table by what an order knows of it."""
+        products: dict[int, list[Product]] = defaultdict(list)
+        for one in self.products:
+            products[one.operator_id].append(one)
+        prices: dict[tuple[int, str], list[Price]] = defaultdict(list)
+        for price in self.prices:
+            prices[price.operator_id, price.group].append(price)
+        limits: dict[tuple[int, int, str, str], list[LimitRule]] = defaultdict(list)
+        for limit in self.limits:
+            limits[limit.operation, limit.subject, limit.value, limit.group].append(limit)
+        transfers: dict[tuple[_Side, _Side], list[TransferRule]] = defaultdict(list)
+        for rule in self.transfers:
+            sides = _side(rule.from_code, rule.from_group), _side(rule.to_code, rule.to_group)
+            transfers[sides].append(rule)
+        for name, table in (
+            ("_products", products),
+            ("_prices", prices),
+            ("_limits", limits),
+            ("_transfers", transfers),
+        ):
+            object.__setattr__(self, name, dict(table))
+
+    def products_of(self, operator_id: int) -> list[Product]:
+        """What an operator sells or sold."""
+        return self._products.get(operator_id, [])
+
+    def prices_for(self, operator_id: int, group: str) -> list[Price]:
+        """The prices that mean this operator and group, or any."""
+        return [
+            price
+            for operator in {0, operator_id}
+            for of_group in {"", group}
+            for price in self._prices.get((operator, of_group), ())
+        ]
+
+    def limits_on(self, operation: int, values: Iterable[tuple[int, str]], group: str) -> list[LimitRule]:
+        """The limits on an operation that mean one of these (subject, value) or any, and this group or any; by id."""
+        found = [
+            limit
+            for subject, value in values
+            for narrowed in {"", value}
+            for of_group in {"", group}
+            for limit in self._limits.get((operation, subject, narrowed, of_group), ())
+        ]
+        return sorted(found, key=lambda limit: limit.id)
+
+    def transfers_between(
+        self, from_code: str, from_group: str, to_code: str, to_group: str
+    ) -> list[TransferRule]:
+        """The rules that let the first outlet transfer to the second, each known by code and group; by id."""
+        pairs = product(
+            (_side(from_code, ""), _side("", from_group)), (_side(to_code, ""), _side("", to_group))
+        )
+        found = [rule for pair in pairs if ("", "") not in pair for rule in self._transfers.get(pair, ())]
+        return sorted(found, key=lambda rule: rule.id)
+
+
+_Side = tuple[str, str]
+"""(code, "") or ("", group) of one side of a transfer; ("", ""): nobody."""
+
+
+def _side(code: str, group: str) -> _Side:
+    """A rule names one outlet or a group; where it names both, the outlet counts."""
+    return (code, "") if code else ("", group)
 
 
 EMPTY_POLICY: Final = Policy()

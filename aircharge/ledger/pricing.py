@@ -31,7 +31,7 @@ def sells(
     policy: Policy, operator_id: int, amount_fen: int, local_date: int, *, by_default: bool = True
 ) -> bool:
     """Whether the operator's products of that day have this face value; ``by_default`` while it has none at all."""
-    products = [product for product in policy.products if product.operator_id == operator_id]
+    products = policy.products_of(operator_id)
     if not products:
         return by_default
     return any(
@@ -53,7 +53,8 @@ def reckon(price: Price, amount_fen: int) -> int:
 
 def quote(policy: Policy, operator_id: int, group: str, amount_fen: int, local_date: int) -> Quote:
     """By the price that fits best: group before any, operator before any, then the newest."""
-    fitting = [price for price in policy.prices if _fits(price, operator_id, group, amount_fen, local_date)]
+    priced = policy.prices_for(operator_id, group)
+    fitting = [price for price in priced if _fits(price, amount_fen, local_date)]
     if not fitting:
         return Quote(amount_fen)
     price = max(fitting, key=lambda one: (one.group != "", one.operator_id != 0, one.from_date, one.id))
@@ -66,11 +67,9 @@ def cost_of(mode: int, amount_fen: int, commission_fen: int) -> int:
     return amount_fen - commission_fen if mode == COMMISSION_DISCOUNT else amount_fen
 
 
-def _fits(price: Price, operator_id: int, group: str, amount_fen: int, local_date: int) -> bool:
+def _fits(price: Price, amount_fen: int, local_date: int) -> bool:
     return (
-        price.operator_id in (0, operator_id)
-        and price.group in ("", group)
-        and price.min_fen <= amount_fen
+        price.min_fen <= amount_fen
         and (price.max_fen is None or amount_fen <= price.max_fen)
         and price.from_date <= local_date
         and (price.until_date is None or local_date <= price.until_date)

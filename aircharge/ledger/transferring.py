@@ -6,7 +6,6 @@ transfer rule. How one is taken back: ``returning``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,7 +14,6 @@ from aircharge.ledger import limits
 from aircharge.ledger.chart import JOURNAL_TRANSFER, OUTLET_ACTIVE, commission_account
 from aircharge.ledger.inhouse import Refused, Told, Verb, carry_out, new_row, wish_needs
 from aircharge.ledger.page import Facts, Page
-from aircharge.ledger.policy import TransferRule
 from aircharge.ledger.repeating import keys_of
 from aircharge.ledger.rows import Charge, Needs, OutletRow, TxnRow
 from aircharge.ledger.rule import Rule
@@ -144,7 +142,7 @@ def _pair(page: Page, outlet: OutletRow, other: OutletRow, amount_fen: int) -> R
         return Refused(Reason.NO_RULE, {})
     if outlet.parent_id == other.id or other.parent_id == outlet.id:
         return None
-    rules = list(_rules(page.rows.policy.transfers, outlet, other))
+    rules = page.rows.policy.transfers_between(outlet.code, outlet.group, other.code, other.group)
     if any(rule.min_fen <= amount_fen <= rule.max_fen for rule in rules):
         return None
     if not rules:
@@ -154,22 +152,6 @@ def _pair(page: Page, outlet: OutletRow, other: OutletRow, amount_fen: int) -> R
     if amount_fen > fitting.max_fen:
         return Refused(Reason.LIMIT_VALUE, told | {"single_max_fen": fitting.max_fen})
     return Refused(Reason.LIMIT_VALUE, told | {"single_min_fen": min(rule.min_fen for rule in rules)})
-
-
-def _rules(
-    transfers: tuple[TransferRule, ...], outlet: OutletRow, other: OutletRow
-) -> Iterator[TransferRule]:
-    return (
-        rule
-        for rule in transfers
-        if _is_meant(rule.from_code, rule.from_group, outlet)
-        and _is_meant(rule.to_code, rule.to_group, other)
-    )
-
-
-def _is_meant(code: str, group: str, outlet: OutletRow) -> bool:
-    """A rule names one outlet or a group; a rule that names neither means nobody."""
-    return code == outlet.code if code else bool(group) and group == outlet.group
 
 
 def _sent_before(page: Page, command: Transfer, outlet: OutletRow) -> Facts:
