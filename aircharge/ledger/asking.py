@@ -9,7 +9,7 @@ from aircharge.ledger.chart import RIGHT_QUERY
 from aircharge.ledger.commands import Inquire, InquiryReceipt, NoticesDone, Offence
 from aircharge.ledger.hearing import count_replay, hear, heard_again, heard_before, hearing_needs
 from aircharge.ledger.page import Facts, Page
-from aircharge.ledger.rows import Needs, OutletRow, PhoneRow, Usage
+from aircharge.ledger.rows import Needs, OutletRow, PhoneRow
 from aircharge.ledger.rule import Rule, asker_needs
 from aircharge.values import Asker, Channel, Operation, Pin, State, content_hash
 
@@ -61,11 +61,10 @@ def inquire(page: Page, command: Inquire) -> InquiryReceipt:
             page.notice(0, "outlet.refused", asker.phone, asker.service, outlet.language, facts)
         return InquiryReceipt(reason, outlet.id, facts)
     if command.operation is Operation.BALANCE:
-        facts |= _balance(page, outlet)
+        facts |= page.float_facts(outlet)
     elif command.operation is Operation.LAST:
         facts |= _last(page, outlet)
-    else:
-        facts |= command.found
+    facts |= command.found
     topic = f"outlet.{command.operation.name.lower()}"
     if is_news:
         page.notice(0, topic, asker.phone, asker.service, outlet.language, facts)
@@ -87,13 +86,8 @@ def _may_ask(
     return page.check_pin(outlet, asker.pin, needed=needed, counts=is_first)
 
 
-def _balance(page: Page, outlet: OutletRow) -> Facts:
-    usage = page.rows.usage.get(outlet.id, Usage())
-    return {**page.float_facts(outlet), "today_n": usage.today_n, "today_fen": usage.today_fen}
-
-
 def _last(page: Page, outlet: OutletRow) -> Facts:
-    row = page.rows.usage.get(outlet.id, Usage()).last
+    row = page.rows.last.get(outlet.id)
     if row is None:
         return {"order_id": 0}
     return {
@@ -124,7 +118,8 @@ def notices_done(page: Page, command: NoticesDone) -> None:
 
 def _inquire_needs(needs: Needs, command: Inquire) -> None:
     asker_needs(needs, command.asker)
-    needs.usage.add(command.asker.phone)
+    if command.operation is Operation.LAST:
+        needs.last.add(command.asker.phone)
 
 
 def _offence_needs(needs: Needs, command: Offence) -> None:

@@ -19,7 +19,7 @@ from aircharge.ledger.chart import (
     commission_account,
     deposit_account,
 )
-from aircharge.ledger.cutoff import local_date, midnight_ms
+from aircharge.ledger.cutoff import local_date
 from aircharge.ledger.dialect import Dialect
 from aircharge.ledger.limits import counters_of, marked_counters
 from aircharge.ledger.page import BookSettings
@@ -41,7 +41,6 @@ from aircharge.ledger.rows import (
     RequestRow,
     Rows,
     TxnRow,
-    Usage,
 )
 from aircharge.ledger.screening import SERVED_SINCE_MS, is_guarded, neighbours
 from aircharge.ledger.tables import metadata
@@ -88,7 +87,7 @@ class Loader:
         self._balances(txn, rows, needs)
         self._intents(txn, rows, needs, now_ms)
         self._answers(txn, rows, needs)
-        self._usage(txn, rows, needs, now_ms)
+        self._last(txn, rows, needs)
         self._people(txn, rows, needs, now_ms)
         self._charges(txn, rows, needs, now_ms)
         self._served(txn, rows, needs, now_ms)
@@ -229,16 +228,12 @@ class Loader:
                 rows.answers.setdefault(order_id, (topic, json.loads(body)))
                 rows.told_n[order_id] = rows.told_n.get(order_id, 0) + 1
 
-    def _usage(self, txn: Connection, rows: Rows, needs: Needs, now_ms: int) -> None:
-        phones = [rows.phones[phone] for phone in needs.usage if phone in rows.phones]
+    def _last(self, txn: Connection, rows: Rows, needs: Needs) -> None:
+        phones = [rows.phones[phone] for phone in needs.last if phone in rows.phones]
         floats = {rows.outlets[phone.outlet_id].float_id: phone.outlet_id for phone in phones}
-        if not floats:
-            return
-        since_ms = midnight_ms(now_ms, self._settings.utc_offset_min)
-        for account, count, total in self._dialect.rows(txn, self._ask.today, floats, since_ms):
-            rows.usage[floats[account]] = Usage(count, int(total))
-        for row in self._add_txns(rows, self._dialect.rows(txn, self._ask.last, floats)):
-            rows.usage.setdefault(floats[row.outlet_acct], Usage()).last = row
+        if floats:
+            for row in self._add_txns(rows, self._dialect.rows(txn, self._ask.last, floats)):
+                rows.last[floats[row.outlet_acct]] = row
 
     def _people(self, txn: Connection, rows: Rows, needs: Needs, now_ms: int) -> None:
         """Offences of today, customers' languages, phones to write to unasked."""

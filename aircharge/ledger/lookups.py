@@ -10,7 +10,7 @@ from aircharge.errors import Reason
 from aircharge.ledger.tables import metadata
 from aircharge.values import Operation, State
 
-__all__ = ["history_of", "order_of", "outlet_of", "recap_of", "status_of"]
+__all__ = ["history_of", "order_of", "outlet_of", "recap_of", "status_of", "today_of"]
 
 _t = metadata.tables
 _txn, _phone, _outlet = _t["txn"], _t["outlet_phone"], _t["outlet"]
@@ -96,6 +96,20 @@ def recap_of(txn: Connection, phone: str, from_ms: int, until_ms: int) -> dict[s
     names = ("day_n", "day_fen", "reversed_n", "reversed_fen", "earned_fen", "open_n")
     [row] = txn.execute(sums)
     return {"day_ms": from_ms, **dict(zip(names, map(int, row), strict=True))}
+
+
+def today_of(txn: Connection, phone: str, since_ms: int) -> dict[str, Any]:
+    """How many live recharges (settled and open) the phone's outlet has made since then, and their sum in fen."""
+    c = _txn.c
+    states = [int(state) for state in State if state.is_open or state is State.SETTLED]
+    sums = select(func.count(), func.coalesce(func.sum(c.amount), 0)).where(
+        c.outlet_acct == _float_of(phone),
+        c.created_ms >= since_ms,
+        c.kind == int(Operation.RECHARGE),
+        c.state.in_(states),
+    )
+    [(count, total)] = txn.execute(sums)
+    return {"today_n": int(count), "today_fen": int(total)}
 
 
 def outlet_of(txn: Connection, phone: str) -> int:

@@ -11,7 +11,7 @@ from aircharge.ledger.commands import OpenRecharge
 from aircharge.ledger.page import Facts, Page
 from aircharge.ledger.pricing import Quote, quote, sells
 from aircharge.ledger.repeating import facts_of, keys_of
-from aircharge.ledger.rows import Charge, Needs, OutletRow, PhoneRow, TxnRow, Usage
+from aircharge.ledger.rows import Charge, Needs, OutletRow, PhoneRow, TxnRow
 from aircharge.ledger.rule import Rule, asker_needs
 from aircharge.ledger.screening import Request, screen
 from aircharge.values import (
@@ -341,8 +341,7 @@ def hold(page: Page, outlet: OutletRow, row: TxnRow) -> None:
     balance.held += row.cost
     page.touch_balance(balance)
     page.rows.intents.setdefault((outlet.float_id, row.msisdn), []).append(row)
-    usage = page.rows.usage.setdefault(outlet.id, Usage())
-    usage.today_n, usage.today_fen, usage.last = usage.today_n + 1, usage.today_fen + row.amount, row
+    page.rows.last[outlet.id] = row
 
 
 RULES: Final = {OpenRecharge: Rule(_needs, open_recharge)}

@@ -55,9 +55,6 @@ POSTGRES_QUERIES: Final = Queries(
     AND i.kind IN (1, 4) AND i.state NOT IN (0, 5) OFFSET 0) t""",
     answers=f"""SELECT n.txn_id, n.topic, n.body FROM unnest(%s::bigint[]) k(id) JOIN outbox n ON n.txn_id = k.id
     JOIN txn t ON t.id = n.txn_id AND t.asker = n.recipient WHERE n.topic IN ({FINAL_TOPICS}) ORDER BY n.id""",
-    today="""SELECT t.outlet_acct, count(*), sum(t.amount)::bigint
-    FROM unnest(%s::bigint[]) k(id) JOIN txn t ON t.outlet_acct = k.id AND t.created_ms >= %s
-    WHERE t.kind = 1 AND t.state IN (1, 2, 3, 4, 6, 8) GROUP BY t.outlet_acct""",
     last=f"""SELECT {_TXN} FROM unnest(%s::bigint[]) k(id) CROSS JOIN LATERAL (
     SELECT l.* FROM txn l WHERE l.outlet_acct = k.id AND l.kind = 1 AND l.state <> 0
     ORDER BY l.created_ms DESC, l.id DESC LIMIT 1) t""",

@@ -55,7 +55,6 @@ class Queries:
     by_id: str  # orders, by id
     intents: str  # live recharges since a time, by (number, float account)
     answers: str  # what those who asked were told of their orders (and nobody else was), by order
-    today: str  # count and sum of live recharges since a time, by float account
     last: str  # the last recharge, by float account
     offences: str  # offences of a day, by phone
     languages: str  # languages, by customer's number

@@ -278,9 +278,6 @@ def _settle(page: Page, row: TxnRow, outlet: OutletRow) -> None:
     original.state = int(State.REVERSED)
     page.touch_txn(original)
     limits.release(page, original, outlet)
-    usage = page.rows.usage.get(outlet.id)
-    if usage is not None and original.created_ms >= page.today_began_ms:
-        usage.today_n, usage.today_fen = usage.today_n - 1, usage.today_fen - original.amount
     after_fen = page.rows.balances[row.outlet_acct].posted
     facts = {**order_facts(page, row, outlet), "first_id": original.id}
     money = {"before_fen": before_fen, "cost_fen": after_fen - before_fen, "after_fen": after_fen}

@@ -34,7 +34,6 @@ __all__ = [
     "RowChange",
     "Rows",
     "TxnRow",
-    "Usage",
 ]
 
 
@@ -262,15 +261,6 @@ class RowChange:
 
 
 @dataclass(slots=True)
-class Usage:
-    """An outlet's day so far (settled and open recharges) and its last recharge."""
-
-    today_n: int = 0
-    today_fen: int = 0
-    last: TxnRow | None = None
-
-
-@dataclass(slots=True)
 class AuditEntry:
     actor: str
     action: str
@@ -296,7 +286,7 @@ class Needs:
     earners: set[str] = field(default_factory=set)  # phones of outlets whose commission account is needed
     journals: set[int] = field(default_factory=set)  # orders whose journal rows are needed
     wanted: set[tuple[str, str, Any]] = field(default_factory=set)  # rare rows: (table, column, value)
-    usage: set[str] = field(default_factory=set)  # phones of outlets whose day is asked for
+    last: set[str] = field(default_factory=set)  # phones of outlets whose last recharge is asked for
     offenders: set[str] = field(default_factory=set)
     requests: set[int] = field(default_factory=set)
     alone: bool = False  # an accounting day is cut: no other batch may be under way
@@ -326,7 +316,7 @@ class Rows:
         default_factory=dict
     )  # order → topic and facts told
     told_n: dict[int, int] = field(default_factory=dict)  # order → how often it was told
-    usage: dict[int, Usage] = field(default_factory=dict)  # by outlet
+    last: dict[int, TxnRow] = field(default_factory=dict)  # the last recharge, by outlet
     offences: dict[str, int] = field(default_factory=dict)
     languages: dict[str, str] = field(default_factory=dict)
     requests: dict[int, RequestRow] = field(default_factory=dict)

@@ -78,9 +78,6 @@ def _void(page: Page, row: TxnRow, outlet: OutletRow, reason: Reason) -> None:
     page.touch_balance(balance)
     row.state, row.reason = int(State.VOIDED), reason.number
     limits.release(page, row, outlet)
-    usage = page.rows.usage.get(outlet.id)
-    if usage is not None and row.created_ms >= page.today_began_ms:
-        usage.today_n, usage.today_fen = usage.today_n - 1, usage.today_fen - row.amount
     facts = {**order_facts(page, row, outlet), "reason": reason.name, **page.float_facts(outlet)}
     tell(page, row, outlet, "outlet.refused", facts | insisting(row))
 

@@ -40,9 +40,6 @@ SQLITE_QUERIES: Final = Queries(
     AND t.created_ms >= ? WHERE t.kind IN (1, 4) AND t.state NOT IN (0, 5)""",
     answers=f"""SELECT n.txn_id, n.topic, n.body FROM json_each(?) k CROSS JOIN outbox n ON n.txn_id = k.value
     JOIN txn t ON t.id = n.txn_id AND t.asker = n.recipient WHERE n.topic IN ({FINAL_TOPICS}) ORDER BY n.id""",
-    today="""SELECT t.outlet_acct, count(*), sum(t.amount)
-    FROM json_each(?) k CROSS JOIN txn t ON t.outlet_acct = k.value AND t.created_ms >= ?
-    WHERE t.kind = 1 AND t.state IN (1, 2, 3, 4, 6, 8) GROUP BY t.outlet_acct""",
     last=f"""SELECT {_TXN} FROM json_each(?) k CROSS JOIN txn t ON t.id = (
     SELECT l.id FROM txn l WHERE l.outlet_acct = k.value AND l.kind = 1 AND l.state <> 0
     ORDER BY l.created_ms DESC, l.id DESC LIMIT 1)""",

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from aircharge.errors import Reason, Refusal
 from aircharge.ledger.commands import Inquire, InquiryReceipt, Offence
-from aircharge.ledger.lookups import history_of, recap_of, status_of
+from aircharge.ledger.lookups import history_of, recap_of, status_of, today_of
 from aircharge.switch.admission import HOUSE
 from aircharge.switch.board import Board
 from aircharge.switch.workload import Work, asks
@@ -38,6 +38,9 @@ async def _inquire(board: Board, question: Inquire) -> InquiryReceipt:
         found = await board.ledger.read(
             lambda txn: status_of(txn, phone, about, now_ms - STATUS_DAYS * _DAY_MS)
         )
+    elif question.operation is Operation.BALANCE:  # the day is summed beside the writer, not in its turn
+        today_ms = _day_began_ms("", now_ms, board.utc_offset_min)
+        found = await board.ledger.read(lambda txn: today_of(txn, phone, today_ms))
     elif question.operation is Operation.RECAP:
         from_ms = _day_began_ms(about, now_ms, board.utc_offset_min)
         found = await board.ledger.read(lambda txn: recap_of(txn, phone, from_ms, from_ms + _DAY_MS))
