@@ -244,7 +244,7 @@ MUTANTS: dict[str, Mutant] = {
     "reversal_on_timeout": Mutant(reversal_on_timeout, 20, _MONEY),
     "accept_from_cache": Mutant(accept_from_cache, 30, ("is in no book",)),
     "early_reversal_forgotten": Mutant(early_reversal_forgotten, 60, ("taken back and stands",)),
-    "reversal_of_what_was_heard": Mutant(reversal_of_what_was_heard, 20, ("approved and is taken back",)),
+    "reversal_of_what_was_heard": Mutant(reversal_of_what_was_heard, 80, ("approved and is taken back",)),
     "wish_in_memory": Mutant(wish_in_memory, 20, ("taken back and stands",)),
 }
 
