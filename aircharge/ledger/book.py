@@ -119,3 +119,4 @@ def _check(page: Page) -> None:
     for row in page.changes.balances.values():
         if row.held < 0 or row.available < 0:
             raise BrokenLedger(f"invariant broken: account {row.account_id} would be below its floor")
+        row.floor = row.bound

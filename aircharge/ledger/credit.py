@@ -1,7 +1,7 @@
 """Credit lines (授信): how far below nothing a float may go, and until when. Pure.
 
-The float's floor is the limit with a minus sign. When a line ends the floor comes back towards nothing as far as the
-balance allows; whatever comes in later repays first, because the floor follows.
+The float's floor is the limit with a minus sign. From the moment a line ends (or is lowered below what is used of it)
+nothing more is lent, whatever moves: the floor follows the balance up (``BalanceRow.bound``), so what comes in repays.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from aircharge.ledger.page import Page
 from aircharge.ledger.rows import BalanceRow, Needs, OutletRow, RowChange
 from aircharge.ledger.rule import Rule
 
-__all__ = ["CREDIT", "RULES", "CreditLine", "ExpireCredit", "set_credit", "tighten"]
+__all__ = ["CREDIT", "RULES", "CreditLine", "ExpireCredit", "set_credit"]
 
 CREDIT: Final = "credit"
 _TABLE: Final = "credit_line"
@@ -41,55 +41,54 @@ class ExpireCredit:
 
 def set_credit(page: Page, outlet: OutletRow, limit_fen: int, until_ms: int, author: str) -> CreditLine:
     """A new limit in the place of the old one; 0 takes the line away."""
-    values: dict[str, Any] = {"limit_fen": limit_fen, "until_ms": until_ms, "author": author[:64]}
+    values: dict[str, Any] = {
+        "limit_fen": limit_fen,
+        "until_ms": until_ms,
+        "author": author[:64],
+        "ended": int(limit_fen == 0),
+    }
     line = _line(page, outlet.id)
     if line is None:
-        page.changes.rare.append(RowChange(_TABLE, {"outlet_id": outlet.id, **values}))
-        page.rows.found[_TABLE, "outlet_id", outlet.id] = [{"outlet_id": outlet.id, **values}]
+        line = {"outlet_id": outlet.id, **values}
+        page.changes.rare.append(RowChange(_TABLE, dict(line)))
+        page.rows.found[_TABLE, "outlet_id", outlet.id] = [line]
     else:
         page.changes.rare.append(RowChange(_TABLE, values, {"outlet_id": outlet.id}))
         line.update(values)
-    return _floor(page, outlet, limit_fen, until_ms)
-
-
-def tighten(page: Page, outlet: OutletRow) -> CreditLine | None:
-    """The floor follows the balance up once the line has ended or its limit is below what is used."""
-    line = _line(page, outlet.id)
-    if line is None:
-        return None
-    limit_fen = line["limit_fen"] if page.now_ms < line["until_ms"] else 0
-    return _floor(page, outlet, limit_fen, line["until_ms"])
+    balance = page.rows.balances[outlet.float_id]
+    balance.floor = min(-limit_fen, balance.posted - balance.held, 0)
+    page.touch_balance(balance)
+    return _stand(page, outlet, line)
 
 
 def expire_credit(page: Page, command: ExpireCredit) -> CreditLine | str:
-    """The outlet is told when its line ends, once."""
+    """The outlet is told when its line ends, once; its floor is written as far up as the balance is."""
     outlet = page.rows.codes.get(command.code)
     if outlet is None or outlet.id != command.outlet_id or outlet.status == OUTLET_CLOSED:
         return f"no outlet {command.code}"
     line = _line(page, outlet.id)
     if line is None:
         return f"outlet {command.code} has no credit line"
-    before_fen = page.rows.balances[outlet.float_id].floor
-    stands = tighten(page, outlet)
-    assert stands is not None
-    if stands.floor_fen == before_fen or page.now_ms < line["until_ms"]:
+    stands = _stand(page, outlet, line)
+    if line["ended"] or page.now_ms < line["until_ms"]:
         return stands
+    page.changes.rare.append(RowChange(_TABLE, {"ended": 1}, {"outlet_id": outlet.id}))
+    line["ended"] = 1
     page.audit("credit.expire", outlet.code, floor_fen=stands.floor_fen, owed_fen=stands.owed_fen)
     recipient = page.rows.first_phones.get(outlet.id)
-    if recipient and before_fen == -line["limit_fen"]:
+    if recipient:
         facts = {"amount_fen": stands.owed_fen, "at_ms": page.now_ms, "outlet": outlet.code}
         page.notice(0, "outlet.credit-ended", recipient, "", outlet.language, facts)
     return stands
 
 
-def _floor(page: Page, outlet: OutletRow, limit_fen: int, until_ms: int) -> CreditLine:
+def _stand(page: Page, outlet: OutletRow, line: dict[str, Any]) -> CreditLine:
     balance: BalanceRow = page.rows.balances[outlet.float_id]
-    own_fen = balance.posted - balance.held
-    floor_fen = min(-limit_fen, own_fen, 0)
-    if floor_fen != balance.floor:
-        balance.floor = floor_fen
+    balance.line_fen = line["limit_fen"] if page.now_ms < line["until_ms"] else 0
+    if balance.floor != balance.bound:
         page.touch_balance(balance)
-    return CreditLine(outlet.id, limit_fen, until_ms, floor_fen, max(-own_fen, 0))
+    owed_fen = max(balance.held - balance.posted, 0)
+    return CreditLine(outlet.id, line["limit_fen"], line["until_ms"], balance.bound, owed_fen)
 
 
 def _line(page: Page, outlet_id: int) -> dict[str, Any] | None:

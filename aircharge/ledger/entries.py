@@ -29,7 +29,7 @@ from aircharge.ledger.chart import (
     deposit_account,
 )
 from aircharge.ledger.commands import Fund
-from aircharge.ledger.credit import CREDIT, CreditLine, set_credit, tighten
+from aircharge.ledger.credit import CREDIT, CreditLine, set_credit
 from aircharge.ledger.inhouse import new_row
 from aircharge.ledger.joining import join
 from aircharge.ledger.page import Facts, Page
@@ -237,7 +237,6 @@ def _book(page: Page, command: Enter, request: RequestRow, entry: Entry) -> Rece
     page.post(row, entry.op, debit, credit, amount_fen)
     _approve(page, command, request, row.id)
     if outlet is not None and entry.of_outlet:
-        tighten(page, outlet)
         if entry.operation is Operation.FUNDING:
             join(page, outlet)
         facts |= {

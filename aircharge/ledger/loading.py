@@ -84,7 +84,7 @@ class Loader:
         accounts |= {row.counter_acct for row in rows.txns.values() if row.counter_acct is not None}
         self._accounts(txn, rows, accounts)
         self._reversals(txn, rows, needs, now_ms)
-        self._balances(txn, rows, needs)
+        self._balances(txn, rows, needs, now_ms)
         self._intents(txn, rows, needs, now_ms)
         self._answers(txn, rows, needs)
         self._last(txn, rows, needs)
@@ -184,8 +184,8 @@ class Loader:
             ):
                 rows.reversals.setdefault(row.outlet_acct, []).append(row)
 
-    def _balances(self, txn: Connection, rows: Rows, needs: Needs) -> None:
-        """Accounts beside the floats, and the journal rows of orders that are taken back."""
+    def _balances(self, txn: Connection, rows: Rows, needs: Needs, now_ms: int) -> None:
+        """Accounts beside the floats, what lines lend now, the journal rows of orders that are taken back."""
         wanted = set(needs.accounts)
         earners = (rows.phones[phone].outlet_id for phone in needs.earners if phone in rows.phones)
         wanted |= {commission_account(rows.outlets[number].float_id) for number in earners}
@@ -195,6 +195,9 @@ class Loader:
         if wanted := wanted - rows.balances.keys():
             for values in self._dialect.rows(txn, self._ask.balances, sorted(wanted)):
                 rows.balances[values[0]] = BalanceRow(*values)
+        if indebted := [row.account_id for row in rows.balances.values() if row.floor < 0]:
+            for account, limit_fen in self._dialect.rows(txn, self._ask.lines, indebted, now_ms):
+                rows.balances[account].line_fen = limit_fen
         taken_back = {row.orig_txn for row in rows.txns.values() if row.orig_txn and row.is_open}
         if journals := needs.journals | taken_back:
             for values in self._dialect.rows(txn, self._ask.journal, journals):

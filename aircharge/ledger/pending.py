@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, and_, func, or_, select
 
-from aircharge.ledger.chart import BATCH_RUNNING, TICKET_WAITING
+from aircharge.ledger.chart import BATCH_RUNNING, OUTLET_CLOSED, TICKET_WAITING
 from aircharge.ledger.credit import ExpireCredit
 from aircharge.ledger.tables import metadata
 from aircharge.ledger.tickets import EXTRA_MAX_FEN, ExpireTicket
@@ -71,14 +71,18 @@ def expired_tickets(txn: Connection, before_ms: int, limit: int = 200) -> list[E
 
 
 def ended_credit_lines(txn: Connection, now_ms: int, limit: int = 200) -> list[ExpireCredit]:
-    """Credit lines past their time whose floor can still come up, as the commands that see to it."""
+    """Credit lines past their time of which the outlet has not been told, or whose floor can still come up."""
     b = _balance.c
     own_fen = b.posted - b.held
     found = (
         select(_outlet.c.id, _outlet.c.code)
         .join(_credit, _credit.c.outlet_id == _outlet.c.id)
         .join(_balance, b.account_id == _outlet.c.float_id)
-        .where(_credit.c.until_ms <= now_ms, b.floor < 0, b.floor < own_fen)
+        .where(
+            _credit.c.until_ms <= now_ms,
+            _outlet.c.status != OUTLET_CLOSED,
+            or_(_credit.c.ended == 0, and_(b.floor < 0, b.floor < own_fen)),
+        )
         .order_by(_outlet.c.id)
     )
     return [ExpireCredit(number, code) for number, code in txn.execute(found.limit(limit))]

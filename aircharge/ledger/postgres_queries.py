@@ -68,6 +68,8 @@ POSTGRES_QUERIES: Final = Queries(
     JOIN outlet_phone p ON p.outlet_id = k.id GROUP BY p.outlet_id""",
     balances="""SELECT b.account_id, b.posted, b.held, b.floor, b.version
     FROM unnest(%s::bigint[]) k(id) JOIN balance b ON b.account_id = k.id""",
+    lines="""SELECT o.float_id, l.limit_fen FROM unnest(%s::bigint[]) k(id)
+    JOIN outlet o ON o.float_id = k.id JOIN credit_line l ON l.outlet_id = o.id WHERE l.until_ms > %s""",
     journal="""SELECT j.jid, j.txn_id, j.op, j.dr, j.cr, j.amount, j.biz_date, j.at_ms
     FROM unnest(%s::bigint[]) k(id) JOIN journal j ON j.txn_id = k.id ORDER BY j.jid""",
     reversals=f"""SELECT {_TXN}

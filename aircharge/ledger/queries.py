@@ -61,6 +61,7 @@ class Queries:
     requests: str  # requests, by id
     first_phones: str  # one phone, by outlet
     balances: str  # accounts, by id
+    lines: str  # account and limit of the credit lines that run at a time, by float account
     journal: str  # journal rows, by order
     reversals: str  # reversals since a time, by float account
     counters: str  # limit counters, by key

@@ -65,17 +65,27 @@ class PhoneRow:
 
 @dataclass(slots=True)
 class BalanceRow:
-    """A float, in fen. ``version`` counts its changes; a write repeats the version it read."""
+    """A float, in fen. ``version`` counts its changes; a write repeats the version it read.
+
+    ``floor`` is what was written last, ``bound`` what holds now: once the line has ended, or is below what is used of
+    it, the bound follows the balance up, so that whatever comes in repays and nothing more is lent.
+    """
 
     account_id: int
     posted: int
     held: int
     floor: int
     version: int
+    line_fen: int = 0  # what a credit line lends at this moment
+
+    @property
+    def bound(self) -> int:
+        """How far down the balance less its holds may go now, never more than nothing."""
+        return max(self.floor, min(-self.line_fen, self.posted - self.held, 0))
 
     @property
     def available(self) -> int:
-        return self.posted - self.held - self.floor
+        return self.posted - self.held - self.bound
 
 
 @dataclass(slots=True)

@@ -53,6 +53,8 @@ SQLITE_QUERIES: Final = Queries(
     CROSS JOIN outlet_phone p ON p.outlet_id = k.value GROUP BY p.outlet_id""",
     balances="""SELECT b.account_id, b.posted, b.held, b.floor, b.version
     FROM json_each(?) k CROSS JOIN balance b ON b.account_id = k.value""",
+    lines="""SELECT o.float_id, l.limit_fen FROM json_each(?) k
+    CROSS JOIN outlet o ON o.float_id = k.value JOIN credit_line l ON l.outlet_id = o.id WHERE l.until_ms > ?""",
     journal="""SELECT j.jid, j.txn_id, j.op, j.dr, j.cr, j.amount, j.biz_date, j.at_ms
     FROM json_each(?) k CROSS JOIN journal j ON j.txn_id = k.value ORDER BY j.jid""",
     reversals=f"""SELECT {_TXN}

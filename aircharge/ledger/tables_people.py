@@ -361,6 +361,7 @@ credit_line = Table(
     fen("limit_fen"),
     ms("until_ms"),
     word("author", 64),
+    small("ended", 0),  # 1: its time is over and the outlet was told
     CheckConstraint("limit_fen >= 0", name="limit"),
 )
 

@@ -154,3 +154,8 @@ def unbacked_floors(txn: Connection) -> Iterator[str]:
         ORDER BY b.account_id LIMIT {_SHOWN}"""
     for account, floor in txn.execute(text(question)):
         yield f"account {account}: floor {floor} without a credit line"
+    question = f"""SELECT b.account_id, b.floor, l.limit_fen FROM credit_line l
+        JOIN outlet o ON o.id = l.outlet_id JOIN balance b ON b.account_id = o.float_id
+        WHERE b.floor < -l.limit_fen AND b.floor < b.posted - b.held ORDER BY b.account_id LIMIT {_SHOWN}"""
+    for account, floor, limit in txn.execute(text(question)):
+        yield f"account {account}: floor {floor} below its credit line of {limit}"

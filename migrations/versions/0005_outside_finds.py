@@ -23,9 +23,11 @@ def upgrade() -> None:
     add_heard()
     _keep_the_centres()
     _know_what_waits_for_parts()
+    _know_whose_credit_has_ended()
 
 
 def downgrade() -> None:
+    op.drop_column("credit_line", "ended")
     _forget_the_centres()
     op.drop_table("unjoined")
     op.drop_table("restored")
@@ -36,6 +38,15 @@ def downgrade() -> None:
         staff.drop_column("admin_ms")
     op.drop_table("pos_proof")
     op.drop_index("pos_reversal_terminal", "pos_reversal")
+
+
+def _know_whose_credit_has_ended() -> None:
+    """L11: that an outlet was told of its line's end no longer shows in its floor, which other movements raise too."""
+    op.add_column("credit_line", sa.Column("ended", sa.SmallInteger(), server_default="0", nullable=False))
+    op.execute(
+        "UPDATE credit_line SET ended = 1 WHERE limit_fen = 0 OR NOT EXISTS (SELECT 1 FROM outlet o"
+        " JOIN balance b ON b.account_id = o.float_id WHERE o.id = outlet_id AND b.floor = -limit_fen)"
+    )
 
 
 def _keep_macs_of_terminals() -> None:

@@ -53,7 +53,7 @@ def test_each_question_of_the_hot_path_uses_an_index(postgres_books: Books) -> N
     names = ("by_phone", "by_code", "by_float", "cards", "replays", "by_key", "by_id", "intents", "answers")
     for name in (
         *names,
-        "today",
+        "lines",
         "last",
         "offences",
         "languages",

@@ -125,7 +125,7 @@ def test_nothing_is_replaced(sqlite_books: Books, table: str, verb: str) -> None
 
 def test_each_question_of_the_hot_path_uses_an_index(sqlite_books: Books) -> None:
     # Those left out are small (days, requests, cards by a list of ids) or asked by few.
-    names = ("by_phone", "by_float", "cards", "replays", "by_key", "by_id", "intents", "answers", "today")
+    names = ("by_phone", "by_float", "cards", "replays", "by_key", "by_id", "intents", "answers", "lines")
     for name in names:
         statement = getattr(SQLITE_QUERIES, name)
         values = ("[]", 0)[: statement.count("?")]
