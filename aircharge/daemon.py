@@ -23,6 +23,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from aircharge.config import Config, OperatorSection, SmppPlace
+from aircharge.descriptors import DescriptorWatch, descriptors_open, needs_of, share_out
 from aircharge.errors import LinkError, Reason
 from aircharge.events.relay import NoticeRelay
 from aircharge.ledger.leases import Occupied, line_key
@@ -147,9 +148,11 @@ class AirchargeService(Service):
             self._send_packet,
             gate.refused,
         )
+        places = share_out(config, self._machine.raise_limit(needs_of(config).total))
         self.pos = PosDoor(
-            self.board, config.key_ring(self._chance), config.pos, self._spawn, self._chance, reactor
+            self.board, config.key_ring(self._chance), places, self._spawn, self._chance, reactor
         )
+        self.descriptors = DescriptorWatch(reactor)
         self.parts = UnjoinedParts(self.board, config.daemon.node, self._spawn)
         self.gateway = SmppGateway(
             reactor, clock.now_ms, self.door.answer, self._receipt_received, self.parts
@@ -224,6 +227,7 @@ class AirchargeService(Service):
         for kind in ("bind refused", "unreachable", "malformed", "refused", "unsendable"):
             total = partial(self.gateway.troubles.total, kind)
             registry.gauge("smpp_troubles", "troubles with SMS centres since the start", total, kind=kind)
+        registry.gauge("descriptors", "files and connections open", lambda: descriptors_open() or -1)
         registry.gauge("lease_seconds", "how long we may surely write and send", self.lease.left_s)
         registry.gauge("adopted", "open orders of dead daemons taken over", lambda: self.lease.adopted)
         registry.gauge("days_to_close", "accounting days cut and not closed", lambda: self.days.waiting)
@@ -250,6 +254,8 @@ class AirchargeService(Service):
             reasons.append(f"the ledger's database: {self.ledger.trouble}")
         if not self.lease.is_fresh():
             reasons.append("our lease may have ended")
+        if trouble := self.descriptors.trouble():
+            reasons.append(trouble)
         if not any(link.ready() for link in self.links):
             reasons.append("no operator can be asked")
         if not self.gateway.bound_peers():
@@ -371,6 +377,7 @@ class AirchargeService(Service):
             self.days.start()
             self.prover.start()
             self.expiry.start()
+            self.descriptors.start()
             await self._wait_for_lines(self._config.daemon.operator_wait_s)
             self._go_on()
             self.batches.start()
@@ -463,6 +470,7 @@ class AirchargeService(Service):
         self.doubts.stop()
         self.batches.stop()
         self.expiry.stop()
+        self.descriptors.stop()
         self.days.stop()
         self.prover.stop()
         self.parking.stop()

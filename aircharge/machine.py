@@ -19,6 +19,7 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 
 from aircharge.config import Config
+from aircharge.descriptors import raise_limit
 from aircharge.ledger.book import Book
 from aircharge.ledger.lock_proof import prove_lock
 from aircharge.ledger.store import Store, open_engine
@@ -86,7 +87,7 @@ class Machine:
     """``open_store(config, clock, node)``, ``open_ledger(store, reactor, settings)``, ``worker(name, reactor)``;
     ``name`` and ``is_running`` as in ``process``; ``settle`` is called once the doors are open, ``leave(code)`` ends
     the process at once; ``prove_lock(engine)`` as in ``ledger.lock_proof``, ``listen_to_signals(reactor, leave)`` as in
-    ``signals``."""
+    ``signals``, ``raise_limit(wanted)`` as in ``descriptors``."""
 
     clock: Clock = field(default_factory=SystemClock)
     chance: Randomness = field(default_factory=SystemRandomness)
@@ -98,4 +99,5 @@ class Machine:
     settle: Callable[[], None] = _settle
     prove_lock: Callable[[Engine], None] = prove_lock
     listen_to_signals: Callable[[Any, Callable[[int], Any]], None] = listen_to_signals
+    raise_limit: Callable[[int], int] = raise_limit
     leave: Callable[[int], Any] = os._exit

@@ -11,6 +11,7 @@ from twisted.python.usage import UsageError
 
 from aircharge.config import Config, load
 from aircharge.daemon import AirchargeService
+from aircharge.descriptors import needs_of, raise_limit, share_out
 from aircharge.errors import AirchargeError
 from aircharge.ledger.standing import check_standing
 from aircharge.ledger.store import check_schema, open_engine
@@ -40,6 +41,7 @@ class Options(UsageOptions):
             self.loaded = load(self["config"])
             self.loaded.check_secrets()
             self.loaded.check_ledger_file()
+            share_out(self.loaded, raise_limit(needs_of(self.loaded).total))
             engine = open_engine(self.loaded.database_url())
             check_schema(engine)
             check_standing(engine, self.loaded.key_checks())

@@ -21,6 +21,7 @@ APPLICATIONS: Final = ("iso8583", "fsk")
 _GATEWAY_HEARTBEAT: Final = 50
 _SHARED: Final = ("tpdu", "fsk-gateway")  # framings of many terminals on one connection; the others are calls
 _CALL_SILENCE_S: Final = 180.0
+_SHARED_SILENCE_S: Final = 900.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,7 @@ class PosPlace:
     longest: int = 1024
     idle_s: float = (
         -1.0
-    )  # silence that ends a connection; 0 = never, -1 = 180 of an incoming call, else never
+    )  # silence that ends a connection; 0 = never, -1 = 180 of an incoming call, 900 of a shared one
     setup_s: float = 90.0  # TLS and an incoming call's first sound frame must have come by then; 0 = never
     frame_s: float = 10.0  # tpdu: a frame that began must be whole by then
     is_length_bcd: bool = True  # stx
@@ -94,7 +95,11 @@ class PosPlace:
     @property
     def silence_s(self) -> float:
         """Seconds of silence that end a connection; 0: none do."""
-        return self.idle_s if self.idle_s >= 0 else _CALL_SILENCE_S * self.comes_in
+        if self.idle_s >= 0:
+            return self.idle_s
+        if self.connect:
+            return 0.0  # we dialled it, and it stands
+        return _SHARED_SILENCE_S if self.is_shared else _CALL_SILENCE_S
 
     @property
     def is_guarded(self) -> bool:

@@ -216,6 +216,7 @@ class World(Breaking):
             settle=lambda: None,
             prove_lock=lambda _engine: None,  # all daemons of a world are one process
             listen_to_signals=lambda _reactor, _leave: None,
+            raise_limit=lambda wanted: wanted,
             leave=host.leave,
         )
         service = AirchargeService(self.base.config(self.name, self.plan, node), host, machine)
