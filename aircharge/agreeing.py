@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Final
 
 from aircharge.allowed import DIALS, LISTENS, shown
@@ -131,6 +131,11 @@ def _codes(codes: CodesSection) -> Iterator[Wrong]:
             for other in others:
                 if code in meanings[other]:
                     yield name, f"{shown(code)}: stands in {other} too; a code has one meaning"
+    yield from _parts(codes, meanings)
+
+
+def _parts(codes: CodesSection, meanings: Mapping[str, Container[str]]) -> Iterator[Wrong]:
+    """Codes of a list that belong to another list as well, or to none."""
     for name, whole in (
         ("busy", "no"),
         ("no_original", "reverse_no"),
@@ -139,7 +144,10 @@ def _codes(codes: CodesSection) -> Iterator[Wrong]:
     ):
         for code in getattr(codes, name):
             if code not in meanings[whole]:
-                yield name, f"{shown(code)}: must be one of {whole}: {', '.join(meanings[whole])}"
+                yield name, f"{shown(code)}: must be one of {whole}: {', '.join(getattr(codes, whole))}"
+    for code in codes.pending:
+        for other in (name for name, listed in meanings.items() if code in listed):
+            yield "pending", f"{shown(code)}: stands in {other} too; a code has one meaning"
     for code in _twice((*codes.no_original, *codes.reversed_before, *codes.stands)):
         yield "stands", f"{shown(code)}: no_original, reversed_before and stands exclude each other"
 

@@ -298,6 +298,7 @@ LIMITS: Final[dict[str, Limit | Listed]] = {
     "operator[].codes.no_original": Listed(_CODE),
     "operator[].codes.reversed_before": Listed(_CODE),
     "operator[].codes.stands": Listed(_CODE),
+    "operator[].codes.pending": Listed(_CODE),
     "operator[].doubt.mode": _one_of("resend", "query", "reverse", "never"),
     "operator[].doubt.factor": _number(1.0, 100.0),
     "operator[].doubt.finality_s": _number(0, _YEAR_S),

@@ -143,6 +143,7 @@ class CodesSection:
     no_original: tuple[str, ...] = ("6001",)  # of `reverse_no`: nothing to take back
     reversed_before: tuple[str, ...] = ("6003",)  # … taken back under another reference
     stands: tuple[str, ...] = ("6004",)  # … executed, and can no longer be taken back
+    pending: tuple[str, ...] = ("9001",)  # not decided yet; any other code in no list is an alarm
 
 
 @dataclass(frozen=True, slots=True)

@@ -567,6 +567,7 @@ def _plan(section: OperatorSection, link: Operator) -> OperatorPlan:
         frozenset(section.codes.no_original),
         frozenset(section.codes.reversed_before),
         frozenset(section.codes.stands),
+        frozenset(section.codes.pending),
     )
     return OperatorPlan(
         section.id, section.link.name, link, section.segments, section.products, codes, section.doubt

@@ -128,7 +128,14 @@ class Unsendable(LinkError):
 
 
 class InDoubt(LinkError):
-    """Sent, or possibly sent, and unanswered: the hold stands."""
+    """Sent, or possibly sent, and unanswered: the hold stands.
+
+    ``odd``: there was an answer, and people should see it at once (``commands.Odd``); ``code``: the one it bore.
+    """
+
+    def __init__(self, why: str = "", *, odd: str = "", code: str = "") -> None:
+        super().__init__(why)
+        self.odd, self.code = odd, code
 
 
 class LedgerError(AirchargeError):

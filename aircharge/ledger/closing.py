@@ -84,6 +84,8 @@ def close_recharge(page: Page, command: CloseRecharge) -> Receipt:
     if Operation(row.kind) not in ENDINGS:  # no operator was ever asked about it
         return page.receipt(row, fresh=False)
     step = _while_undone(page, row, command, ANSWERS[State(row.state), command.verdict])
+    if command.odd and State(row.state).is_open:
+        _odd(page, row, command)
     if step is Step.KEEP:
         return page.receipt(row, fresh=False)
     if step is Step.QUARREL:
@@ -95,7 +97,7 @@ def close_recharge(page: Page, command: CloseRecharge) -> Receipt:
     if step is Step.DOUBT:
         return page.receipt(row, fresh=_doubt(page, command, row, outlet))
     ending = ENDINGS[Operation(row.kind)]
-    row.op_code, row.op_serial = command.code[:8] or row.op_code, command.serial[:40] or row.op_serial
+    row.op_code, row.op_serial = command.code[:8] or row.op_code, command.serial[:64] or row.op_serial
     row.next_ms, row.done_ms, row.undo = None, page.now_ms, command.undo or row.undo
     if step is Step.SETTLE:
         ending.settle(page, row, outlet)
@@ -119,7 +121,7 @@ def _while_undone(page: Page, row: TxnRow, command: CloseRecharge, step: Step) -
     if own_yes and step is Step.SETTLE and row.undo in (UNDO_ASKED, UNDO_HEARD):
         if row.undo == UNDO_ASKED:
             row.undo = UNDO_HEARD
-            row.op_code, row.op_serial = command.code[:8] or row.op_code, command.serial[:40] or row.op_serial
+            row.op_code, row.op_serial = command.code[:8] or row.op_code, command.serial[:64] or row.op_serial
             page.touch_txn(row)
         return Step.KEEP
     return Step.KEEP if own_yes and row.undo == UNDO_DONE else step
@@ -150,6 +152,17 @@ def _doubt(page: Page, command: CloseRecharge, row: TxnRow, outlet: OutletRow) -
     if command.manual:
         page.audit("alarm.manual", f"order {row.id}", command.actor or MACHINE)
     return True
+
+
+def _odd(page: Page, row: TxnRow, command: CloseRecharge | Postpone) -> None:
+    """An answer that means nothing to the configuration, or names another amount: said once for each code."""
+    code = command.code[:8]
+    if row.op_code == code:
+        return
+    row.op_code = code
+    page.touch_txn(row)
+    reference = row.op_ref or ""
+    page.audit("alarm.odd-answer", f"order {row.id}", code=code, why=command.odd, reference=reference)
 
 
 def _quarrel(page: Page, command: CloseRecharge, row: TxnRow) -> Receipt:
@@ -183,6 +196,8 @@ def postpone(page: Page, command: Postpone) -> Receipt:
     if row is None:
         return Receipt(0, State.REFUSED, Reason.NOT_FOUND, fresh=False)
     if row.state in (State.HELD, State.SENT, State.IN_DOUBT):
+        if command.odd:
+            _odd(page, row, command)
         row.attempts = min(row.attempts + 1, 32_000)
         row.next_ms = command.next_ms
         page.touch_txn(row)

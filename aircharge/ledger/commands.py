@@ -62,6 +62,7 @@ class CloseRecharge:
     reason: Reason = Reason.OPERATOR_NO  # verdict NO: what outlet is told; NOT_SENT: usually OPERATOR_DOWN
     actor: str = ""  # two named people's ruling, "maker+checker"; empty for the machine
     undo: int = 0  # UNDO_DONE …: not the recharge's own answer but that to its protective reversal
+    odd: str = ""  # verdict UNKNOWN: why people should see the answer at once; "" = nothing is odd about it
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,8 @@ class Postpone:
 
     order_id: int
     next_ms: int
+    code: str = ""  # what the operator answered, where it says nothing definite
+    odd: str = ""  # as of ``CloseRecharge``
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,7 +68,10 @@ def _decide(page: Page, request: RequestRow, names: str) -> Receipt | str:
     if row is None or row.kind > Operation.REVERSAL:
         return f"no order {order_id} that an operator was asked about"
     if row.state not in _DOUBTFUL:
-        return f"order {order_id} is {State(row.state).name} already: nothing has changed"
+        return (
+            f"order {order_id} is {State(row.state).name} already: nothing has changed; if the operator says otherwise,"
+            " two people book the difference (docs/operations.md, an operator that contradicts itself)"
+        )
     verdict = Verdict.YES if request.payload["executed"] else Verdict.NO
     return close_recharge(page, CloseRecharge(order_id, verdict, actor=names))
 

@@ -101,7 +101,7 @@ txn = Table(
     small("reason", 0),  # errors.Reason.number
     Column("op_ref", String(32), unique=True),
     Column("op_code", String(8)),
-    Column("op_serial", String(40)),
+    Column("op_serial", String(64).with_variant(String(40), "sqlite")),  # SQLite keeps any length
     Column("orig_txn", BigInteger, ForeignKey("txn.id")),  # a reversal: of which order
     Column("counter_acct", BigInteger, ForeignKey("account.id")),  # a transfer: to which account
     fen("commission", 0),  # what the outlet earns by it; how it is paid: ``commission_mode``

@@ -531,7 +531,8 @@ def _meaning(argument: Any, answer: Any) -> OperatorAnswer | int:
     elif not isinstance(answer, m.RechargeResult | m.ReverseResult):
         raise InDoubt(f"{type(argument).__name__} was not performed: {answer!r}")
     if asks_money and answer.amount_fen not in (0, argument.amount_fen):
-        raise InDoubt(f"{answer.op_ref}: the operator executed another amount")
+        why = f"{answer.op_ref}: the operator executed another amount"
+        raise InDoubt(why, odd=f"the amount is {answer.amount_fen} fen", code=answer.code)
     return _told(answer)
 
 

@@ -162,8 +162,6 @@ class OperatorPlatform(Factory):
             code = "6004"  # the codes of recharges are no answer to a reversal
         if not code and argument.amount_fen > self._amount_max_fen:
             code = "2001"
-        if code == "4001" and argument.op_ref in self._pending_late:
-            code = ""  # busy would promise what the late execution breaks
         job = Job(
             kind,
             argument.op_ref,

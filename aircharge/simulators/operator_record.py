@@ -174,8 +174,11 @@ class OperatorRecord:
         return None if row is None else Outcome(op_ref, *row)
 
     def _decide(self, job: Job) -> None:
+        if job.code == "4001":  # busy, at the door: the reference is not looked up and nothing is remembered
+            job.answer_code = job.code
+            return
         earlier = self.find(job.op_ref)
-        if job.kind == "query" or (not job.execute and job.code != "4001"):
+        if job.kind == "query" or not job.execute:
             job.outcome = earlier
             return
         if earlier is not None and (
@@ -194,9 +197,6 @@ class OperatorRecord:
         is_known = earlier is not None and (self._dedup or earlier.code != "0000" or job.kind == "reverse")
         if earlier is not None and is_known:
             job.outcome, job.answer_code = earlier, earlier.code
-            return
-        if job.code == "4001":  # busy: nothing was executed under this reference, nothing is remembered
-            job.answer_code = job.code
             return
         if job.kind == "reverse":  # "it stands" is said of what was executed only
             objection = self._objection(job)

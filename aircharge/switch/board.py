@@ -72,6 +72,7 @@ class CodeTable:
     )  # of ``reverse_no``: nothing to take back, and there never will be
     reversed_before: frozenset[str] = frozenset()  # of ``reverse_no``: taken back under another reference
     stands: frozenset[str] = frozenset()  # of ``reverse_no``: executed, and can no longer be taken back
+    pending: frozenset[str] = frozenset()  # taken, and not decided yet: nothing odd about it
 
     def verdict(self, code: str, *, again: bool = False, is_reversal: bool = False) -> Verdict:
         """``again``: in answer to anything but the first send. "Busy" says nothing of that one then, nor does
@@ -82,6 +83,13 @@ class CodeTable:
             return Verdict.UNKNOWN
         is_no = code in self.no or (is_reversal and code in self.reverse_no)
         return Verdict.NO if is_no else Verdict.UNKNOWN
+
+    def odd(self, answer: OperatorAnswer, amount_fen: int) -> str:
+        """Why people should see an answer at once, whatever it is taken for; "" = nothing is odd about it."""
+        if answer.amount_fen not in (0, amount_fen):
+            return f"the amount is {answer.amount_fen} fen"
+        meant = (self.yes, self.no, self.not_found, self.busy, self.reverse_no, self.pending)
+        return "" if any(answer.code in codes for codes in meant) else "unknown code"
 
     def undone(self, code: str) -> int:
         """What an answer to a protective reversal says of the recharge: UNDO_DONE …; UNDO_NONE: nothing definite."""
@@ -137,19 +145,27 @@ class OperatorPlan:
         order_id: int,
         answer: OperatorAnswer,
         doubt_at_ms: int,
+        amount_fen: int,
         *,
         again: bool = False,
         is_reversal: bool = False,
     ) -> CloseRecharge:
-        """The command that an answer comes to; ``again``: it is not surely the first send's."""
+        """The command that an answer comes to; ``again``: it is not surely the first send's.
+
+        ``amount_fen``: what was asked for; an answer that names another amount says nothing definite.
+        """
         verdict = self.codes.verdict(answer.code, again=again, is_reversal=is_reversal)
+        odd = self.codes.odd(answer, amount_fen)
+        if odd:
+            verdict = Verdict.UNKNOWN
         return CloseRecharge(
             order_id,
             verdict,
             code=answer.code[:8],
-            serial=answer.op_serial[:40],
+            serial=answer.op_serial[:64],
             next_ms=doubt_at_ms if verdict is Verdict.UNKNOWN else 0,
             reason=self.codes.reason(answer.code),
+            odd=odd,
         )
 
 

@@ -8,7 +8,8 @@ recharges, asked about by verbs of their own.
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterable
-from typing import Any, Final
+from dataclasses import replace
+from typing import Any, Final, TypeVar
 
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IReactorTime
@@ -21,14 +22,19 @@ from aircharge.ledger.commands import CloseRecharge, Postpone
 from aircharge.ledger.reading import Asked, OpenOrder, asked_of, open_orders
 from aircharge.ledger.reversing import Undo
 from aircharge.ports import OperatorAnswer, OperatorRequest
-from aircharge.switch.board import Board, OperatorPlan
+from aircharge.switch.board import Board, DoubtPolicy, OperatorPlan
 from aircharge.values import Operation, State, Verdict
 
 __all__ = ["DoubtResolver", "order_id_of", "undo_ref", "undone_id_of"]
 
 log = Logger()
 
+T = TypeVar("T")
+
 _ID_MAX: Final = 2**63 - 1
+
+_ORPHANS: Final = DoubtPolicy()
+"""How long the doubts of an operator that is configured no more wait for it to come back."""
 
 _WRITE_TRIES: Final = 120
 """Rounds in which an answer that could not be written is tried again."""
@@ -70,6 +76,10 @@ class DoubtResolver:
         self._patience_ms = patience_ms  # a hold nobody carries is looked at after this
         self._interval_s = interval_s
         self._owner = owner
+        self._busy: set[int] = set()  # operators whose doubts are being asked about
+        self._missing: set[int] = (
+            set()
+        )  # operators with open orders that are not configured, as said in the log
         self._loop = LoopingCall(lambda: Deferred.fromCoroutine(self._round_guarded()))
         self._loop.clock = reactor
         for plan in board.operators:
@@ -102,13 +112,22 @@ class DoubtResolver:
             self._loop.stop()
 
     async def _round_guarded(self) -> None:
+        """The daemon's rounds wait for nobody: one slow operator does not keep the others' doubts."""
         try:
-            await self.round()
+            for asking in await self._begin():
+                Deferred.fromCoroutine(asking).addErrback(self._failed)
         except Exception:  # whatever one round meets, the next one comes
             log.failure("doubts could not be read or written; the next round tries again")
 
+    def _failed(self, failure: Any) -> None:
+        log.failure("doubts could not be read or written; the next round tries again", failure=failure)
+
     async def round(self) -> int:
-        """One look at everything that is due; returns how many orders were asked about."""
+        """One look at everything that is due, to its end; returns how many orders were asked about."""
+        return sum(await _all(await self._begin()))
+
+    async def _begin(self) -> list[Coroutine[Any, Any, int]]:
+        """What is due now, by operator; an operator that is still being asked is left for a later round."""
         board = self._board
         await self._write_again()
         now_ms = board.clock.now_ms()
@@ -120,8 +139,18 @@ class DoubtResolver:
         )
         # What was not sent, and is not yet written as that, would be executed now and voided after it.
         said = {command.order_id for command, _ in board.unwritten}
-        due = [order for order in orders if order.order_id not in board.in_flight | said]
-        await _all(self._resolve(order) for order in due)
+        due: dict[int, list[OpenOrder]] = {}
+        for order in orders:
+            if order.order_id not in board.in_flight | said and order.operator_id not in self._busy:
+                due.setdefault(order.operator_id, []).append(order)
+        self._busy.update(due)
+        return [self._ask_one(operator_id, asked) for operator_id, asked in due.items()]
+
+    async def _ask_one(self, operator_id: int, due: list[OpenOrder]) -> int:
+        try:
+            await _all(self._resolve(order) for order in due)
+        finally:
+            self._busy.discard(operator_id)
         return len(due)
 
     async def _write_again(self) -> None:
@@ -144,14 +173,10 @@ class DoubtResolver:
 
     async def _resolve(self, order: OpenOrder) -> None:
         plan = self._board.plan(order.operator_id)
-        if plan is None:
-            log.error(
-                "order {order}: operator {operator} is not configured",
-                order=order.order_id,
-                operator=order.operator_id,
-            )
-            return
         now_ms = order.read_ms or self._board.clock.now_ms()
+        if plan is None:
+            await self._leave(order, now_ms)
+            return
         if now_ms >= order.since_ms + int(plan.doubt.manual_after_s * 1000):
             await self._close(
                 CloseRecharge(order.order_id, Verdict.UNKNOWN, manual=True, reason=Reason.DOUBT)
@@ -161,6 +186,26 @@ class DoubtResolver:
             await self._postpone(plan, order)  # out of the rounds' way until its limit
         elif plan.line.ready():
             await self._ask(plan, order)
+
+    async def _leave(self, order: OpenOrder, now_ms: int) -> None:
+        """Nobody can be asked: its operator is configured no more. It goes to people at the usual limit."""
+        if order.operator_id not in self._missing:
+            self._missing.add(order.operator_id)
+            log.error(
+                "operator {operator} has open orders and is not configured: they go to people",
+                operator=order.operator_id,
+            )
+        limit_ms = order.since_ms + int(_ORPHANS.manual_after_s * 1000)
+        is_over = now_ms >= limit_ms
+        if order.state is State.IN_DOUBT and not is_over:
+            await self._board.ledger.do(Postpone(order.order_id, limit_ms))
+        else:
+            next_ms = 0 if is_over else limit_ms
+            await self._close(
+                CloseRecharge(
+                    order.order_id, Verdict.UNKNOWN, next_ms=next_ms, manual=is_over, reason=Reason.DOUBT
+                )
+            )
 
     async def _ask(self, plan: OperatorPlan, order: OpenOrder) -> None:
         board = self._board
@@ -173,8 +218,8 @@ class DoubtResolver:
                 await self._heard(plan, order, await _ask_again(plan, order))
         except NotSent:
             pass  # the line went away meanwhile: nothing was spent, the next round comes
-        except InDoubt:
-            await self._postpone(plan, order)
+        except InDoubt as doubt:
+            await self._postpone(plan, order, doubt.code, doubt.odd)
         finally:
             board.in_flight.discard(order.order_id)
 
@@ -185,9 +230,8 @@ class DoubtResolver:
         reference = undo_ref(order.op_ref)
         request = OperatorRequest(reference, order.target, order.amount_fen, order.created_ms, order.op_ref)
         answer = await plan.line.reverse(request)
-        if not _fits(answer, order.amount_fen):
-            log.error("order {order}: the operator took back another amount", order=order.order_id)
-            await self._postpone(plan, order)
+        if odd := plan.codes.odd(answer, order.amount_fen):
+            await self._postpone(plan, order, answer.code, odd)
             return
         undone = plan.codes.undone(answer.code)
         is_early = undone == UNDO_NOTHING and plan.doubt.finality_s > 0 and not self._is_final(plan, order)
@@ -198,10 +242,6 @@ class DoubtResolver:
 
     async def _heard(self, plan: OperatorPlan, order: OpenOrder, answer: OperatorAnswer) -> None:
         is_reversal = order.kind is Operation.REVERSAL
-        if not _fits(answer, order.amount_fen):
-            log.error("order {order}: the operator executed another amount", order=order.order_id)
-            await self._postpone(plan, order)
-            return
         if plan.doubt.mode == "query" and answer.code in plan.codes.not_found:
             if not self._is_final(plan, order):
                 await self._postpone(plan, order)
@@ -209,9 +249,9 @@ class DoubtResolver:
             reason = Reason.OPERATOR_DOWN if is_reversal else Reason.OPERATOR_NO  # it may be tried anew
             await self._close(CloseRecharge(order.order_id, Verdict.NO, code=answer.code[:8], reason=reason))
             return
-        command = plan.close(order.order_id, answer, 0, again=True, is_reversal=is_reversal)
+        command = plan.close(order.order_id, answer, 0, order.amount_fen, again=True, is_reversal=is_reversal)
         if command.verdict is Verdict.UNKNOWN:
-            await self._postpone(plan, order)
+            await self._postpone(plan, order, command.code, command.odd)
         else:
             await self._close(command)
 
@@ -224,14 +264,16 @@ class DoubtResolver:
         final_ms = order.since_ms + self._patience_ms + int(plan.doubt.finality_s * 1000)
         return (order.read_ms or self._board.clock.now_ms()) >= final_ms
 
-    async def _postpone(self, plan: OperatorPlan, order: OpenOrder) -> None:
+    async def _postpone(self, plan: OperatorPlan, order: OpenOrder, code: str = "", odd: str = "") -> None:
         """A hold that nobody carries any more becomes a doubt, so that outlet and clerks see it as one."""
         next_ms = self._board.clock.now_ms() + plan.doubt.wait_ms(order.attempts + 1)
         if order.state in (State.HELD, State.SENT):
-            doubt = CloseRecharge(order.order_id, Verdict.UNKNOWN, next_ms=next_ms, reason=Reason.DOUBT)
+            doubt = CloseRecharge(
+                order.order_id, Verdict.UNKNOWN, code=code, next_ms=next_ms, reason=Reason.DOUBT, odd=odd
+            )
             await self._close(doubt)
         else:
-            await self._board.ledger.do(Postpone(order.order_id, next_ms))
+            await self._board.ledger.do(Postpone(order.order_id, next_ms, code, odd))
 
     async def _close(self, command: CloseRecharge) -> None:
         await self._board.ledger.do(command)
@@ -267,7 +309,7 @@ class DoubtResolver:
         if not (order_id := undone_id or order_id_of(answer.op_ref)):
             return None
         asked = await self._board.ledger.read(lambda txn: asked_of(txn, order_id))
-        if asked and not (_is_about(plan, asked, answer.op_ref) and _fits(answer, asked.amount_fen)):
+        if asked and not _is_about(plan, asked, answer.op_ref):
             log.error(
                 "late answer {code} from {operator} is not to what it was asked: order {order}",
                 code=answer.code,
@@ -275,22 +317,22 @@ class DoubtResolver:
                 order=order_id,
             )
             return None
+        if undone_id and asked and plan.codes.odd(answer, asked.amount_fen):
+            return None  # the next round asks again, and says so
         if undone_id:
             undone = plan.codes.undone(answer.code)
             return None if undone in (UNDO_NONE, UNDO_NOTHING) else _undone(order_id, answer, undone)
         is_reversal = bool(asked and asked.kind is Operation.REVERSAL)
-        command = plan.close(order_id, answer, 0, again=True, is_reversal=is_reversal)
+        amount_fen = asked.amount_fen if asked else answer.amount_fen
+        command = plan.close(order_id, answer, 0, amount_fen, again=True, is_reversal=is_reversal)
+        if command.verdict is Verdict.UNKNOWN and command.odd and asked:
+            return replace(command, next_ms=self._board.clock.now_ms() + plan.doubt.wait_ms(0))
         return None if command.verdict is Verdict.UNKNOWN else command
 
 
 def _is_about(plan: OperatorPlan, asked: Asked, op_ref: str) -> bool:
     """Whether it is this operator that was asked, under this reference: nobody has a say in another's orders."""
     return asked.operator_id == plan.operator_id and op_ref in (asked.op_ref, undo_ref(asked.op_ref))
-
-
-def _fits(answer: OperatorAnswer, amount_fen: int) -> bool:
-    """Whether it tells of no other amount than the one asked for."""
-    return answer.amount_fen in (0, amount_fen)
 
 
 def _mode(plan: OperatorPlan, order: OpenOrder) -> str:
@@ -313,15 +355,14 @@ async def _ask_again(plan: OperatorPlan, order: OpenOrder) -> OperatorAnswer:
 def _undone(order_id: int, answer: OperatorAnswer, undone: int) -> CloseRecharge:
     """What a protective reversal has shown of its recharge."""
     verdict = Verdict.YES if undone == UNDO_REFUSED else Verdict.NO
-    return CloseRecharge(order_id, verdict, code=answer.code[:8], serial=answer.op_serial[:40], undo=undone)
+    return CloseRecharge(order_id, verdict, code=answer.code[:8], serial=answer.op_serial[:64], undo=undone)
 
 
-async def _all(steps: Iterable[Coroutine[Any, Any, None]]) -> None:
+async def _all(steps: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
     """Run coroutines side by side; the first failure is raised when all have ended."""
-    running = [Deferred.fromCoroutine(step) for step in steps]
-    if running:
-        outcomes = await DeferredList(running, consumeErrors=True)
-        for succeeded, value in outcomes:
-            if not succeeded:
-                failure: Any = value
-                failure.raiseException()
+    outcomes = await DeferredList([Deferred.fromCoroutine(step) for step in steps], consumeErrors=True)
+    for succeeded, value in outcomes:
+        if not succeeded:
+            failure: Any = value
+            failure.raiseException()
+    return [value for _, value in outcomes]

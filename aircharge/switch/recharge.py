@@ -127,11 +127,17 @@ async def ask(board: Board, plan: OperatorPlan, held: Receipt) -> CloseRecharge:
         answer = await verb(request)
     except NotSent:
         return CloseRecharge(held.order_id, Verdict.NOT_SENT, reason=Reason.OPERATOR_DOWN)
-    except InDoubt:
+    except InDoubt as doubt:
         return CloseRecharge(
-            held.order_id, Verdict.UNKNOWN, next_ms=_look_again_ms(board, plan), reason=Reason.DOUBT
+            held.order_id,
+            Verdict.UNKNOWN,
+            code=doubt.code,
+            next_ms=_look_again_ms(board, plan),
+            reason=Reason.DOUBT,
+            odd=doubt.odd,
         )
-    return plan.close(held.order_id, answer, _look_again_ms(board, plan), is_reversal=is_reversal)
+    look_ms = _look_again_ms(board, plan)
+    return plan.close(held.order_id, answer, look_ms, held.amount_fen, is_reversal=is_reversal)
 
 
 def _look_again_ms(board: Board, plan: OperatorPlan) -> int:

@@ -24,9 +24,11 @@ def upgrade() -> None:
     _keep_the_centres()
     _know_what_waits_for_parts()
     _know_whose_credit_has_ended()
+    _keep_whole_serials(64)
 
 
 def downgrade() -> None:
+    _keep_whole_serials(64)  # cutting would lose what operators said
     op.drop_column("credit_line", "ended")
     _forget_the_centres()
     op.drop_table("unjoined")
@@ -38,6 +40,12 @@ def downgrade() -> None:
         staff.drop_column("admin_ms")
     op.drop_table("pos_proof")
     op.drop_index("pos_reversal_terminal", "pos_reversal")
+
+
+def _keep_whole_serials(size: int) -> None:
+    """L26: an operator's own number has up to 64 characters. SQLite holds no text to a length."""
+    if op.get_bind().dialect.name == "postgresql":
+        op.alter_column("txn", "op_serial", type_=sa.String(size))
 
 
 def _know_whose_credit_has_ended() -> None:

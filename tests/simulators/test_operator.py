@@ -234,9 +234,9 @@ def test_executed_late_after_a_query_found_nothing(place):
 def test_late_and_resent_is_executed_once(place):
     port = place.simulator("--faults", '{"late_s": 8, "pending_told": true}')
     place.say("next", fault="late")
-    place.say("next", fault="busy")  # not believed of a reference that is on its way
+    place.say("next", fault="busy")  # said at the door: the reference is on its way all the same
     steps = [["given_up", 0.5, "recharge", "r1"], ["query", "r1"], ["recharge", "r1"], ["late", 1]]
-    assert place.outcomes(port, *steps)[:3] == ["InDoubt", "9001", "0000"]
+    assert place.outcomes(port, *steps)[:3] == ["InDoubt", "9001", "4001"]
     (row,) = place.say("record", op_ref="r1")["rows"]
     assert (row["credits"], row["attempts"]) == (1, 2)
 

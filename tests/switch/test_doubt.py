@@ -163,7 +163,7 @@ def test_a_late_answer_settles(code: str, verdict: Verdict) -> None:
     [
         (1, str, 0, State.SETTLED),
         (1, str, 5000, State.SETTLED),
-        (1, str, 500, State.HELD),  # another amount than was asked for
+        (1, str, 500, State.IN_DOUBT),  # another amount than was asked for: people are called
         (2, str, 0, State.HELD),  # it was not asked
         (2, undo_ref, 0, State.HELD),
         (1, lambda op_ref: "ZZ" + op_ref[2:], 0, State.HELD),  # a reference of another house
@@ -185,6 +185,8 @@ def test_a_late_answer_counts_from_whom_was_asked_about_what_was_asked(
     late(OperatorAnswer(name(held.op_ref), "0000", "OP9", NOW_MS, amount_fen))
     assert books.value("SELECT state FROM txn WHERE id = :id", id=held.order_id) == state
     assert books.rows("SELECT * FROM recon_item") == []
+    alarms = books.value("SELECT count(*) FROM audit WHERE action = 'alarm.odd-answer'")
+    assert alarms == (state is State.IN_DOUBT)
     assert not books.problems()
 
 
@@ -238,3 +240,42 @@ def test_an_order_read_from_postgresql_tells_the_time_of_its_reading() -> None:
         with books.engine.connect() as txn:
             [order] = open_orders(txn, 2**60)
         assert abs(order.read_ms - time.time() * 1000) < 60_000
+
+
+def test_an_operator_that_is_configured_no_more() -> None:
+    world, resolver = world_of("resend")
+    world.ledger.open_orders = [doubtful(operator_id=9), doubtful(State.HELD, operator_id=9)]
+    now(resolver.round())
+    now(resolver.round())
+    limit_ms = NOW_MS - 10_000 + 86_400_000
+    assert {item.next_ms for item in world.postponed()} == {limit_ms}
+    assert {(close.verdict, close.manual) for close in world.commands(CloseRecharge)} == {
+        (Verdict.UNKNOWN, False)
+    }
+    world.ledger.open_orders = [doubtful(operator_id=9, age_ms=86_400_001)]
+    now(resolver.round())
+    assert world.last_close().manual
+
+
+def test_a_slow_operator_keeps_nobody_elses_doubts() -> None:
+    world = World(DoubtPolicy(mode="resend"))
+    slow = ScriptedLine(world.trace)
+    plans = [world.plan, replace(world.plan, operator_id=2, name="slow", line=slow)]
+    clock = Clock()
+    resolver = DoubtResolver(Board(world.ledger, plans, world.clock), clock)
+    waiting: Deferred[OperatorAnswer] = Deferred()
+    asked: list[str] = []
+
+    async def never(request: Any) -> OperatorAnswer:
+        asked.append("slow")
+        return await waiting
+
+    slow.recharge = never  # type: ignore[method-assign]
+    other = replace(doubtful(operator_id=2), order_id=ORDER_ID + 1)
+    world.ledger.open_orders = [doubtful(), other]
+    resolver.start()
+    for _ in range(3):
+        clock.advance(1)
+    resolver.stop()
+    assert asked == ["slow"]
+    assert world.trace.count(("recharge", OP_REF)) == 4

@@ -120,13 +120,6 @@ def test_an_answer_that_cannot_be_written_to_a_resend_fails_the_round_and_frees_
     assert not world.board.in_flight
 
 
-def test_an_order_of_an_operator_that_is_not_configured_stays_as_it_is() -> None:
-    world, resolver = world_of("resend")
-    world.ledger.open_orders = [doubtful(operator_id=9, age_ms=86_400_000)]
-    now(resolver.round())
-    assert world.trace == []
-
-
 # -- lines of a file --------------------------------------------------------------------------------------
 
 
