@@ -12,7 +12,7 @@ import contextlib
 import os
 from collections.abc import Coroutine, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred, succeed
@@ -65,6 +65,9 @@ from aircharge.wire.smpp.receipt import DeliveryReceipt
 __all__ = ["AirchargeService"]
 
 log = Logger()
+
+_LAST_WORDS_S: Final = 5.0
+"""How long a stop waits for what operators and SMS centres said last to be written."""
 
 
 class SmsSink:
@@ -486,6 +489,8 @@ class AirchargeService(Service):
         await self.gateway.unbind_all()
         for link in self.links:
             await link.stop()
+        self._spawn(self.doubts.end())
+        await self._end_of(list(self._tasks), _LAST_WORDS_S)
         await self.ledger.stop()
         await self.lease.stop()
         self._store.engine.dispose()

@@ -15,6 +15,7 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from aircharge.errors import InDoubt, LedgerError, NotSent, Reason
 from aircharge.ledger.chart import UNDO_NONE, UNDO_NOTHING, UNDO_REFUSED
@@ -76,6 +77,7 @@ class DoubtResolver:
         self._patience_ms = patience_ms  # a hold nobody carries is looked at after this
         self._interval_s = interval_s
         self._owner = owner
+        self._carried: set[Deferred[None]] = set()
         self._busy: set[int] = set()  # operators whose doubts are being asked about
         self._missing: set[int] = (
             set()
@@ -115,12 +117,27 @@ class DoubtResolver:
         """The daemon's rounds wait for nobody: one slow operator does not keep the others' doubts."""
         try:
             for asking in await self._begin():
-                Deferred.fromCoroutine(asking).addErrback(self._failed)
+                self._carry(asking, "doubts could not be read or written; the next round tries again")
         except Exception:  # whatever one round meets, the next one comes
             log.failure("doubts could not be read or written; the next round tries again")
 
-    def _failed(self, failure: Any) -> None:
-        log.failure("doubts could not be read or written; the next round tries again", failure=failure)
+    def _carry(self, work: Coroutine[Any, Any, Any], trouble: str) -> None:
+        """Run it beside the rounds; ``end`` waits for it."""
+        done: Deferred[None] = Deferred()
+        self._carried.add(done)
+
+        def ended(result: object) -> None:
+            if isinstance(result, Failure):
+                log.failure(trouble, failure=result)
+            self._carried.discard(done)
+            done.callback(None)
+
+        Deferred.fromCoroutine(work).addBoth(ended)
+
+    async def end(self) -> None:
+        """When the lines are down and say nothing more: until all that they said is written, or cannot be."""
+        while self._carried:
+            await DeferredList(list(self._carried))
 
     async def round(self) -> int:
         """One look at everything that is due, to its end; returns how many orders were asked about."""
@@ -280,9 +297,7 @@ class DoubtResolver:
 
     def _late(self, plan: OperatorPlan) -> Callable[[OperatorAnswer], None]:
         def heard(answer: OperatorAnswer) -> None:
-            Deferred.fromCoroutine(self._settle_late(plan, answer)).addErrback(
-                lambda failure: log.failure("a late answer did not reach the ledger", failure=failure)
-            )
+            self._carry(self._settle_late(plan, answer), "a late answer did not reach the ledger")
 
         return heard
 

@@ -53,7 +53,9 @@ application = "iso8583"
 [pos.door]
 answer_s = 4.0
 """
-PATIENCE_S = 120.0  # a process that is loaded, not stuck
+PATIENCE_S = (
+    240.0  # a process that is loaded, not stuck; a "not found" is final 126 s after the order was made
+)
 LATEST_S = 2.5  # the operator executes nothing later than this after it was asked
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
-from twisted.internet.defer import succeed
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 
 from aircharge.errors import InDoubt
@@ -79,3 +81,22 @@ def test_the_resolver_starts_and_stops() -> None:
     resolver.start()
     resolver.stop()
     assert world.last_close().verdict is Verdict.YES
+
+
+def test_the_end_waits_for_what_a_line_said_last() -> None:
+    """The daemon closes its ledger after the lines: a late answer that is still being looked up is written first."""
+    world, resolver = world_of("resend")
+    reading: Deferred[list[Any]] = Deferred()
+    world.ledger.read = lambda reader: reading  # type: ignore[method-assign]
+    assert world.line.late is not None
+    world.line.late(OperatorAnswer(OP_REF, "0000"))
+    ended = Deferred.fromCoroutine(resolver.end())
+    assert not ended.called
+    reading.callback([])
+    assert ended.called
+    assert world.last_close().verdict is Verdict.YES
+
+
+def test_an_end_without_work_ends_at_once() -> None:
+    _, resolver = world_of("resend")
+    now(resolver.end())
