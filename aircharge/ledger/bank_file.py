@@ -18,7 +18,7 @@ _TIMES: Final = ("%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M")
 
 @dataclass(frozen=True, slots=True)
 class BankLine:
-    """So much came in at that time; the bank's reference counts once."""
+    """So much came in at that time; the bank's reference counts once on a day."""
 
     reference: str
     amount_fen: int
@@ -28,12 +28,13 @@ class BankLine:
 def read_bank_lines(data: bytes, utc_offset_min: int) -> list[BankLine]:
     """The payments of a file. Raises BatchFileError, which names the line."""
     lines: list[BankLine] = []
-    seen: set[str] = set()
+    seen: set[tuple[str, int]] = set()
     for number, row in csv_rows(data, _HEADINGS):
         line = _line(number, row, utc_offset_min)
-        if line.reference in seen:
-            raise BatchFileError(f"line {number}: reference {line.reference} is there twice")
-        seen.add(line.reference)
+        day = (line.paid_ms + utc_offset_min * 60_000) // 86_400_000
+        if (line.reference, day) in seen:
+            raise BatchFileError(f"line {number}: reference {line.reference} is there twice on one day")
+        seen.add((line.reference, day))
         lines.append(line)
     return lines
 
@@ -42,7 +43,7 @@ def _line(number: int, row: Sequence[str], utc_offset_min: int) -> BankLine:
     if len(row) != 3:
         raise BatchFileError(f"line {number}: reference, amount and time are wanted")
     reference, amount_fen = row[0].strip(), fen_of(row[1])
-    if not 0 < len(reference) <= 60 or not reference.isprintable():
+    if not 0 < len(reference) <= 55 or not reference.isprintable():
         raise BatchFileError(
             f"line {number}: the reference is missing, too long or has characters nobody can see"
         )

@@ -56,7 +56,9 @@ class Verb:
     book: Callable[[Page, Any, OutletRow], Told | Refused]
     refused: Callable[[Page, Any, OutletRow], TxnRow | None]
     asks_only: bool = False  # a suspended or closing outlet may do it, too
-    pin_always: bool = True  # else as for a question: where the channel or the outlet's policy wants it
+    pin_always: bool = (
+        True  # else as for a recharge of that amount: where the channel or the outlet's policy wants it
+    )
 
 
 def wish_needs(needs: Needs, command: Wish) -> None:
@@ -108,7 +110,8 @@ def _who(
     if reason is Reason.OK and page.is_stale(command.sent_ms, command.received_ms):
         reason = Reason.STALE
     if reason is Reason.OK:
-        asked = command.channel is Channel.STK or page.policy_wants_pin(outlet, command.channel, 0)
+        amount_fen = getattr(command, "amount_fen", 0)
+        asked = command.channel is Channel.STK or page.policy_wants_pin(outlet, command.channel, amount_fen)
         needed = verb.pin_always or asked
         reason, facts = page.check_pin(outlet, asker.pin, needed=needed, counts=is_first)
     return None if reason is Reason.OK else Refused(reason, facts)

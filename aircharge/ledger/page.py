@@ -68,6 +68,7 @@ class BookSettings:
     reversal_before_cut_ms: int = 600_000  # none is opened so shortly before the hour set for the cut
     reversal_consent: bool = False  # the customer's code is asked for
     consent_tries: int = 3  # so many wrong codes, and the recharge can no longer be taken back
+    tickets_max: int = 5  # deposit tickets of an outlet that may wait at a time
     ticket_ttl_ms: int = 86_400_000  # how long a deposit ticket waits to be paid
     ticket_grace_ms: int = 43_200_000  # … and how much longer for bank lines that come late
     op_ref_prefix: str = "AC"  # our reference is prefix and order id in 20 digits

@@ -23,6 +23,7 @@ __all__ = [
     "free_sums",
     "running_batches",
     "ticket_outlet",
+    "tickets_waiting",
     "waiting_lines",
 ]
 
@@ -49,6 +50,13 @@ def free_sums(txn: Connection, phone: str, asked_fen: int, start: int, count: in
     ]
     order = [asked_fen + 1 + (start + step) % EXTRA_MAX_FEN for step in range(EXTRA_MAX_FEN)]
     return tuple([*own, *(exact for exact in order if exact not in taken)][:count])
+
+
+def tickets_waiting(txn: Connection, phone: str) -> int:
+    """How many tickets of a phone's outlet wait to be paid."""
+    outlet_id = select(_phone.c.outlet_id).where(_phone.c.msisdn == phone).scalar_subquery()
+    found = select(func.count()).where(_ticket.c.state == TICKET_WAITING, _ticket.c.outlet_id == outlet_id)
+    return int(txn.execute(found).scalar_one())
 
 
 def ticket_outlet(txn: Connection, exact_fen: int) -> str:

@@ -21,6 +21,7 @@ from aircharge.ledger.chart import (
     TICKET_PAID,
     TICKET_WAITING,
 )
+from aircharge.ledger.cutoff import local_date
 from aircharge.ledger.entries import BANK, FUNDING
 from aircharge.ledger.inhouse import Refused, Told, Verb, carry_out, new_row, wish_needs
 from aircharge.ledger.page import Facts, Page
@@ -54,6 +55,8 @@ NOBODYS_MONEY: Final = 4
 """Kind of reconciliation item: bank money that no ticket waits for; it lies in suspense."""
 _YUAN: Final = 100
 _MINUTE_MS: Final = 60_000  # a bank tells its times in whole minutes
+_CHINA_MIN: Final = 480  # banks' days are China's, whatever the house's calendar
+_KEY_MAX: Final = 55  # with "@yyyymmdd" it is a key of 64 characters
 _TABLE: Final = "deposit_ticket"
 
 
@@ -61,7 +64,8 @@ _TABLE: Final = "deposit_ticket"
 class AskTicket:
     """Announce a payment. ``sums``: exact sums the switch found free; the first that still is becomes the ticket's.
 
-    Result: the Receipt; ``cost_fen`` is the exact sum. Refused with BUSY when none of the sums is free.
+    Result: the Receipt; ``cost_fen`` is the exact sum. Refused with BUSY when none of the sums is free, with
+    LIMIT_COUNT when as many tickets of the outlet wait already (``waiting_n``) as may.
     """
 
     channel: Channel
@@ -74,6 +78,7 @@ class AskTicket:
     said: Said | None = None
     earlier: Key | None = None
     target: str = ""
+    waiting_n: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +97,11 @@ class PayTicket:
     file: str = ""  # SHA-256 of that file, hex
     actor: str = ""
     service: str = "0353910"
+
+    @property
+    def day(self) -> str:
+        """The bank's day, yyyymmdd in China: a reference counts once on each."""
+        return str(local_date(self.at_ms, _CHINA_MIN))
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +150,8 @@ def _ask(page: Page, command: AskTicket, outlet: OutletRow) -> Told | Refused:
     exact_fen, ticket = _choose(page, command, outlet)
     if not exact_fen:
         return Refused(Reason.BUSY, {"ticket_fen": amount_fen})
+    if ticket is None and command.waiting_n >= page.settings.tickets_max:
+        return Refused(Reason.LIMIT_COUNT, {"tickets_n": command.waiting_n})
     row = _row(page, command, outlet)
     row.cost = exact_fen
     page.add_txn(row)
@@ -215,7 +227,7 @@ def _ticket_facts(page: Page, ticket: dict[str, Any], outlet: OutletRow) -> Fact
 def _pay_needs(needs: Needs, command: PayTicket) -> None:
     if command.request_id:
         needs.requests.add(command.request_id)
-    needs.keys.add((FUNDING, command.bank_key))
+    needs.keys.update((FUNDING, mark) for mark in (command.bank_key, _dated(command)))
     if 0 < command.exact_fen <= AMOUNT_MAX_FEN:
         needs.wanted.add((_TABLE, "exact_fen", command.exact_fen))
     if command.code:
@@ -228,14 +240,13 @@ def pay_ticket(page: Page, command: PayTicket) -> Receipt | str:
         return request
     if not 0 < command.exact_fen <= AMOUNT_MAX_FEN:
         return "the amount must be more than nothing and at most 100 million yuan"
-    if not 0 < len(command.bank_key) <= 60:
+    if not 0 < len(command.bank_key) <= _KEY_MAX:
         return "the bank's number is missing or too long"
-    known = page.rows.by_key.get((FUNDING, command.bank_key))
-    if known is not None and known.amount == command.exact_fen:
+    known = _known(page, command)
+    if isinstance(known, TxnRow):
         return page.receipt(known, fresh=False)
-    if known is not None:
-        page.audit("alarm.clash", f"order {known.id}", amount_fen=command.exact_fen)
-        return f"bank line {command.bank_key} came before with another sum"
+    if isinstance(known, str):
+        return known
     ticket = _waiting(page, command.exact_fen)
     if ticket is None or not ticket["made_ms"] - _MINUTE_MS < command.at_ms <= ticket["until_ms"]:
         return _to_suspense(page, command)  # paid before it was asked for, or too late: not for this ticket
@@ -245,6 +256,31 @@ def pay_ticket(page: Page, command: PayTicket) -> Receipt | str:
     if outlet.status == OUTLET_CLOSED:
         return _to_suspense(page, command)
     return _to_float(page, command, ticket, outlet)
+
+
+def _dated(command: PayTicket) -> str:
+    """The key of a line whose reference the bank has used on an earlier day."""
+    return f"{command.bank_key}@{command.day}"
+
+
+def _known(page: Page, command: PayTicket) -> TxnRow | str | None:
+    """The row of this very line, why it cannot be booked, or None: it has not come yet.
+
+    A bank begins its references anew: one of another day is another payment. The same day with another sum or another
+    time is a contradiction. A slip that was booked by hand has no time: there the sum alone speaks.
+    """
+    by_key = page.rows.by_key
+    row = by_key.get((FUNDING, command.bank_key))
+    if row is not None and row.op_serial and row.op_serial.partition(" ")[0] != command.day:
+        row = by_key.get((FUNDING, _dated(command)))
+    if row is None:
+        return None
+    at_ms = (row.op_serial or "").partition(" ")[2]
+    if row.amount == command.exact_fen and at_ms in ("", str(command.at_ms)):
+        return row
+    other = "time" if row.amount == command.exact_fen else "sum"
+    page.audit("alarm.clash", f"order {row.id}", amount_fen=command.exact_fen, line=command.bank_key)
+    return f"bank line {command.bank_key} came before with another {other}"
 
 
 def _bank_request(page: Page, command: PayTicket | BankFileDone) -> RequestRow | str:
@@ -292,8 +328,10 @@ def _to_suspense(page: Page, command: PayTicket) -> Receipt:
 
 def _funding(page: Page, command: PayTicket, account: int) -> TxnRow:
     content = content_hash(Operation.FUNDING, str(account), command.exact_fen)
-    key = Key(FUNDING, command.bank_key)
+    is_first = (FUNDING, command.bank_key) not in page.rows.by_key
+    key = Key(FUNDING, command.bank_key if is_first else _dated(command))
     row = new_row(page, Operation.FUNDING, key, content, account, command.exact_fen, channel=Channel.API)
+    row.op_serial = f"{command.day} {command.at_ms}"  # when the bank says it was paid
     page.add_txn(row)
     page.post(row, JOURNAL_FUNDING, BANK_CLEARING, account, row.amount)
     if command.request_id:

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, func, select
 from aircharge.errors import AirchargeError
 from aircharge.ledger.chart import OUTLET_ACTIVE, PHONE_ACTIVE
 from aircharge.ledger.on_behalf import OrderFor, key_for
-from aircharge.ledger.pending import free_sums
+from aircharge.ledger.pending import free_sums, tickets_waiting
 from aircharge.ledger.tables import metadata
 from aircharge.ledger.tickets import AskTicket
 from aircharge.ledger.transferring import Transfer
@@ -61,7 +61,8 @@ def order_for(
     else:
         start = zlib.crc32(f"{key.scope}|{key.mark}".encode())
         sums = free_sums(txn, asker.phone, amount_fen, start, _SUMS)
-        wish = AskTicket(Channel.CLI, key, asker, amount_fen, sums, now_ms)
+        waiting_n = tickets_waiting(txn, asker.phone)
+        wish = AskTicket(Channel.CLI, key, asker, amount_fen, sums, now_ms, waiting_n=waiting_n)
     return OrderFor(number, checker, wish)
 
 

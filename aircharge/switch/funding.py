@@ -12,7 +12,13 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from aircharge.errors import Reason, Refusal
-from aircharge.ledger.pending import ended_credit_lines, expired_tickets, free_sums, ticket_outlet
+from aircharge.ledger.pending import (
+    ended_credit_lines,
+    expired_tickets,
+    free_sums,
+    ticket_outlet,
+    tickets_waiting,
+)
 from aircharge.ledger.tickets import AskTicket, PayTicket
 from aircharge.switch.admission import HOUSE
 from aircharge.switch.board import Board
@@ -32,10 +38,14 @@ async def ask_ticket(board: Board, command: AskTicket) -> Receipt:
         raise Refusal(Reason.BUSY, "closing")
     start = zlib.crc32(f"{command.key.scope}|{command.key.mark}".encode())
     async with board.admission.turn(HOUSE, command.asker.phone, CHANNELS[command.channel]):
-        sums = await board.ledger.read(
-            lambda txn: free_sums(txn, command.asker.phone, command.amount_fen, start, _SUMS)
+        phone = command.asker.phone
+        sums, waiting_n = await board.ledger.read(
+            lambda txn: (
+                free_sums(txn, phone, command.amount_fen, start, _SUMS),
+                tickets_waiting(txn, phone),
+            )
         )
-        receipt = await board.ledger.do(dataclasses.replace(command, sums=sums))
+        receipt = await board.ledger.do(dataclasses.replace(command, sums=sums, waiting_n=waiting_n))
     assert isinstance(receipt, Receipt)
     return receipt
 

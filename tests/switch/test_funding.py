@@ -42,11 +42,11 @@ def world_of(reads: list[Any], results: list[Any]) -> World:
 
 
 def test_a_ticket_takes_one_of_the_free_sums() -> None:
-    world = world_of([(100_007, 100_008)], [receipt(State.SETTLED)])
+    world = world_of([((100_007, 100_008), 3)], [receipt(State.SETTLED)])
     asked = AskTicket(Channel.SMS, KEY, ASKER, 100_000, (), NOW_MS)
     assert now(ask_ticket(world.board, asked)).state is State.SETTLED
     [command] = world.commands(AskTicket)
-    assert command.sums == (100_007, 100_008)
+    assert (command.sums, command.waiting_n) == ((100_007, 100_008), 3)
 
 
 def test_a_bank_line_looks_again_when_a_ticket_appeared() -> None:
