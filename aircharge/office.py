@@ -6,8 +6,8 @@ Behind the command line, the demo and the tests. Money moves only through the le
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import datetime, timedelta, timezone
 from typing import Any, Final
 
@@ -62,6 +62,8 @@ class Office:
         self.store = open_store(config, self.clock, config.daemon.desk_node)
         self.person: Person | None = None  # who has logged in; None in a house without staff
         self.command: tuple[str, Mapping[str, Any]] | None = None  # the command line's: action and arguments
+        self.speechless: Callable[[], AbstractContextManager[None]] = nullcontext
+        """Around each transaction: whatever is shown within is shown when it has ended."""
 
     def close(self) -> None:
         self.store.engine.dispose()
@@ -311,7 +313,7 @@ class Office:
             raise OfficeError("whose name does this bear?")
         if self.person is not None and actor != self.person.login:
             raise OfficeError(f"{self.person.login} is logged in, not {actor}")
-        with self.store.writing() as txn:
+        with self.speechless(), self.store.writing() as txn:
             if not checked:
                 self.may_txn(txn, action, **arguments)
             node, service = self.config.daemon.desk_node, self.config.sms.query_number

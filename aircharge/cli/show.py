@@ -58,9 +58,29 @@ _FORMULA: Final = frozenset("=+-@\t\r＝＋-＠")
 class _Screen(Console):
     """Shows what it is given, and obeys nothing in it."""
 
+    _kept: list[tuple[tuple[Any, ...], dict[str, Any]]] | None = None
+
     def print(self, *objects: Any, **more: Any) -> None:
+        if self._kept is not None:
+            self._kept.append((objects, more))
+            return
         shown = [as_text(item, keep="\n\t") if isinstance(item, str) else item for item in objects]
         super().print(*shown, **more)
+
+    @contextmanager
+    def keeping(self) -> Iterator[None]:
+        """What is printed within appears at its end: a pager that waits must not hold a transaction open."""
+        if self._kept is not None:
+            yield
+            return
+        kept: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
+        self._kept = kept
+        try:
+            yield
+        finally:
+            self._kept = None
+            for objects, more in kept:
+                self.print(*objects, **more)
 
 
 out = _Screen(highlight=False, soft_wrap=True, markup=False, emoji=False)
@@ -104,6 +124,7 @@ def desk_of(context: click.Context) -> Iterator[Office]:
     """The office of the configuration that ``-c`` names; errors become one line."""
     with plain_errors():
         office = Office(load(context.obj))
+        office.speechless = out.keeping
         office.person, office.command = context.meta.get(PERSON), context.meta.get(COMMAND)
         try:
             yield office

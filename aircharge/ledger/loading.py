@@ -265,6 +265,11 @@ class Loader:
 
     def _charges(self, txn: Connection, rows: Rows, needs: Needs, now_ms: int) -> None:
         """Counters and list entries of whatever is to be counted or given back."""
+        needs.charges |= {
+            Charge(asker, operation, rows.txns[order_id].msisdn, terminal_of(asker))
+            for asker, operation, order_id in needs.order_charges
+            if order_id in rows.txns
+        }
         keys: set[CounterKey] = set()
         offset_min = self._settings.utc_offset_min
         if rows.policy.limits or rows.policy.tallies:

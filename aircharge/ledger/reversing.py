@@ -149,7 +149,7 @@ def _book(page: Page, command: OpenReversal, outlet: OutletRow) -> Told | Refuse
     row = _row(page, command, original)
     _hold(page, command, row)
     page.add_txn(row)
-    limits.count(page, outlet, row, charge_of(command))
+    limits.count(page, outlet, row, charge_of(command, original))
     return Told(row, {})
 
 
@@ -176,7 +176,7 @@ def _objection(
     if is_asked and not (command.consent and command.consent_ok):
         return Reason.CONSENT, {"first_id": original.id}
     if command.asker is not None and not command.auto:
-        reason, facts = limits.check(page, outlet, charge_of(command), original.amount)
+        reason, facts = limits.check(page, outlet, charge_of(command, original), original.amount)
         if reason is not Reason.OK:
             return reason, facts
     return command.refuse, {}
@@ -215,10 +215,10 @@ def _counts(page: Page, row: TxnRow, month: int) -> bool:
     return row.is_live and is_own and made == month
 
 
-def charge_of(command: OpenReversal) -> Charge:
-    """What a reversal counts against."""
+def charge_of(command: OpenReversal, original: TxnRow) -> Charge:
+    """What a reversal counts against; its target is the recharge's, by whatever name it was asked for."""
     asker = command.asker.phone if command.asker else ""
-    return Charge(asker, int(Operation.REVERSAL), command.target, terminal_of(asker))
+    return Charge(asker, int(Operation.REVERSAL), original.msisdn, terminal_of(asker))
 
 
 # -- the record -------------------------------------------------------------------------------------------
@@ -331,7 +331,7 @@ def _needs(needs: Needs, command: OpenReversal) -> None:
         needs.keys.add((command.key.scope, command.key.mark))
     else:
         wish_needs(needs, cast("Wish", command))
-        needs.charges.add(charge_of(command))
+        needs.order_charges.add((command.asker.phone, int(Operation.REVERSAL), command.orig_id))
     needs.orders.add(command.orig_id)
     needs.reversals.add(command.orig_id)
 

@@ -290,6 +290,9 @@ class Needs:
     orders: set[int] = field(default_factory=set)
     intents: set[tuple[str, str]] = field(default_factory=set)  # (asking phone, target)
     charges: set[Charge] = field(default_factory=set)
+    order_charges: set[tuple[str, int, int]] = field(
+        default_factory=set
+    )  # (asker, operation, whose target: order)
     codes: set[str] = field(default_factory=set)  # outlets by their code
     accounts: set[int] = field(default_factory=set)  # balances beside the floats
     reversals: set[int] = field(default_factory=set)  # orders whose outlets' reversals are looked at
