@@ -70,9 +70,14 @@ class ThreadWorker:
 
 
 def open_store(config: Config, clock: Clock, node: int) -> Store:
-    """The book of a configuration, for the daemon and for the clerks' desk."""
-    pins = config.pin_hash()
-    return Store(open_engine(config.database_url()), Book(config.ledger.book, pins.mac), clock, node)
+    """The book of a configuration, for the daemon and for the clerks' desk.
+
+    How long one stuck process keeps the others is bounded by the lease: after ``ttl_s`` the server takes its locks,
+    and a batch waits a sixth of that for a row before it goes on without the command that wants it.
+    """
+    pins, ttl_s = config.pin_hash(), config.lease.ttl_s
+    engine = open_engine(config.database_url(), stuck_s=ttl_s)
+    return Store(engine, Book(config.ledger.book, pins.mac), clock, node, lock_ms=int(ttl_s * 1000 / 6))
 
 
 def _settle() -> None:

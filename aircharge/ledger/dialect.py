@@ -80,13 +80,20 @@ class Dialect(Protocol):
         """Whether nothing was written and the same batch may succeed when it is tried again."""
         ...
 
+    def is_locked(self, error: DBAPIError) -> bool:
+        """Whether nothing was written because somebody else holds a row for longer than a batch waits."""
+        ...
+
     def is_broken(self, error: DBAPIError) -> bool:
         """Whether this is no failure of one batch but of the disk."""
         ...
 
 
-def open_engine(url: str) -> Engine:
-    """An engine with durable settings for ``sqlite://…`` or ``postgresql://…``. Raises LedgerError for others."""
+def open_engine(url: str, stuck_s: float = 30.0) -> Engine:
+    """An engine with durable settings for ``sqlite://…`` or ``postgresql://…``. Raises LedgerError for others.
+
+    ``stuck_s``: as in ``postgres.open_postgres``.
+    """
     if url.startswith("sqlite:"):
         return open_sqlite(url)
     if not url.startswith(_POSTGRES):
@@ -97,7 +104,7 @@ def open_engine(url: str) -> Engine:
         from aircharge.ledger.postgres import open_postgres
     except ModuleNotFoundError as error:
         raise LedgerError(f"PostgreSQL needs {error.name}: install aircharge[postgresql]") from error
-    return open_postgres(url)
+    return open_postgres(url, stuck_s)
 
 
 def dialect_of(engine: Engine) -> Dialect:

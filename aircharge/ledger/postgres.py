@@ -53,7 +53,6 @@ __all__ = ["PostgresDialect", "array_literal", "open_postgres"]
 _SETTINGS: Final = {
     "statement_timeout": "0",  # a time-out over a commit would make its fate unknown
     "synchronous_commit": "on",
-    "idle_in_transaction_session_timeout": "30s",  # a daemon that sleeps with locks in its hands loses them
     "jit": "off",
     "application_name": "aircharge",
 }
@@ -69,7 +68,8 @@ _WRITE: Final = (
     "BEGIN; SET LOCAL enable_seqscan = off"  # plans are kept: none may be made for a table still empty
 )
 _READ: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
-_OTHERS_IN_THE_WAY: Final = ("40001", "40P01", "55P03")
+_OTHERS_IN_THE_WAY: Final = ("40001", "40P01")
+_LOCKED: Final = "55P03"
 _STANDBY: Final = "25006"
 _DAMAGED: Final = ("XX001", "XX002", "58030")
 _VALUE: Final = re.compile(r"(\w+) [<=>]+ v\.column(\d+)")
@@ -77,11 +77,16 @@ _NOW: Final = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint"
 _FENCE: Final = "SELECT pg_logical_emit_message(true, 'aircharge', 'fence')"
 
 
-def open_postgres(url: str) -> Engine:
-    """An engine for ``postgresql://…``. Writers say BEGIN; readers get one consistent picture that is read only."""
+def open_postgres(url: str, stuck_s: float = 30.0) -> Engine:
+    """An engine for ``postgresql://…``. Writers say BEGIN; readers get one consistent picture that is read only.
+
+    ``stuck_s``: a process that sleeps so long with locks in its hands loses them, by the server
+    (``idle_in_transaction_session_timeout``).
+    """
     place = make_url(url).set(drivername="postgresql+psycopg")
     place = place.update_query_dict({**_KEEPALIVE, **place.query})
-    options = " ".join(f"-c {name}={value}" for name, value in _SETTINGS.items())
+    sleeping = {"idle_in_transaction_session_timeout": f"{max(int(stuck_s * 1000), 1000)}ms"}
+    options = " ".join(f"-c {name}={value}" for name, value in (_SETTINGS | sleeping).items())
     engine = create_engine(
         place, connect_args={"options": options}, pool_reset_on_return=None, use_native_hstore=False
     )
@@ -105,8 +110,13 @@ def open_postgres(url: str) -> Engine:
 
     @event.listens_for(engine, "begin")
     def begun(connection: Connection) -> None:
-        immediate = connection.get_execution_options().get("immediate", False)
-        _execute(connection, _WRITE if immediate else _READ)
+        options = connection.get_execution_options()
+        if not options.get("immediate", False):
+            _execute(connection, _READ)
+        elif lock_ms := options.get("lock_ms", 0):
+            _execute(connection, f"{_WRITE}; SET LOCAL lock_timeout = {int(lock_ms)}")
+        else:
+            _execute(connection, _WRITE)
 
     return engine
 
@@ -202,6 +212,11 @@ class PostgresDialect:
             return False
         state = getattr(error.orig, "sqlstate", None)
         return state in _OTHERS_IN_THE_WAY or error.connection_invalidated
+
+    @staticmethod
+    def is_locked(error: DBAPIError) -> bool:
+        """Somebody has held a row of this batch for longer than a batch waits (``lock_timeout``)."""
+        return getattr(error.orig, "sqlstate", None) == _LOCKED
 
     @staticmethod
     def is_broken(error: DBAPIError) -> bool:

@@ -125,6 +125,10 @@ class SqliteDialect:
         return False
 
     @staticmethod
+    def is_locked(_error: DBAPIError) -> bool:
+        return False
+
+    @staticmethod
     def is_broken(error: DBAPIError) -> bool:
         return any(sign in str(error.orig).lower() for sign in _BROKEN)
 

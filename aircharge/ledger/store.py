@@ -45,15 +45,30 @@ class Outcome:
     notices: list[NoticeRow] = field(default_factory=list)
 
 
+_HASTY_MS: Final = 50
+"""How long a command waits for a row of which the batch has waited in vain already."""
+
+
 class Store:
     """A book kept in a database. One thread writes; readers use connections of their own."""
 
     def __init__(
-        self, engine: Engine, book: Book, clock: Clock, node: int, *, own_time: bool = False
+        self,
+        engine: Engine,
+        book: Book,
+        clock: Clock,
+        node: int,
+        *,
+        own_time: bool = False,
+        lock_ms: int = 0,
     ) -> None:
-        """``own_time``: go by ``clock`` even where the database has one that all daemons share."""
+        """``own_time``: go by ``clock`` even where the database has one that all daemons share.
+
+        ``lock_ms``: how long a transaction waits for a row that another process holds; 0 = for ever.
+        """
         self.engine = engine
-        self._writing = engine.execution_options(immediate=True)
+        self._writing = engine.execution_options(immediate=True, lock_ms=lock_ms)
+        self._hasty = engine.execution_options(immediate=True, lock_ms=min(lock_ms, _HASTY_MS))
         self._book = book
         self._clock = clock
         self._node = node
@@ -90,6 +105,8 @@ class Store:
         except _ITS_OWN:
             return self._one_by_one(commands)
         except DBAPIError as error:
+            if self._dialect.is_locked(error):
+                return self._around_the_locked(commands)
             raise self._error(error, "nothing was written") from error
         except LedgerError:
             raise
@@ -97,6 +114,14 @@ class Store:
             if self._is_committing:
                 raise
             return self._one_by_one(commands)
+
+    def _around_the_locked(self, commands: Sequence[Command]) -> Outcome:
+        """Somebody has held a row for long: only those that want it fail (LedgerError), and soon."""
+        patient, self._writing = self._writing, self._hasty
+        try:
+            return self._one_by_one(commands)
+        finally:
+            self._writing = patient
 
     def _one_by_one(self, commands: Sequence[Command]) -> Outcome:
         """Where several daemons write, a key that clashes may be known by now: then its answer is a stored one."""

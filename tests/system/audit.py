@@ -116,7 +116,7 @@ def _reversals(ledger: Path, taken_back: dict[str, str], found: Audit) -> list[s
     for order, reference, state, original in rows(
         ledger,
         "SELECT r.id, r.op_ref, r.state, o.op_ref FROM txn r JOIN txn o ON o.id = r.orig_txn "
-        "WHERE r.kind = 2 AND r.op_ref IS NOT NULL",
+        "WHERE r.kind = 2 AND r.op_ref IS NOT NULL AND o.kind = 1",  # transfers come back in the house
     ):
         found.open += state in OPEN
         is_done = taken_back.get(original) == reference
