@@ -223,6 +223,7 @@ LIMITS: Final[dict[str, Limit | Listed]] = {
     "ledger.book.reversals_per_month": _number(0, 100_000),
     "ledger.book.reversal_before_cut_ms": _number(0, 86_400_000),
     "ledger.book.consent_tries": _number(1, 10),
+    "ledger.leap_max_h": _number(0, 8_784),
     "ledger.book.tickets_max": _number(1, 99),
     "ledger.book.ticket_grace_ms": _number(0, _YEAR_S * 1000),
     "ledger.book.op_ref_prefix": _like(r"[A-Za-z0-9]{1,12}", "1 to 12 ASCII letters and digits"),

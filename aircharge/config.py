@@ -64,8 +64,14 @@ class LedgerSection:
     """Where the book is kept."""
 
     url: str = "sqlite:///var/aircharge.db"
+    leap_max_h: int = 24  # by how much the clock may leap, or the house have been off; 0 = by any
     writer: WriterSettings = field(default_factory=WriterSettings)
     book: BookSettings = field(default_factory=BookSettings)
+
+    @property
+    def leap_ms(self) -> int:
+        """``leap_max_h`` in milliseconds."""
+        return self.leap_max_h * 3_600_000
 
 
 @dataclass(frozen=True, slots=True)

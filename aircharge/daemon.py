@@ -26,6 +26,7 @@ from aircharge.config import Config, OperatorSection, SmppPlace
 from aircharge.descriptors import DescriptorWatch, descriptors_open, needs_of, share_out
 from aircharge.errors import LinkError, Reason
 from aircharge.events.relay import NoticeRelay
+from aircharge.ledger.clocks import check_clock
 from aircharge.ledger.leases import Occupied, line_key
 from aircharge.ledger.lock_proof import NotLocked
 from aircharge.ledger.roles import may_edit_history
@@ -287,6 +288,7 @@ class AirchargeService(Service):
         self._store = store = self._machine.open_store(config, self._clock, config.daemon.node)
         check_schema(store.engine)
         check_standing(store.engine, config.key_checks(), self._clock.now_ms())
+        store.guard.believe(check_clock(store.engine, self._clock, config.ledger.leap_ms))
         if may_edit_history(store.engine):
             log.warn("the database lets this role change the journal: see `aircharge db grant`")
         store.ensure_operators({section.id: section.link.name for section in config.operator})

@@ -77,7 +77,9 @@ def open_store(config: Config, clock: Clock, node: int) -> Store:
     """
     pins, ttl_s = config.pin_hash(), config.lease.ttl_s
     engine = open_engine(config.database_url(), stuck_s=ttl_s)
-    return Store(engine, Book(config.ledger.book, pins.mac), clock, node, lock_ms=int(ttl_s * 1000 / 6))
+    book = Book(config.ledger.book, pins.mac)
+    lock_ms = int(ttl_s * 1000 / 6)
+    return Store(engine, book, clock, node, lock_ms=lock_ms, leap_ms=config.ledger.leap_ms)
 
 
 def _settle() -> None:

@@ -13,8 +13,10 @@ from aircharge.config import Config, load
 from aircharge.daemon import AirchargeService
 from aircharge.descriptors import needs_of, raise_limit, share_out
 from aircharge.errors import AirchargeError
+from aircharge.ledger.clocks import check_clock
 from aircharge.ledger.standing import check_standing
 from aircharge.ledger.store import check_schema, open_engine
+from aircharge.machine import SystemClock
 from aircharge.steady import steady
 
 __all__ = ["Options", "makeService"]
@@ -45,6 +47,7 @@ class Options(UsageOptions):
             engine = open_engine(self.loaded.database_url())
             check_schema(engine)
             check_standing(engine, self.loaded.key_checks())
+            check_clock(engine, SystemClock(), self.loaded.ledger.leap_ms)
             engine.dispose()
         except AirchargeError as error:
             raise UsageError(str(error)) from error

@@ -181,6 +181,7 @@ BAD: Final = f"""
     terminal key retire T0000001 1                              | no key of version 1
     terminal key retire T0000001 256                            | Invalid value
     key accept --maker m                                        | Missing option
+    clock accept --maker m                                      | Missing option
     reconciled --maker m --evidence x                           | no restored ledger
     transfer-rule add --from Z --to A1 --most 10                | Error
     transfer-rule add --from A1 --to B1 --most {HUGE}           | Error

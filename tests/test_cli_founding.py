@@ -14,7 +14,7 @@ from aircharge.config import load
 from aircharge.instance import Instance, Ports
 from aircharge.ledger.funding import _write
 from tests.outlets.staff_desk import OWN, PASSWORDS
-from tests.test_cli_people import MINUTE, Clock, House, _number
+from tests.test_cli_people import MINUTE, Clock, House, _number, let_time_leap
 from tests.test_cli_people import house as house  # noqa: PLC0414  (a fixture)
 
 DOCS = Path(__file__).parents[1] / "docs" / "people.md"
@@ -24,6 +24,7 @@ DOCS = Path(__file__).parents[1] / "docs" / "people.md"
 def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> House:
     """A house without outlets and without staff."""
     Instance(tmp_path, Ports()).create([])
+    let_time_leap(tmp_path)
     monkeypatch.setattr(office, "SystemClock", Clock)
     monkeypatch.setattr(staffroom, "Passwords", lambda: PASSWORDS)
     Clock.ms += 1000 * MINUTE

@@ -39,6 +39,13 @@ class Clock:
         return Clock.ms / 1000
 
 
+def let_time_leap(folder: Path) -> None:
+    """The test moves the clock by weeks; the house does not ask whether it is right (``ledger.clocks``)."""
+    file = folder / "aircharge.toml"
+    words = file.read_text(encoding="utf-8")
+    file.write_text(words.replace("[ledger]\n", "[ledger]\nleap_max_h = 0\n", 1), encoding="utf-8")
+
+
 class House:
     """A folder with staff, and terminals by login."""
 
@@ -83,6 +90,7 @@ class House:
 def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> House:
     """wang and li are admins, qian is risk, zhou finance, sun manager of A1, wu clerk of A1; all are logged in."""
     Instance(tmp_path, Ports()).create([SHOP, Shop("B1", "13900000002", "89860000000000000002")])
+    let_time_leap(tmp_path)
     monkeypatch.setattr(office, "SystemClock", Clock)
     monkeypatch.setattr(staffroom, "Passwords", lambda: PASSWORDS)
     Clock.ms += 1000 * MINUTE

@@ -26,6 +26,7 @@ WHOLE_HOUSE = frozenset(
     [
         "key.accept",
         "reconciled",
+        "clock.accept",
         "outlet.found",
         "transfer-rule.add",
         "transfer-rule.on",

@@ -3,7 +3,7 @@
 from aircharge.cli.audio import audio
 from aircharge.cli.batch import batch
 from aircharge.cli.books import day, seal, statement_command
-from aircharge.cli.keeping import backup, init, key, reconciled, restore
+from aircharge.cli.keeping import backup, clock, init, key, reconciled, restore
 from aircharge.cli.money import money
 from aircharge.cli.outlet_book import outlet
 from aircharge.cli.prove import prove
@@ -19,7 +19,7 @@ from aircharge.cli.terminal_key import terminal
 __all__ = ["main"]
 
 main.add_command(day)
-for command in (init, backup, restore, key, reconciled):
+for command in (init, backup, restore, key, clock, reconciled):
     main.add_command(command)
 main.add_command(seal)
 main.add_command(statement_command)

@@ -13,7 +13,7 @@ from aircharge.keeping import make_backup, make_instance, restore_backup
 from aircharge.machine import SystemClock
 from aircharge.staffroom import Staffroom
 
-__all__ = ["backup", "init", "key", "reconciled", "restore"]
+__all__ = ["backup", "clock", "init", "key", "reconciled", "restore"]
 
 
 @click.command("init")
@@ -62,6 +62,22 @@ def reconciled(context: click.Context, evidence: str, maker: str) -> None:
     """Ask that a restored ledger opens its doors; another person confirms."""
     with desk_of(context) as office:
         out.print(Staffroom(office).change("reconciled", {"evidence": evidence}, actor=maker))
+
+
+@click.group()
+def clock() -> None:
+    """The clock that dates the ledger."""
+
+
+@clock.command("accept")
+@click.option("--why", required=True, help="Why it differs from the ledger's last order: the house was off.")
+@click.option("--maker", required=True)
+@click.pass_context
+def clock_accept(context: click.Context, why: str, maker: str) -> None:
+    """Ask that the clock is believed, so that the doors open; another person confirms."""
+    with desk_of(context) as office:
+        payload = {"at_ms": office.clock.now_ms(), "why": why}
+        out.print(Staffroom(office).change("clock.accept", payload, actor=maker))
 
 
 @click.group()

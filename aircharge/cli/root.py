@@ -14,6 +14,7 @@ from aircharge.cli.alarms import alarms
 from aircharge.cli.show import desk_of, out, plain_errors, show_sheet, show_table
 from aircharge.config import load
 from aircharge.demo import DEMO_FOLDER, at_the_terminal, run_demo, simulate
+from aircharge.ledger.clocks import check_clock
 from aircharge.ledger.parking import Decline
 from aircharge.ledger.ruling import RELEASE, RULING
 from aircharge.ledger.standing import check_standing
@@ -57,6 +58,7 @@ def check_config(context: click.Context) -> None:
         with desk_of(context) as office:
             office.check_schema()
             check_standing(office.store.engine, config.key_checks())
+            check_clock(office.store.engine, office.clock, config.ledger.leap_ms)
         out.print(
             f"{config.path}: in order; {len(config.smpp.peer)} SMPP peers, {len(config.operator)} operators"
         )

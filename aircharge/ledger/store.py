@@ -17,6 +17,7 @@ from twisted.logger import Logger
 from aircharge.errors import CommandFailed, LedgerError
 from aircharge.ledger.book import Book
 from aircharge.ledger.chart import KIND_STOCK, NORMAL_SIDE
+from aircharge.ledger.clocks import ClockGuard
 from aircharge.ledger.commands import Command, NoticeRow, Result
 from aircharge.ledger.dialect import dialect_of, open_engine
 from aircharge.ledger.failing import failure_of
@@ -61,11 +62,14 @@ class Store:
         *,
         own_time: bool = False,
         lock_ms: int = 0,
+        leap_ms: int = 0,
     ) -> None:
         """``own_time``: go by ``clock`` even where the database has one that all daemons share.
 
         ``lock_ms``: how long a transaction waits for a row that another process holds; 0 = for ever.
+        ``leap_ms``: by how much the ledger's time may leap (``clocks.ClockGuard``); 0 = by any.
         """
+        self.guard = ClockGuard(clock, leap_ms)
         self.engine = engine
         self._writing = engine.execution_options(immediate=True, lock_ms=lock_ms)
         self._hasty = engine.execution_options(immediate=True, lock_ms=min(lock_ms, _HASTY_MS))
@@ -182,6 +186,7 @@ class Store:
             dialect.lock(txn, needs)
             dialect.enter(txn, self.tenure, alone=needs.alone)
             now_ms = self._clock.now_ms() if self._own_time else dialect.now_ms(txn, self._clock)
+            self.guard.check(txn, now_ms)
             rows = self._loader.load(txn, needs, now_ms)
             if dialect.is_shared and not needs.alone and self._book.is_day_over(rows.days, now_ms):
                 begun.rollback()

@@ -19,6 +19,13 @@ key_check = Table(
     ms("made_ms"),
 )
 
+clock_word = Table(
+    "clock_word",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    ms("said_ms"),  # two people said that this was the time
+)
+
 restored = Table(
     "restored",
     metadata,

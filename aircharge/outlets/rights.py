@@ -193,6 +193,7 @@ _TABLE: Final = """
     keys.export         .....A  ...R.A  payload
     key.accept          .....A  ...R.A  house
     reconciled          ..F..A  ..FR..  house
+    clock.accept        ..F..A  ..FR..  house
     ruling              .MFR..  ..FR..  payload
     release             .M.R..  .M.R..  payload
     rules.activate      ...R..  ...R.A  payload

@@ -6,12 +6,14 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from aircharge.errors import AirchargeError
+from aircharge.ledger.clocks import accept_clock_txn, ledger_now_ms
 from aircharge.ledger.standing import accept_keys_txn, reconciled_txn
 from aircharge.outlets.desk import Desk
 
 __all__ = ["OF_THE_LEDGER"]
 
 Payload = Mapping[str, Any]
+_SAME_DAY_MS: Final = 86_400_000
 
 
 class StandingError(AirchargeError):
@@ -27,6 +29,17 @@ def _accept_keys(desk: Desk, payload: Payload, tools: Any) -> str:
     return f"the ledger's keys are {', '.join(sorted(values))} from now on"
 
 
+def _accept_clock(desk: Desk, payload: Payload, tools: Any) -> str:
+    if not str(payload["why"]).strip():
+        raise StandingError("why is the clock right?")
+    at_ms = ledger_now_ms(desk.txn, desk.now_ms)
+    if abs(at_ms - int(payload["at_ms"])) > _SAME_DAY_MS:
+        raise StandingError("the clock says another day than when this was asked for: ask again")
+    accept_clock_txn(desk.txn, at_ms)
+    desk.note("clock.accept", "clock", said=at_ms, why=payload["why"])
+    return "the clock is right: the doors may open"
+
+
 def _reconciled(desk: Desk, payload: Payload, tools: Any) -> str:
     if not str(payload["evidence"]).strip():
         raise StandingError("where is the reconciliation written?")
@@ -38,6 +51,7 @@ def _reconciled(desk: Desk, payload: Payload, tools: Any) -> str:
 
 OF_THE_LEDGER: Final[dict[str, Callable[[Desk, Payload, Any], str]]] = {
     "key.accept": _accept_keys,  # checks: {name: hex}, why
+    "clock.accept": _accept_clock,  # at_ms: what the asker's clock said; why
     "reconciled": _reconciled,  # evidence
 }
 """What each does once it is confirmed, and what its payload names."""

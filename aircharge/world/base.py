@@ -133,6 +133,7 @@ stop_wait_s = 5.0
 
 [ledger]
 url = "sqlite:///{ledger}"
+leap_max_h = 0
 
 [secrets]
 pepper_file = "keys/pepper"

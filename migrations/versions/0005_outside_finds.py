@@ -25,9 +25,11 @@ def upgrade() -> None:
     _know_what_waits_for_parts()
     _know_whose_credit_has_ended()
     _keep_whole_serials(64)
+    _know_what_time_people_said_it_was()
 
 
 def downgrade() -> None:
+    op.drop_table("clock_word")
     _keep_whole_serials(64)  # cutting would lose what operators said
     op.drop_column("credit_line", "ended")
     _forget_the_centres()
@@ -46,6 +48,16 @@ def _keep_whole_serials(size: int) -> None:
     """L26: an operator's own number has up to 64 characters. SQLite holds no text to a length."""
     if op.get_bind().dialect.name == "postgresql":
         op.alter_column("txn", "op_serial", type_=sa.String(size))
+
+
+def _know_what_time_people_said_it_was() -> None:
+    """P7: a clock that differs from the ledger's last order is believed when two people say so."""
+    op.create_table(
+        "clock_word",
+        sa.Column("id", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("said_ms", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_clock_word")),
+    )
 
 
 def _know_whose_credit_has_ended() -> None:
