@@ -136,3 +136,24 @@ def test_a_backup_wants_its_own_keys(tmp_path: Path, run: Run) -> None:
     made = CliRunner().invoke(main, other)
     assert made.exit_code == 1
     assert "needs its own keys" in made.output
+
+
+@pytest.mark.parametrize("name", ["what?mode=ro", "a#b", "50%25 off", "with blank", "账本"])
+def test_a_ledger_lies_where_its_path_says(name: str, tmp_path: Path) -> None:
+    """``?``, ``#`` and ``%`` are letters of a path like others."""
+    folder = tmp_path / name
+
+    def run(*words: str) -> str:
+        made = CliRunner().invoke(main, ["-c", str(folder / "aircharge.toml"), *words])
+        assert made.exit_code == 0, made.output
+        return made.output
+
+    run("init", str(folder))
+    assert {file.name for file in tmp_path.iterdir()} == {name}
+    run("outlet", "add", "A1", "--phone", "13900000001", "--actor", "anna")
+    run("backup", str(folder / "copy"))
+    (folder / "ledger.db").rename(folder / "old.db")
+    run("restore", str(folder / "copy"))
+    assert "A1" in run("outlet", "list")
+    assert {file.name for file in tmp_path.iterdir()} == {name}
+    assert (folder / "ledger.db").stat().st_size > 0

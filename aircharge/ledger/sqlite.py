@@ -15,7 +15,7 @@ import stat
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, RootTransaction, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Engine, RootTransaction, create_engine, event
 from sqlalchemy.exc import DataError, DBAPIError
 from sqlalchemy.pool import StaticPool
 
@@ -46,7 +46,7 @@ def open_sqlite(url: str) -> Engine:
         options = {"poolclass": StaticPool, "connect_args": {"check_same_thread": False}}
     _for_its_owner_alone(url)
     # A transaction of ours ends in COMMIT or ROLLBACK, the pool need not roll back once more; but see ``returned``.
-    engine = create_engine(url, pool_reset_on_return=None, **options)
+    engine = create_engine(_place(url), pool_reset_on_return=None, **options)
 
     @event.listens_for(engine, "connect")
     def connected(connection: Any, _record: Any) -> None:
@@ -68,12 +68,18 @@ def open_sqlite(url: str) -> Engine:
     return engine
 
 
+def _place(url: str) -> URL:
+    """Behind ``sqlite:///`` stands a path, whatever it is made of: ``?``, ``#`` and ``%`` mean nothing in it."""
+    path = url.removeprefix("sqlite://").removeprefix("/")
+    return URL.create("sqlite", database=path or None)
+
+
 def _for_its_owner_alone(url: str) -> None:
     """PIN MACs, numbers and staff hashes stand in the ledger: mode 0600, which ``-wal`` and ``-shm`` take after.
 
     By path alone: to open and close the file here would drop the POSIX locks that this process may have on it.
     """
-    path = make_url(url).database
+    path = _place(url).database
     if not path or path == ":memory:" or path.startswith("file:"):
         return
     if not os.path.exists(path) and os.path.isdir(os.path.dirname(path) or "."):
