@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from sqlalchemy.exc import DBAPIError
 from twisted.application.service import Service
 from twisted.python.usage import Options as UsageOptions
 from twisted.python.usage import UsageError
@@ -14,6 +15,7 @@ from aircharge.daemon import AirchargeService
 from aircharge.descriptors import needs_of, raise_limit, share_out
 from aircharge.errors import AirchargeError
 from aircharge.ledger.clocks import check_clock
+from aircharge.ledger.dialect import database_says
 from aircharge.ledger.standing import check_standing
 from aircharge.ledger.store import check_schema, open_engine
 from aircharge.machine import SystemClock
@@ -51,6 +53,10 @@ class Options(UsageOptions):
             engine.dispose()
         except AirchargeError as error:
             raise UsageError(str(error)) from error
+        except (
+            DBAPIError
+        ) as error:  # not there, still starting after a crash: whoever watches starts us again
+            raise UsageError(database_says(error)) from error
 
 
 def makeService(options: Options) -> Service:

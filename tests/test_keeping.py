@@ -157,3 +157,17 @@ def test_a_ledger_lies_where_its_path_says(name: str, tmp_path: Path) -> None:
     assert "A1" in run("outlet", "list")
     assert {file.name for file in tmp_path.iterdir()} == {name}
     assert (folder / "ledger.db").stat().st_size > 0
+
+
+@pytest.mark.parametrize("words", [("check-config",), ("order", "show", "1"), ("verify",)])
+def test_a_database_that_does_not_answer_is_said_in_one_line(
+    tmp_path: Path, run: Run, words: list[str]
+) -> None:
+    """Nobody listens there; a server that is still recovering answers with the same kind of error (57P03)."""
+    run("init", str(tmp_path / "one"))
+    file = tmp_path / "one" / "aircharge.toml"
+    file.write_text(file.read_text().replace("sqlite:///ledger.db", "postgresql://127.0.0.1:1/aircharge"))
+    said = run(*words, code=1).output
+    assert "ledger.url: the database says: " in said
+    assert len(said.splitlines()) == 1
+    assert "ledger.url: the database says: " in starts(tmp_path / "one")

@@ -12,9 +12,11 @@ import click
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+from sqlalchemy.exc import DBAPIError
 
 from aircharge.config import load
 from aircharge.errors import AirchargeError, Refusal
+from aircharge.ledger.dialect import database_says
 from aircharge.office import Office
 
 __all__ = [
@@ -97,6 +99,8 @@ def plain_errors() -> Iterator[None]:
         ) from refusal
     except (AirchargeError, OSError, RuntimeError, UnicodeDecodeError, csv.Error) as error:
         raise click.ClickException(as_text(error, keep="\n")) from error
+    except DBAPIError as error:
+        raise click.ClickException(as_text(database_says(error))) from error
 
 
 def show_table(title: str, rows: list[dict[str, Any]]) -> None:

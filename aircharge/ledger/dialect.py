@@ -15,7 +15,7 @@ from aircharge.ledger.sqlite import SqliteDialect, open_sqlite
 from aircharge.ledger.tenure import Tenure
 from aircharge.ports import Clock
 
-__all__ = ["Dialect", "dialect_of", "open_engine"]
+__all__ = ["Dialect", "database_says", "dialect_of", "open_engine"]
 
 _POSTGRES = ("postgresql://", "postgresql+psycopg://")
 
@@ -105,6 +105,12 @@ def open_engine(url: str, stuck_s: float = 30.0) -> Engine:
     except ModuleNotFoundError as error:
         raise LedgerError(f"PostgreSQL needs {error.name}: install aircharge[postgresql]") from error
     return open_postgres(url, stuck_s)
+
+
+def database_says(error: DBAPIError) -> str:
+    """Why a database does not do what it was asked, in one line: it is not there, is starting, is a standby …"""
+    lines = str(error.orig).split("\n")
+    return f"ledger.url: the database says: {lines[0].strip()}"
 
 
 def dialect_of(engine: Engine) -> Dialect:
