@@ -254,8 +254,8 @@ class AirchargeService(Service):
         reasons += self._doubtful
         if self.board.closing:
             reasons.append("closing")
-        if self.ledger.trouble:
-            reasons.append(f"the ledger's database: {self.ledger.trouble}")
+        if trouble := self.ledger.trouble or self.lease.trouble:
+            reasons.append(f"the ledger's database: {trouble}")
         if not self.lease.is_fresh():
             reasons.append("our lease may have ended")
         if trouble := self.descriptors.trouble():

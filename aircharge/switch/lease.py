@@ -196,6 +196,9 @@ class LeaseKeeper:
 
     _hold: frozenset[str] | set[str] = frozenset()
 
+    trouble = ""
+    """Why the last renewal, which is a write, did not succeed: the database is away, full, or a standby now."""
+
     def _operators(self) -> list[int]:
         return sorted({self._lines[line] for line in self._hold})
 
@@ -208,6 +211,10 @@ class LeaseKeeper:
         except (Fenced, BrokenLedger) as error:  # a disk that fails may be seen here first, or only here
             self._lose(error)
             return
+        except LedgerError as error:
+            self.trouble = str(error)
+            raise
+        self.trouble = ""
         if adopted.orders:
             self.adopted += len(adopted.orders)
             log.warn(

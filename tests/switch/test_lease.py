@@ -191,6 +191,22 @@ def test_a_database_that_fails_is_a_ledger_error_and_the_stop_goes_on(desk: Book
     assert not daemon.keeper.is_fresh()
 
 
+def test_a_renewal_that_fails_is_a_trouble_until_one_succeeds(desk: Books) -> None:
+    daemon = Daemon(desk)
+    daemon.take()
+    daemon.keeper.start()
+    daemon.wait(SETTINGS.renew_s)
+    assert daemon.keeper.trouble == ""
+    with desk.store.writing() as txn:
+        txn.exec_driver_sql("ALTER TABLE node_lease RENAME TO node_lease_gone")
+    daemon.wait(SETTINGS.renew_s)
+    assert "no such table" in daemon.keeper.trouble
+    with desk.store.writing() as txn:
+        txn.exec_driver_sql("ALTER TABLE node_lease_gone RENAME TO node_lease")
+    daemon.wait(SETTINGS.renew_s)
+    assert daemon.keeper.trouble == ""
+
+
 # -- the line ---------------------------------------------------------------------------------------------
 
 REQUEST = OperatorRequest(OP_REF, "13812345678", 5000, NOW_MS)
