@@ -129,6 +129,8 @@ def test_without_a_price_the_face_value_is_paid_and_nothing_earned() -> None:
     ("rate_ppm", "fixed_fen", "amount_fen", "commission_fen"),
     [
         (15_000, 0, 5000, 75),  # 1.5 % of 50.00 = 0.75
+        (12_500, 0, 1_000, 12),  # 12.5 fen: half, to the even 12 (docs/rules.md)
+        (12_500, 0, 3_000, 38),  # 37.5 fen: half, to the even 38
         (10_000, 0, 50, 0),  # 0.5 fen: half, to the even 0
         (10_000, 0, 150, 2),  # 1.5 fen: half, to the even 2
         (10_000, 0, 250, 2),  # 2.5 fen: half, to the even 2
