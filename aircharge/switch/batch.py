@@ -6,8 +6,8 @@ any other (``doubt``). Two daemons on one file do no harm: a line's key is taken
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
-from typing import Any
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any, Final
 
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IReactorTime
@@ -29,6 +29,9 @@ __all__ = ["BatchRunner", "offers_of"]
 
 log = Logger()
 
+_WIDTH_MIN: Final = 4
+"""So many lines of a file are carried at a time, however many files there are."""
+
 Spawn = Callable[[Coroutine[Any, Any, Any]], "Deferred[None]"]
 """Runs a coroutine to its end; the daemon waits for those before it stops."""
 
@@ -39,7 +42,10 @@ def offers_of(board: Board) -> list[Offer]:
 
 
 class BatchRunner:
-    """Looks for files every ``interval_s`` and carries ``width`` of their lines at a time."""
+    """Looks for files every ``interval_s`` and carries ``width`` of their lines at a time.
+
+    Files go on side by side and share the width: none waits for another's operator.
+    """
 
     def __init__(
         self,
@@ -59,6 +65,7 @@ class BatchRunner:
         self._loop = LoopingCall(lambda: Deferred.fromCoroutine(self._round_guarded()))
         self._loop.clock = reactor
         self._is_stopping = False
+        self._going: set[int] = set()  # files that are being gone on with
 
     def start(self) -> None:
         self._loop.start(self._interval_s, now=True).addErrback(
@@ -73,45 +80,55 @@ class BatchRunner:
 
     async def _round_guarded(self) -> None:
         try:
-            await self.round()
+            for batch_id in await self._begin():
+                self._spawn(self._go_on_guarded(batch_id))
         except Exception:  # whatever one round meets, the next one comes
             log.failure("files of recharges could not be gone on with; the next round tries again")
 
+    async def _go_on_guarded(self, batch_id: int) -> None:
+        try:
+            await self._go_on(batch_id)
+        except Exception:  # whatever one file meets, the others go on and so does it later
+            log.failure("a file of recharges could not be gone on with; the next round tries again")
+
     async def round(self) -> int:
         """Go on with every file as far as its operators can be asked; returns how many lines were opened."""
-        opened = 0
-        for batch_id in await self._board.ledger.read(running_batches):
-            opened += await self._go_on(batch_id)
-        return opened
+        going = [Deferred.fromCoroutine(self._go_on(batch_id)) for batch_id in await self._begin()]
+        return _sum(await DeferredList(going, consumeErrors=True))
+
+    async def _begin(self) -> list[int]:
+        """Files that wait and are not being gone on with; from now on they are."""
+        found = await self._board.ledger.read(running_batches)
+        begun = [batch_id for batch_id in found if batch_id not in self._going]
+        self._going.update(begun)
+        return begun
 
     async def _go_on(self, batch_id: int) -> int:
         """Page by page; it stops for now when no line of a page could be opened."""
         total = 0
-        while not self._stands_still():
-            lines = await self._board.ledger.read(lambda txn: waiting_lines(txn, batch_id, self._page))
-            if not lines:
-                await self._end(batch_id)
-                return total
-            opened = await self._page_of(lines)
-            total += opened
-            if not opened:
-                break
+        try:
+            while not self._stands_still():
+                lines = await self._board.ledger.read(lambda txn: waiting_lines(txn, batch_id, self._page))
+                if not lines:
+                    await self._end(batch_id)
+                    break
+                opened = await self._page_of(lines)
+                total += opened
+                if not opened:
+                    break
+        finally:
+            self._going.discard(batch_id)
         return total
 
     def _stands_still(self) -> bool:
         return self._is_stopping or self._board.closing
 
     async def _page_of(self, lines: list[WaitingLine]) -> int:
-        """``width`` workers share the lines of one page."""
+        """This file's part of the ``width`` workers share the lines of one page."""
         rest = iter(lines)
-        workers = [Deferred.fromCoroutine(self._work(rest)) for _ in range(min(self._width, len(lines)))]
-        opened = 0
-        for succeeded, value in await DeferredList(workers, consumeErrors=True):
-            if not succeeded:
-                failure: Any = value
-                failure.raiseException()
-            opened += value
-        return opened
+        width = max(self._width // max(len(self._going), 1), min(_WIDTH_MIN, self._width))
+        workers = [Deferred.fromCoroutine(self._work(rest)) for _ in range(min(width, len(lines)))]
+        return _sum(await DeferredList(workers, consumeErrors=True))
 
     async def _work(self, rest: Any) -> int:
         opened = 0
@@ -154,6 +171,16 @@ class BatchRunner:
                 opened=opened,
                 refused=refused,
             )
+
+
+def _sum(outcomes: Iterable[tuple[bool, Any]]) -> int:
+    """Of all that have ended; the first failure is raised."""
+    total = 0
+    for succeeded, value in outcomes:
+        if not succeeded:
+            value.raiseException()
+        total += value
+    return total
 
 
 def _opening(board: Board, plan: OperatorPlan | None, line: WaitingLine) -> OpenLine:

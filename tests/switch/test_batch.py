@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,9 +17,10 @@ from aircharge.ledger.pending import WaitingLine, batch_counts, running_batches
 from aircharge.ports import OperatorAnswer
 from aircharge.switch.admission import Admission
 from aircharge.switch.batch import BatchRunner, offers_of
+from aircharge.switch.board import Board
 from aircharge.switch.workload import AdmissionSettings, Work
 from aircharge.values import State
-from tests.switch.world import World, now, receipt
+from tests.switch.world import ScriptedLine, World, now, receipt
 
 BATCH = 77
 
@@ -187,3 +190,67 @@ def test_what_the_operators_offer() -> None:
         True,
         False,
     )
+
+
+class TwoFiles(FileLedger):
+    """A file of 8 lines at an operator that is silent, and one of 3 at another that answers."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world, 0)
+        self.files = {
+            number: {
+                n: WaitingLine(number, n, f"{head}{n:08d}", 5000, 5000, phone, "0353911")
+                for n in range(lines)
+            }
+            for number, head, lines, phone in ((1, "138", 8, "13900000001"), (2, "177", 3, "13900000002"))
+        }
+        self.ended: list[int] = []
+
+    def do(self, command: Any) -> Deferred[Any]:
+        if isinstance(command, OpenLine):
+            self.files[command.opening.batch_id].pop(command.line, None)
+            operator_id = command.opening.operator_id
+            return succeed(replace(receipt(State.HELD), operator_id=operator_id, order_id=command.line + 1))
+        if isinstance(command, EndBatch):
+            self.ended.append(command.batch_id)
+            return succeed(True)
+        return succeed(receipt(State.SETTLED))
+
+    def read(self, reader: Any) -> Deferred[Any]:
+        if reader is running_batches:
+            return succeed([number for number in self.files if number not in self.ended])
+        if batch_counts.__name__ in reader.__code__.co_names:
+            return succeed({1: 3})
+        batch_id = inspect.getclosurevars(reader).nonlocals["batch_id"]
+        return succeed(list(self.files[batch_id].values())[:4])
+
+
+def test_a_file_at_a_silent_operator_keeps_nobody_elses() -> None:
+    world = World()
+    answering = ScriptedLine(world.trace)
+    world.line.answers = [Deferred() for _ in range(99)]  # nobody answers
+    plans = [world.plan, replace(world.plan, operator_id=2, name="two", line=answering, segments=("177",))]
+    ledger = TwoFiles(world)
+    world.board = Board(ledger, plans, world.clock)  # type: ignore[arg-type]
+    clock = Clock()
+    files = BatchRunner(world.board, clock, Deferred.fromCoroutine, width=8)
+    files.start()
+    clock.advance(1)
+    files.stop()
+    assert ledger.ended == [2]
+    assert len(ledger.files[1]) == 4  # of the silent one's, so many are under way
+    assert not ledger.files[2]
+
+
+def test_a_file_that_fails_is_gone_on_with_in_the_next_round() -> None:
+    world = World()
+    ledger = FileLedger(world, 2)
+    ledger.states[1] = LedgerError("the disk said no")
+    clock = Clock()
+    world.board.ledger = ledger
+    files = BatchRunner(world.board, clock, Deferred.fromCoroutine)
+    files.start()
+    ledger.states.clear()
+    clock.advance(1)
+    files.stop()
+    assert ledger.done
