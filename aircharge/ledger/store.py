@@ -26,6 +26,7 @@ from aircharge.ledger.loading import Loader
 from aircharge.ledger.migrate import check_schema
 from aircharge.ledger.page import BrokenLedger
 from aircharge.ledger.saving import RowsChanged, Saver
+from aircharge.ledger.suspects import DEATHS_MAX, forget_txn, identity_of, note_deaths_txn, suspects_of
 from aircharge.ledger.tables import metadata
 from aircharge.ledger.tenure import Tenure
 from aircharge.ports import Clock
@@ -48,6 +49,10 @@ class Outcome:
 
 _HASTY_MS: Final = 50
 """How long a command waits for a row of which the batch has waited in vain already."""
+
+
+class SetAside(Exception):
+    """A command that has ended the process twice."""
 
 
 class Store:
@@ -83,6 +88,9 @@ class Store:
         self._own_time = own_time
         self._loader = Loader(dialect, book.settings)
         self._saver = Saver(dialect, book.settings)
+        self._suspects: dict[str, int] | None = None
+        self._aside: set[str] = set()
+        self._under_way: Sequence[Command] = ()
         self._commit_began_s: float | None = None
         self._is_committing = (
             False  # or has been when the last batch ended: its fate is not known for certain
@@ -98,12 +106,74 @@ class Store:
         return results
 
     def run_batch(self, commands: Sequence[Command]) -> Outcome:
+        """As ``_together``; what was under way when a broken invariant ended the process is carried out alone, and
+        refused (CommandFailed) once it has done so twice.
+        """
+        if self._suspects is None:
+            try:
+                with self.engine.connect() as txn:
+                    self._suspects = suspects_of(txn, self._clock.now_ms())
+            except DBAPIError as error:
+                raise self._error(error, "nothing was written") from error
+        return self._with_care(commands) if self._suspects else self._together(commands)
+
+    def _with_care(self, commands: Sequence[Command]) -> Outcome:
+        assert self._suspects is not None
+        names = [identity_of(command) for command in commands]
+        others = [index for index, name in enumerate(names) if name not in self._suspects]
+        found: dict[int, Result | LedgerError] = {}
+        notices: list[NoticeRow] = []
+        if others:
+            outcome = self._together([commands[index] for index in others])
+            found |= dict(zip(others, outcome.results, strict=True))
+            notices += outcome.notices
+        for index, name in enumerate(names):
+            if index in found:
+                continue
+            if self._suspects.get(name, 0) >= DEATHS_MAX:
+                found[index] = self._set_aside(name, commands[index], notices)
+                continue
+            outcome = self._together([commands[index]])
+            found[index] = outcome.results[0]
+            notices += outcome.notices
+            self._clear(name)
+        return Outcome([found[index] for index in range(len(commands))], notices)
+
+    def _clear(self, name: str) -> None:
+        """It was carried out; if that cannot be written now, it is alone the next time as well."""
+        try:
+            with self.writing() as txn:
+                forget_txn(txn, name)
+        except (DBAPIError, LedgerError):
+            return
+        assert self._suspects is not None
+        self._suspects.pop(name, None)
+
+    def _set_aside(self, name: str, command: Command, notices: list[NoticeRow]) -> CommandFailed:
+        """Said once in the life of a process: to the log, to people, to whoever asked."""
+        if name not in self._aside:
+            self._aside.add(name)
+            words = "ALARM: {command} has ended the process twice: it is set aside"
+            log.critical(words, command=type(command).__name__)
+            return self._refused(command, SetAside(type(command).__name__), notices)
+        return CommandFailed(f"{type(command).__name__}: set aside")
+
+    def note_deaths(self) -> None:
+        """A broken invariant ends the process: write down what was under way, where anything can be written."""
+        try:
+            with self.writing() as txn:
+                note_deaths_txn(txn, self._under_way, self._clock.now_ms())
+        except (DBAPIError, LedgerError) as error:
+            log.error("what was under way is not written down: {why}", why=type(error).__name__)
+
+    def _together(self, commands: Sequence[Command]) -> Outcome:
         """One transaction. A command that breaks a constraint, or meets an exception of ours, is found by running the
         batch one by one: it alone is refused (CommandFailed among the results).
 
         Raises LedgerError when the batch came to nothing or its commit's fate is unknown, BrokenLedger when
         nothing more may be written.
         """
+        self._under_way = commands
         try:
             return self._persist(commands)
         except _ITS_OWN:
@@ -131,6 +201,7 @@ class Store:
         """Where several daemons write, a key that clashes may be known by now: then its answer is a stored one."""
         total = Outcome([])
         for command in commands:
+            self._under_way = [command]
             try:
                 outcome = self._persist([command], _ITS_OWN)
             except _ITS_OWN as error:
@@ -151,6 +222,10 @@ class Store:
     def _failed(self, command: Command, error: Exception, notices: list[NoticeRow]) -> CommandFailed:
         """One command's exception refuses that command. Its outlet and people are told, where that can be written."""
         log.failure("{command} is refused: an exception of ours", command=type(command).__name__)
+        return self._refused(command, error, notices)
+
+    def _refused(self, command: Command, error: Exception, notices: list[NoticeRow]) -> CommandFailed:
+        """Written down, and told to whoever asked."""
         try:
             notices += self._persist([failure_of(command, error)]).notices
         except (DBAPIError, LedgerError) as second:

@@ -26,6 +26,17 @@ clock_word = Table(
     ms("said_ms"),  # two people said that this was the time
 )
 
+suspect = Table(
+    "suspect",
+    metadata,
+    Column("id", String(32), primary_key=True),  # ``suspects.identity_of`` a command
+    Column(
+        "deaths", Integer, nullable=False
+    ),  # how often it was under way when a broken invariant ended the process
+    Column("about", String(64), nullable=False),  # the command's name
+    ms("at_ms"),
+)
+
 restored = Table(
     "restored",
     metadata,

@@ -212,6 +212,10 @@ class Ledger:
         try:
             outcome = self._store.run_batch([command for command, _ in batch])
         except BrokenLedger as error:
+            if not isinstance(
+                error.__cause__, DBAPIError
+            ):  # no sick disk: what was under way breaks the books
+                self._store.note_deaths()
             self._give_up(batch, error)
             return False
         except LedgerError as error:

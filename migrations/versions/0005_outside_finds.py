@@ -26,9 +26,11 @@ def upgrade() -> None:
     _know_whose_credit_has_ended()
     _keep_whole_serials(64)
     _know_what_time_people_said_it_was()
+    _know_what_ended_the_process()
 
 
 def downgrade() -> None:
+    op.drop_table("suspect")
     op.drop_table("clock_word")
     _keep_whole_serials(64)  # cutting would lose what operators said
     op.drop_column("credit_line", "ended")
@@ -48,6 +50,18 @@ def _keep_whole_serials(size: int) -> None:
     """L26: an operator's own number has up to 64 characters. SQLite holds no text to a length."""
     if op.get_bind().dialect.name == "postgresql":
         op.alter_column("txn", "op_serial", type_=sa.String(size))
+
+
+def _know_what_ended_the_process() -> None:
+    """L1: what was under way when a broken invariant ended the process; after a second time it is set aside."""
+    op.create_table(
+        "suspect",
+        sa.Column("id", sa.String(32), nullable=False),
+        sa.Column("deaths", sa.Integer(), nullable=False),
+        sa.Column("about", sa.String(64), nullable=False),
+        sa.Column("at_ms", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_suspect")),
+    )
 
 
 def _know_what_time_people_said_it_was() -> None:
