@@ -11,11 +11,13 @@ from aircharge.allowed import DIALS, LISTENS, shown
 
 if TYPE_CHECKING:
     from aircharge.config import CodesSection, Config, OperatorSection
+    from aircharge.protocols.smpp import SmppPeer
 
 __all__ = ["disagreements"]
 
 Wrong = tuple[str, str]
 
+_INTERNATIONAL, _NATIONAL = 1, 2  # TON
 _NEVER_FINAL: Final = ("5001", "9001")
 """Our operators' protocol (docs/protocols/operator-link.md): unknown, and accepted but not yet executed."""
 
@@ -48,6 +50,14 @@ def _house(config: Config) -> Iterator[Wrong]:
             )
 
 
+def _numbers(where: str, profile: SmppPeer) -> Iterator[Wrong]:
+    """SMPP 3.4 section 5.2.5: international numbers bear their country's code, national ones do not."""
+    if profile.destination_ton == _INTERNATIONAL and not profile.country_code:
+        yield f"{where}.destination_ton", '1: international, so country_code must be set ("86"); else 0 or 2'
+    if profile.destination_ton == _NATIONAL and profile.country_code:
+        yield f"{where}.destination_ton", '2: national, so country_code must be ""; else 0 or 1'
+
+
 def _twice(values: Iterable[str]) -> set[str]:
     return {value for value, times in Counter(values).items() if times > 1}
 
@@ -64,6 +74,7 @@ def _smpp(config: Config) -> Iterator[Wrong]:
             )
         if not section.profile.system_id:
             yield f"{where}.system_id", "'': a blank name would bind; allowed: 1 to 15 ASCII characters"
+        yield from _numbers(where, section.profile)
     for index, place in enumerate(config.smpp.place):
         where = f"smpp.place[{index}]"
         limit = LISTENS if place.direction == "listen" else DIALS

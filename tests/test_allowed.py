@@ -133,7 +133,14 @@ SECOND_OPERATOR = (
 )
 SECOND_PEER = '[[smpp.peer]]\npassword_file = "p"\n[smpp.peer.profile]\nname = "%s"\nsystem_id = "%s"\n'
 PORT = "tcp:2775:interface=127.0.0.1"
+_PROFILE = "[smpp.peer.profile]\n"
 OUTSIDE = [
+    (_base((_PROFILE, f"{_PROFILE}destination_ton = 1\n")), "smpp.peer[0].profile.destination_ton", "country_code"),
+    (
+        _base((_PROFILE, f'{_PROFILE}destination_ton = 2\ncountry_code = "86"\n')),
+        "smpp.peer[0].profile.destination_ton",
+        "country_code",
+    ),
     (_base((PORT, "tcp:70000:interface=127.0.0.1")), "smpp.place[0].endpoint", "1 to 65535"),
     (_base((PORT, "tcp:0:interface=127.0.0.1")), "smpp.place[0].endpoint", "1 to 65535"),
     (_base((PORT, "udp:2775:interface=127.0.0.1")), "smpp.place[0].endpoint", "'udp'"),

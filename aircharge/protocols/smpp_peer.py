@@ -49,7 +49,9 @@ class SmppPeer:
     service_type: str = ""
     source_ton: int = 0
     source_npi: int = 1
-    destination_ton: int = 1
+    destination_ton: int = (
+        0  # unknown: as dialled at home; 1 (international) goes with country_code, 2: national
+    )
     destination_npi: int = 1
     country_code: str = ""  # put before national digits of a destination, "86"; empty: as they are
     sent_time_tlv: int = 0  # tag of a TLV with 4 octets of Unix seconds, the SMS centre's own time; 0 = none

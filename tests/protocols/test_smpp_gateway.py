@@ -71,6 +71,23 @@ def test_text_as_submit_sm_against_the_role() -> None:
     assert result == [("abc",)]
 
 
+@pytest.mark.parametrize(
+    ("more", "number", "ton"),
+    [
+        ({}, "13812345678", 0),
+        ({"country_code": "86", "destination_ton": 1}, "8613812345678", 1),
+        ({"destination_ton": 2}, "13812345678", 2),
+    ],
+)
+def test_numbers_bear_the_type_they_have(more: dict[str, Any], number: str, ton: int) -> None:
+    """SMPP 3.4 section 5.2.5; a national number is no international one."""
+    world = World(peer(**more))
+    line = world.bound()
+    send(world)
+    (pdu,) = line.said()
+    assert (pdu.fields["destination_addr"], pdu.fields["dest_addr_ton"]) == (number, ton)
+
+
 @pytest.mark.parametrize("style", ["udh", "sar", "payload"])
 def test_long_text(style: str) -> None:
     text = "".join(chr(ord("a") + number % 26) for number in range(400))
