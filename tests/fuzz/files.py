@@ -141,7 +141,8 @@ def _bank(data: bytes) -> list[BankLine]:
 
 def _bank_sound(lines: list[BankLine], data: bytes) -> None:
     assert 0 < len(lines) <= LINES_MAX
-    assert len({line.reference for line in lines}) == len(lines)
+    days = {(line.reference, (line.paid_ms // 60_000 + 480) // 1_440) for line in lines}
+    assert len(days) == len(lines), "a reference counts once on a day"
     for line in lines:
         assert 0 < line.amount_fen <= AMOUNT_MAX_FEN
         assert 0 <= line.paid_ms < 2**53

@@ -6,6 +6,7 @@ it as deliver_sm. The operator is the simulator with its own record.
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 import time
@@ -53,7 +54,22 @@ def world(folder: Path) -> Iterator[tuple[Instance, int]]:
         instance.create([Shop("A1", OUTLET, "89860000000000000001")])
         instance.start_operator()
         instance.start_daemon()
+        _wait_for(port)
         yield instance, port
+
+
+def _wait_for(port: int, timeout_s: float = 60.0) -> None:
+    """The daemon may be slow to open its doors on a busy machine."""
+    ends = time.monotonic() + timeout_s
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+        except OSError:
+            if time.monotonic() > ends:
+                raise
+            time.sleep(0.1)
+        else:
+            return
 
 
 def settled(instance: Instance, target: str, timeout_s: float = 60.0) -> dict[str, object]:
