@@ -35,6 +35,7 @@ from aircharge.ledger.store import check_schema
 from aircharge.ledger.tenure import Fenced
 from aircharge.ledger.writer import Ledger
 from aircharge.machine import Machine
+from aircharge.observe.aside import lines_lost
 from aircharge.observe.health import health_site
 from aircharge.observe.logs import standard_output
 from aircharge.observe.metrics import Registry
@@ -231,6 +232,7 @@ class AirchargeService(Service):
         for kind in ("bind refused", "unreachable", "malformed", "refused", "unsendable"):
             total = partial(self.gateway.troubles.total, kind)
             registry.gauge("smpp_troubles", "troubles with SMS centres since the start", total, kind=kind)
+        registry.gauge("log_lines_lost", "lines of the log that nobody took in time", lines_lost)
         registry.gauge("descriptors", "files and connections open", lambda: descriptors_open() or -1)
         registry.gauge("lease_seconds", "how long we may surely write and send", self.lease.left_s)
         registry.gauge("adopted", "open orders of dead daemons taken over", lambda: self.lease.adopted)

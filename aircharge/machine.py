@@ -24,6 +24,7 @@ from aircharge.ledger.book import Book
 from aircharge.ledger.lock_proof import prove_lock
 from aircharge.ledger.store import Store, open_engine
 from aircharge.ledger.writer import Ledger, WriterSettings
+from aircharge.observe.aside import finish_logs
 from aircharge.ports import Clock, Randomness, Worker
 from aircharge.process import is_running, this_process
 from aircharge.signals import listen_to_signals
@@ -82,6 +83,12 @@ def open_store(config: Config, clock: Clock, node: int) -> Store:
     return Store(engine, book, clock, node, lock_ms=lock_ms, leap_ms=config.ledger.leap_ms)
 
 
+def _leave(code: int) -> None:
+    """End at once, once the log is written as far as it can be in a moment."""
+    finish_logs()
+    os._exit(code)
+
+
 def _settle() -> None:
     """What was built stays: the collector need not look through it again, nor look so often."""
     gc.collect()
@@ -107,4 +114,4 @@ class Machine:
     prove_lock: Callable[[Engine], None] = prove_lock
     listen_to_signals: Callable[[Any, Callable[[int], Any]], None] = listen_to_signals
     raise_limit: Callable[[int], int] = raise_limit
-    leave: Callable[[int], Any] = os._exit
+    leave: Callable[[int], Any] = _leave

@@ -16,9 +16,10 @@ from typing import Any, Final
 
 from twisted.logger import Logger, globalLogPublisher
 
-from aircharge.observe.logs import reopen_log_files
+from aircharge.observe.aside import aside, finish_logs, writer_of
+from aircharge.observe.logs import JsonLines, reopen_log_files
 
-__all__ = ["IGNORED", "STOPS", "close_logs", "listen_to_signals", "reopen_logs"]
+__all__ = ["IGNORED", "STOPS", "close_logs", "listen_to_signals", "reopen_logs", "write_logs_aside"]
 
 log = Logger()
 
@@ -56,6 +57,8 @@ def listen_to_signals(reactor: Any, leave: Callable[[int], Any]) -> None:
             _take(number, partial(reactor.callFromThread, _said, int(number)), again=False)
 
     close_logs()
+    write_logs_aside()
+    reactor.addSystemEventTrigger("after", "shutdown", finish_logs)  # twistd then ends itself by the signal
     take(again=False)
     reactor.callWhenRunning(take, again=True)
 
@@ -79,28 +82,53 @@ def _said(number: int) -> None:
     log.info("signal {number} means nothing here and is ignored", number=number)
 
 
+def _observers() -> list[Any]:
+    """Who writes the log; Twisted has no public way to them."""
+    return list(getattr(globalLogPublisher, "_observers", ()))
+
+
 def _files_of_twistd() -> list[Any]:
-    """What ``--logfile`` writes to; Twisted has no public way to it."""
-    files = (
-        getattr(observer, "_outFile", None) for observer in getattr(globalLogPublisher, "_observers", ())
-    )
+    """What ``--logfile`` writes to."""
+    outs = (getattr(observer, "_outFile", None) for observer in _observers())
+    files = (getattr(out, "file", out) for out in outs)
     return [file for file in files if hasattr(file, "reopen") and hasattr(file, "path")]
+
+
+def write_logs_aside() -> None:
+    """From now on no line of the log waits for whoever reads it: ours and twistd's are written by threads."""
+    for observer in _observers():
+        if isinstance(observer, JsonLines):
+            observer.write_aside()
+        elif hasattr(observer, "_outFile"):
+            observer._outFile = aside(observer._outFile) or observer._outFile
 
 
 def close_logs() -> None:
     """Keep the log from everybody else: twistd opens its file before it takes a umask of its own."""
     for file in _files_of_twistd():
-        with contextlib.suppress(OSError):
-            os.chmod(file.path, 0o600)
+        _close(file)
+
+
+def _close(file: Any) -> None:
+    with contextlib.suppress(OSError):
+        os.chmod(file.path, 0o600)
+
+
+def _reopen(file: Any) -> None:
+    file.reopen()
+    _close(file)
 
 
 def reopen_logs() -> None:
     """Open our own log files anew, and those twistd writes (``--logfile``); the configuration stays as it is."""
     count = reopen_log_files()
     for file in _files_of_twistd():
-        file.reopen()
+        writer = writer_of(file)
+        if writer is None:
+            _reopen(file)
+        else:
+            writer.do(partial(_reopen, file))
         count += 1
-    close_logs()
     log.info(
         "SIGHUP: {count} log files opened anew; the configuration is read at the next start", count=count
     )

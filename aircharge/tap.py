@@ -41,6 +41,11 @@ class Options(UsageOptions):
                 "--uid and --gid: secrets are read after the fork, and what is made must be the daemon's own:"
                 " start twistd as that user (systemd: User=; by hand: runuser -u USER -- twistd …)"
             )
+        if of_twistd.get("syslog"):
+            raise UsageError(
+                "--syslog: orders would wait for whoever reads that log: log to a file (--logfile) or, as JSON to"
+                " standard output and so to the journal, --logger aircharge.observe.logs.standard_output"
+            )
         try:
             self.loaded = load(self["config"])
             self.loaded.check_secrets()

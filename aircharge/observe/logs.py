@@ -18,6 +18,8 @@ from weakref import WeakKeyDictionary
 from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent
 from zope.interface import implementer
 
+from aircharge.observe.aside import aside
+
 __all__ = ["JsonLines", "log_level", "mask_text", "open_log_file", "reopen_log_files", "standard_output"]
 
 _NUMBER: Final = re.compile(r"(?<![0-9])((?:86)?1[3-9][0-9])[0-9]{4}([0-9]{4})(?![0-9])")
@@ -68,6 +70,10 @@ class JsonLines:
     def set_level(self, level: str) -> None:
         """Raises ValueError."""
         self._level = _LEVELS[log_level(level).name]
+
+    def write_aside(self) -> None:
+        """From now on a thread writes: see ``aside``."""
+        self._out = cast(TextIO, aside(self._out) or self._out)
 
     def go_on_in(self, out: TextIO) -> None:
         """Write there from now on; what was written to before is closed."""

@@ -20,6 +20,7 @@ from typing import Any
 
 from aircharge import daemon
 from aircharge.config import load
+from aircharge.observe.aside import finish_logs
 from aircharge.observe.logs import standard_output
 from tests.system.mutants import plant_mutant
 from tests.system.points import Killer, plant
@@ -89,6 +90,7 @@ def main() -> None:
                 traceback.print_exc()
             finally:
                 sys.stdout.flush()
+                finish_logs()
                 os._exit(code)
         _say(up=child)
         _, status = os.waitpid(child, 0)
