@@ -164,6 +164,30 @@ def test_a_second_sigterm_ends_it_at_once(instance: Instance) -> None:
     sound(instance)
 
 
+def test_a_stop_while_it_starts_ends_in_order(instance: Instance) -> None:
+    """At whatever moment: no traceback, no half-open ledger, and the next start is a start like any other."""
+    twistd = [str(Path(sys.executable).with_name("twistd")), "--nodaemon", "--pidfile", "early.pid"]
+    twistd += ["--logger", "aircharge.observe.logs.standard_output"]
+    for after_s in (0.5, 1.0, 1.5, 2.0):
+        starting = subprocess.Popen(
+            [*twistd, "aircharge", "--config", str(instance.config_file)],
+            cwd=instance.folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        time.sleep(after_s)
+        starting.send_signal(signal.SIGTERM)
+        said, _ = starting.communicate(timeout=100)
+        assert "Traceback" not in said, said
+        assert starting.returncode in (0, STOPPED), said
+        (instance.folder / "early.pid").unlink(missing_ok=True)
+    instance.start()
+    recharge(instance, "13812345678")
+    instance.wait_until("the order to settle", lambda: states(instance) == ["SETTLED"])
+    sound(instance)
+
+
 def refused_start(instance: Instance) -> str:
     """What twistd says when it will not start; its exit code is 1."""
     twistd = [str(Path(sys.executable).with_name("twistd")), "--nodaemon", "--pidfile", "refused.pid"]
