@@ -46,6 +46,7 @@ class Hand:
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     monkeypatch.setattr(test_door, "SystemClock", Hand)
     made = World(tmp_path)
+    made.store.guard.believe(made.clock.now_ms())  # as the daemon does at its start
     yield made
     made.store.engine.dispose()
 
