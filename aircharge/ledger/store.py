@@ -47,6 +47,8 @@ class Outcome:
     notices: list[NoticeRow] = field(default_factory=list)
 
 
+_LOOK_MS: Final = 3_600_000
+"""How often suspects are read anew while there are any: they are tried again after two days."""
 _HASTY_MS: Final = 50
 """How long a command waits for a row of which the batch has waited in vain already."""
 
@@ -89,6 +91,7 @@ class Store:
         self._loader = Loader(dialect, book.settings)
         self._saver = Saver(dialect, book.settings)
         self._suspects: dict[str, int] | None = None
+        self._look_ms = 0
         self._aside: set[str] = set()
         self._under_way: Sequence[Command] = ()
         self._commit_began_s: float | None = None
@@ -109,10 +112,12 @@ class Store:
         """As ``_together``; what was under way when a broken invariant ended the process is carried out alone, and
         refused (CommandFailed) once it has done so twice.
         """
-        if self._suspects is None:
+        now_ms = self._clock.now_ms()
+        if self._suspects is None or (self._suspects and now_ms >= self._look_ms):
+            self._look_ms = now_ms + _LOOK_MS
             try:
                 with self.engine.connect() as txn:
-                    self._suspects = suspects_of(txn, self._clock.now_ms())
+                    self._suspects = suspects_of(txn, now_ms)
             except DBAPIError as error:
                 raise self._error(error, "nothing was written") from error
         return self._with_care(commands) if self._suspects else self._together(commands)

@@ -25,7 +25,7 @@ _suspect = metadata.tables["suspect"]
 
 
 def identity_of(command: Any) -> str:
-    """32 hex digits: the same for a message that is delivered again, and for an answer about the same order."""
+    """32 hex digits: the same for a message that is delivered again, and for the same answer about the same order."""
     order = getattr(getattr(command, "opening", command), "order", command)
     said, key, asker = (getattr(order, name, None) for name in ("said", "key", "asker"))
     about: Any = repr(command)
@@ -34,7 +34,7 @@ def identity_of(command: Any) -> str:
     elif key is not None:
         about = (key.scope, key.mark) if hasattr(key, "scope") else key
     elif hasattr(command, "order_id"):
-        about = command.order_id
+        about = [getattr(command, name, None) for name in ("order_id", "verdict", "undo", "manual", "actor")]
     return hashlib.sha256(f"{type(command).__name__} {about}".encode()).hexdigest()[:32]
 
 
@@ -46,15 +46,15 @@ def suspects_of(txn: Connection, now_ms: int) -> dict[str, int]:
 
 
 def note_deaths_txn(txn: Connection, commands: Sequence[Any], now_ms: int) -> None:
-    """These were under way."""
-    known = suspects_of(txn, now_ms)
+    """These were under way. Only who was alone is proved guilty: one of several is a suspect, however often."""
+    known, is_alone = suspects_of(txn, now_ms), len(commands) == 1
     for command in commands:
         identity = identity_of(command)
         txn.execute(delete(_suspect).where(_suspect.c.id == identity))
         txn.execute(
             insert(_suspect).values(
                 id=identity,
-                deaths=known.get(identity, 0) + 1,
+                deaths=known.get(identity, 0) + 1 if is_alone else max(known.get(identity, 0), 1),
                 about=type(command).__name__[:64],
                 at_ms=now_ms,
             )

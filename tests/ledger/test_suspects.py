@@ -13,7 +13,7 @@ from aircharge.ledger.book import Book, BookSettings
 from aircharge.ledger.commands import CloseRecharge, NoticesDone
 from aircharge.ledger.page import BrokenLedger
 from aircharge.ledger.store import Store
-from aircharge.ledger.suspects import identity_of
+from aircharge.ledger.suspects import identity_of, note_deaths_txn
 from aircharge.values import Msisdn, State, Verdict
 from tests.ledger.desk import PINS, Books
 
@@ -103,7 +103,8 @@ def test_the_same_message_has_the_same_name(books: Books) -> None:
     assert identity_of(books.plain("13800000001", mark="a")) == identity_of(first)
     assert identity_of(books.plain("13800000001", mark="b")) != identity_of(first)
     closing = CloseRecharge(7, Verdict.YES, code="0000")
-    assert identity_of(closing) == identity_of(CloseRecharge(7, Verdict.NO))
+    assert identity_of(closing) == identity_of(CloseRecharge(7, Verdict.YES, serial="S1"))
+    assert identity_of(closing) != identity_of(CloseRecharge(7, Verdict.NO))
     assert identity_of(closing) != identity_of(CloseRecharge(8, Verdict.YES))
     assert identity_of(NoticesDone((1,), (), ())) != identity_of(NoticesDone((2,), (), ()))
     assert identity_of(books.ask()) == identity_of(books.ask())
@@ -137,3 +138,43 @@ def test_one_that_cannot_be_cleared_is_alone_again(books: Books) -> None:
     assert deaths(books) == [1, 1]
     assert not store.run_batch([innocent]).results[0].fresh
     assert deaths(books) == [1]
+
+
+def test_who_was_never_alone_is_never_set_aside(books: Books) -> None:
+    """Two daemons that were both up end by the same poison, with an order that was carried out before beside it."""
+    order, poison = books.plain("13800000001"), books.plain(POISON)
+    stores = [started(books), started(books)]
+    for number, store in enumerate(stores):
+        store.run_batch([books.plain(f"1380000000{7 + number}")])
+    assert stores[0].run_batch([order]).results[0].state is State.HELD
+    for store in stores:
+        with pytest.raises(BrokenLedger):
+            store.run_batch([order, poison])
+        store.note_deaths()
+    assert deaths(books) == [1, 1]
+    [again] = started(books).run_batch([order]).results
+    assert (again.state, again.fresh) == (State.HELD, False)
+    assert books.value("SELECT count(*) FROM outbox WHERE topic = 'outlet.refused'") == 0
+
+
+def test_a_process_that_stays_up_tries_it_again_after_two_days(books: Books) -> None:
+    poison = books.plain(POISON)
+    ends(books, poison)
+    ends(books, poison)
+    store = started(books)
+    assert isinstance(store.run_batch([poison]).results[0], CommandFailed)
+    books.wait(49 * 3_600_000)
+    with pytest.raises(BrokenLedger):
+        store.run_batch([poison])
+
+
+def test_another_answer_about_the_same_order_is_carried_out(books: Books) -> None:
+    order = books.do(books.plain("13800000001"))
+    yes = CloseRecharge(order.order_id, Verdict.YES, code="0000")
+    with books.store.writing() as txn:
+        for _ in range(2):
+            note_deaths_txn(txn, [yes], books.clock.ms)
+    store = started(books)
+    assert isinstance(store.run_batch([yes]).results[0], CommandFailed)
+    [closed] = store.run_batch([CloseRecharge(order.order_id, Verdict.NO, code="1001")]).results
+    assert closed.state is State.VOIDED
